@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""minidistill: learn knowledge distillation by reading it.
+
+Every gradient here is written and derived by hand. Read the source in this order; each file needs only those above it:
+
+    ops            all the maths: each operation forward and, right under it, backward
+    network        MLP: one flat parameter vector, layers are views of it
+    losses/        one distillation method a file; begin with soft_target
+    optim          SGD, Adam; learning-rate schedules
+    training       fit(): the one training loop
+    distillation   distill(): a teacher's softened outputs teach a student
+    evaluation     compare(): what the student kept, and what it costs
+
+Beside the path: data/ (digits, spirals, your own), gradcheck (finite differences), plots, demo, cli, kernels/ (backends).
+"""
+
+from .data import Dataset, digits, load_idx, load_table, spirals
+from .distillation import SoftTargets, distill
+from .evaluation import Report, compare
+from .gradcheck import check_direction, check_gradient
+from .losses import CrossEntropy, SoftTarget
+from .network import MLP
+from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
+from .training import History, TrainingDiverged, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "CrossEntropy",
+    "Dataset",
+    "History",
+    "Report",
+    "SoftTarget",
+    "SoftTargets",
+    "Step",
+    "TrainingDiverged",
+    "WarmUp",
+    "check_direction",
+    "check_gradient",
+    "compare",
+    "digits",
+    "distill",
+    "fit",
+    "load_idx",
+    "load_table",
+    "spirals",
+]

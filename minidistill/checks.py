@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""The checks at the public boundary: each names the argument, what was given and what was wanted.
+
+Inside the library nothing is checked twice; a wrong value is stopped here, where the user can see where it came from.
+"""
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+
+def check_whole(name: str, value: Any, minimum: int = 1) -> int:
+    """`value` as an int of at least `minimum`; bools and fractions are refused."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        whole = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if whole < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {whole}")
+    return whole
+
+
+def check_number(name: str, value: Any, wanted: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """`value` as a finite float between `low` and `high`; the bounds count as inside where `wanted` holds a '[' or ']'.
+
+    `wanted` is the interval in mathematical notation, as the error shows it: '(0, inf)', '[0, 1]', '[0, 1)'.
+    """
+    if isinstance(value, bool | np.bool_ | str) or not np.isscalar(value) or np.iscomplexobj(value):
+        raise TypeError(f"{name} must be a number in {wanted}, got {value!r}")
+    number = float(value)  # type: ignore[arg-type]
+    inside_low = number >= low if "[" in wanted else number > low
+    inside_high = number <= high if "]" in wanted else number < high
+    if not (math.isfinite(number) and inside_low and inside_high):
+        raise ValueError(f"{name} must be in {wanted}, got {value!r}")
+    return number
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """`value`, if it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return str(value)
+
+
+def check_rows(name: str, rows: Any, columns: int | None = None) -> np.ndarray:
+    """`rows` as a finite float array of shape (N, columns), at least one row; float64 stays, all else becomes float32."""
+    array = np.asarray(rows)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold numbers, got an array of dtype {array.dtype}")
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions (rows, columns), got shape {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"{name} is empty: got shape {array.shape}")
+    if columns is not None and array.shape[1] != columns:
+        raise ValueError(f"{name} must have {columns} columns, got shape {array.shape}")
+    if array.dtype != np.float64:
+        array = array.astype(np.float32, copy=False)
+    check_finite(name, array)
+    return array
+
+
+class NotFiniteError(ValueError):
+    """A number that should be finite is NaN or infinite."""
+
+
+def check_finite(name: str, rows: np.ndarray) -> None:
+    """Refuses NaN and infinity, and says where the first one stands."""
+    if not np.isfinite(rows).all():
+        row, column = np.argwhere(~np.isfinite(rows))[0]
+        raise NotFiniteError(f"{name} must be finite, got {rows[row, column]} at row {row}, column {column}")
+
+
+def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) -> np.ndarray:
+    """`labels` as int64 of shape (rows,), each in 0..classes-1; whole floats such as 3.0 are taken, 3.5 is not."""
+    array = np.asarray(labels)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have 1 dimension, a label a row, got shape {array.shape}")
+    if len(array) != rows:
+        raise ValueError(f"{name} must have a label for each of the {rows} rows of x, got {len(array)}")
+    if array.dtype.kind not in "fiu" or not np.all(array == np.floor(array)):
+        raise TypeError(f"{name} must be whole numbers from 0, got {_first_not_whole(array)!r} (dtype {array.dtype})")
+    top = np.inf if classes is None else classes - 1
+    outside = (array < 0) | (array > top)
+    if outside.any():
+        limit = "at least 0" if classes is None else f"between 0 and {classes - 1} ({classes} classes)"
+        raise ValueError(f"{name} must be {limit}, got {array[outside][0]} at row {np.argmax(outside)}")
+    return array.astype(np.int64, copy=False)
+
+
+def _first_not_whole(array: np.ndarray) -> Any:
+    if array.dtype.kind != "f":
+        return array[0].item() if hasattr(array[0], "item") else array[0]
+    return array[array != np.floor(array)][0].item()

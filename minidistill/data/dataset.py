@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+"""Rows and their labels, checked once at the door: everything that trains or measures takes a `Dataset`.
+
+In the shapes below N is the number of rows and I the number of columns (the inputs of a network).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..checks import check_labels, check_number, check_rows, check_whole
+
+BLOCK_VALUES = 1 << 16  # long sweeps go block by block: this many values stay in the processor's cache
+
+
+@dataclass(frozen=True, eq=False)  # eq=False: "equal" would be an array of answers, not one
+class Dataset:
+    """N rows of I numbers, with a label for each row or with none at all.
+
+    x : (N,I) float32 or float64, finite; whole numbers and bools become float32, float64 stays float64.
+    y : (N,) int64, the class of each row, counted from 0; None where the rows are unlabelled.
+
+    The arrays are not copied. The dataset sees them read-only, so that `data.x /= 255` is an error and not a change
+    behind the back of everyone who holds the same rows; leave the arrays that you handed over unchanged as well.
+
+    Raises ValueError or TypeError, naming x or y, for a wrong number of dimensions, no rows, NaN or infinity, text,
+    labels that are negative or not whole, or as many labels as there are not rows.
+    """
+
+    x: np.ndarray  # (N,I)
+    y: np.ndarray | None = None  # (N,)
+
+    def __post_init__(self) -> None:
+        x = check_rows("x", self.x)
+        object.__setattr__(self, "x", _read_only(x))  # the way to set a field of a frozen dataclass
+        if self.y is not None:
+            object.__setattr__(self, "y", _read_only(check_labels("y", self.y, rows=len(x))))
+
+    def __len__(self) -> int:
+        """N, the number of rows."""
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        labels = "unlabelled" if self.y is None else f"{self.classes} classes"
+        return f"Dataset({self.x.shape[0]} rows, {self.x.shape[1]} columns, {self.x.dtype}, {labels})"
+
+    @property
+    def classes(self) -> int:
+        """The number of classes: the largest label plus 1. ValueError where the rows are unlabelled."""
+        if self.y is None:
+            raise ValueError("this dataset has no labels (y is None), so its number of classes is unknown")
+        return int(self.y.max()) + 1
+
+    # ------------------------------------------------------------------------------------------ choosing rows
+
+    def subset(self, indices: Any) -> "Dataset":
+        """The rows at `indices`, in that order: whole numbers from 0 to N-1 (repeats allowed), or N bools.
+
+        Raises TypeError for anything else, ValueError for an index out of range or where no row is left.
+        """
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1:
+            raise ValueError(f"indices must have 1 dimension, got shape {chosen.shape}")
+        if len(chosen) == 0:
+            raise ValueError("indices is empty: a dataset has at least one row")
+        if chosen.dtype == np.bool_:
+            if len(chosen) != len(self):
+                raise ValueError(f"indices must have a bool for each of the {len(self)} rows, got {len(chosen)}")
+            if not chosen.any():
+                raise ValueError("indices chooses no row: a dataset has at least one")
+        elif chosen.dtype.kind in "iu":
+            if chosen.min() < 0 or chosen.max() >= len(self):
+                outside = chosen[(chosen < 0) | (chosen >= len(self))][0]
+                raise ValueError(f"indices must be between 0 and {len(self) - 1} ({len(self)} rows), got {outside}")
+        else:
+            raise TypeError(f"indices must be whole numbers or bools, got an array of dtype {chosen.dtype}")
+        return Dataset(self.x[chosen], None if self.y is None else self.y[chosen])
+
+    def split(self, size: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
+        """Two datasets that share out all rows: the first of the given size, the second with the rest.
+
+        size : a float in (0,1), the share of the rows that goes to the first; or a whole number of rows, 1 to N-1.
+        seed : the same seed gives the same split.
+
+        Both are shuffled. Where there are labels the split is stratified: of a class with n rows the first gets
+        n * size / N, rounded up or down. Neither is ever empty.
+        """
+        if len(self) < 2:
+            raise ValueError("split needs at least 2 rows, got 1")
+        if isinstance(size, float | np.floating):
+            share = check_number("size", size, "(0, 1)", 0, 1)
+            count = min(max(round(share * len(self)), 1), len(self) - 1)
+        else:
+            count = check_whole("size", size)
+            if count >= len(self):
+                raise ValueError(f"size must leave a row for the second part: at most {len(self) - 1}, got {count}")
+        first, rest = self._shuffled_in_two(count, seed)
+        return self.subset(first), self.subset(rest)
+
+    def take(self, n: int, seed: int = 0) -> "Dataset":
+        """`n` of the rows, 1 to N, shuffled and stratified like the first part of `split`; the same for the same seed."""
+        count = check_whole("n", n)
+        if count > len(self):
+            raise ValueError(f"n must be at most the number of rows, {len(self)}, got {count}")
+        chosen, _ = self._shuffled_in_two(count, seed)
+        return self.subset(chosen)
+
+    def _shuffled_in_two(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The indices of `count` rows, stratified, and of all others; both in random order."""
+        generator = np.random.default_rng(check_whole("seed", seed, minimum=0))
+        order = generator.permutation(len(self))  # (N,)
+        if self.y is None:
+            return order[:count], order[count:]
+
+        _, class_of_row, rows_in_class = np.unique(self.y, return_inverse=True, return_counts=True)
+        shares = _proportional_shares(count, rows_in_class, generator)  # (classes,)
+
+        # Line the shuffled rows up class by class. The place of a row among its own class then says whether it is in.
+        by_class = order[np.argsort(class_of_row[order], kind="stable")]  # (N,)
+        starts = np.cumsum(rows_in_class) - rows_in_class
+        place = np.arange(len(self)) - np.repeat(starts, rows_in_class)  # (N,)  0, 1, ... anew in each class
+        chosen = np.zeros(len(self), dtype=bool)
+        chosen[by_class] = place < np.repeat(shares, rows_in_class)
+        return order[chosen[order]], order[~chosen[order]]
+
+    # ------------------------------------------------------------------------------------------ scaling columns
+
+    def column_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """The mean and the scale of each column, two float64 arrays of shape (I,), for `standardise`.
+
+        The scale is the standard deviation (divided by N, not N-1); a constant column has scale 1.
+        """
+        mean = self.x.mean(axis=0, dtype=np.float64)  # (I,)
+        spread = self.x.max(axis=0).astype(np.float64) - self.x.min(axis=0)  # (I,)
+        constant = spread == 0  # asked of the values: by rounding, their standard deviation need not be 0
+        unit = np.where(constant, 1, spread)  # the squares of values / spread neither overflow nor vanish
+        squares = np.zeros_like(mean)
+        for block in self._blocks():
+            squares += (((self.x[block] - mean) / unit) ** 2).sum(axis=0)
+        return mean, np.where(constant, 1, unit * np.sqrt(squares / len(self)))
+
+    def standardise(self, mean: Any = None, scale: Any = None) -> "Dataset":
+        """A new dataset of (x - mean) / scale, column by column; labels, dtype and order of the rows stay.
+
+        mean, scale : (I,) each; left out, they are this dataset's own `column_statistics`. Test data must go by the
+        statistics of the training data: `test.standardise(*train.column_statistics())`.
+
+        Raises ValueError for one without the other, a wrong length, or a scale that is not above 0.
+        """
+        if (mean is None) != (scale is None):
+            raise ValueError("mean and scale must be given together, or neither of them")
+        if mean is None:
+            mean, scale = self.column_statistics()
+        columns = self.x.shape[1]
+        mean = check_rows("mean", np.atleast_2d(mean), columns)[0]  # (I,)
+        scale = check_rows("scale", np.atleast_2d(scale), columns)[0]  # (I,)
+        if (scale <= 0).any():
+            column = int(np.argmax(scale <= 0))
+            raise ValueError(f"scale must be above 0, got {scale[column]} for column {column}")
+        x = np.empty_like(self.x)  # (N,I)
+        with np.errstate(over="ignore"):  # what overflows is infinite, and the new Dataset says so
+            for block in self._blocks():
+                x[block] = (self.x[block] - mean) / scale
+        return Dataset(x, self.y)
+
+    # ------------------------------------------------------------------------------------------ telling rows apart
+
+    @cached_property
+    def fingerprints(self) -> np.ndarray:
+        """A 64-bit hash of each row of x, (N,) uint64: proof that row i here is row i of what was computed before.
+
+        Equal rows have equal fingerprints, in whatever dataset they stand. Rows that differ in any value, or in the
+        order of their values, have different ones but for a chance of about 2^-64 a pair. Rows of float32 and rows of
+        float64 do not compare. The labels play no part. This is no cryptographic hash: it finds accidents, not
+        forgeries.
+
+        Method: the bytes of a row, read as 64-bit words w_0, w_1, ... (two float32 or one float64 each, the last one
+        filled up with zeros), go through `mix`, a bijection that spreads each bit over the whole word (the finaliser
+        of SplitMix64: Steele, Lea, Flood 2014). A key of its own for each position j makes the order count:
+
+            fingerprint = mix(I + sum over j of mix(w_j XOR mix(j+1)))        modulo 2^64
+
+        The hash sees -0.0 as 0.0, since the two are equal. It is computed once, when first asked for.
+        """
+        rows, columns = self.x.shape
+        words = -(-columns * self.x.itemsize // 8)  # of 8 bytes, rounded up
+        keys = _mix(np.arange(1, words + 1, dtype=np.uint64))  # (words,)
+        sums = np.empty(rows, dtype=np.uint64)  # (N,)
+        for block in self._blocks():
+            padded = np.zeros((len(self.x[block]), words * 8 // self.x.itemsize), dtype=self.x.dtype)
+            np.add(self.x[block], 0.0, out=padded[:, :columns])  # -0.0 + 0.0 is 0.0; all else stays as it is
+            sums[block] = _mix(padded.view(np.uint64) ^ keys).sum(axis=1)
+        return _read_only(_mix(sums + np.uint64(columns)))
+
+    def _blocks(self) -> list[slice]:
+        """Slices that cover the rows in order, of about BLOCK_VALUES values each."""
+        step = max(BLOCK_VALUES // self.x.shape[1], 1)
+        return [slice(start, start + step) for start in range(0, len(self), step)]
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written through; the array itself stays as writable as its owner wants it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _proportional_shares(count: int, sizes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """`count` shared out in proportion to `sizes`, whole numbers that add up: the method of largest remainders.
+
+    Each share is its exact proportion rounded down or up. Among equal remainders chance decides, not the order of the
+    classes: otherwise a small sample would always lack the same ones.
+    """
+    shares: np.ndarray = count * sizes // sizes.sum()
+    remainders = count * sizes % sizes.sum()
+    missing = count - shares.sum()
+    ranking = np.lexsort((generator.permutation(len(sizes)), -remainders))
+    shares[ranking[:missing]] += 1
+    return shares
+
+
+def _mix(words: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser on each uint64, in place: a bijection in which each bit flips about half of the others."""
+    words ^= words >> np.uint64(30)
+    words *= np.uint64(0xBF58476D1CE4E5B9)
+    words ^= words >> np.uint64(27)
+    words *= np.uint64(0x94D049BB133111EB)
+    words ^= words >> np.uint64(31)
+    return words

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""The bundled handwriting: 1,797 real digits, small enough to come with the package.
+
+The images are a third of the UCI "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak 1998), under CC BY 4.0:
+optical_digits.md, beside this file, has the attribution and says what was changed.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..files import read_npz
+from .dataset import Dataset
+
+TRAINING_IMAGES = 1297  # the file holds these first, then the 500 for testing
+
+
+def digits() -> tuple[Dataset, Dataset]:
+    """Real handwritten digits as (train, test): 1,297 and 500 images, always the same ones.
+
+    x : (1297,64) and (500,64) float32. A row is an image of 8x8, line by line from the top: `x[0].reshape(8, 8)`.
+        A pixel is the share of ink in a square of 4x4 dots of the scan: 0 (paper) to 1 (ink), in steps of 1/16.
+    y : (1297,) and (500,) int64, the digit, 0 to 9; each part has its fair share of each digit.
+
+    The split was drawn once and is stored in the file, so that figures can be compared across versions of NumPy. The
+    13 people who wrote are not named in the data: most will stand in both parts, so the test images are new images,
+    not new handwriting.
+    """
+    stored = read_npz(Path(__file__).with_name("optical_digits.npz"), "set of digits", ("images", "labels"))
+    x = stored["images"].astype(np.float32) / 16  # (1797,64)  stored as uint8, 0 to 16
+    everything = Dataset(x, stored["labels"])
+    rows = np.arange(len(everything))
+    return everything.subset(rows[:TRAINING_IMAGES]), everything.subset(rows[TRAINING_IMAGES:])

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""IDX files: the format of MNIST, Fashion-MNIST and their relatives (Y. LeCun, C. Cortes, C. Burges 1998).
+
+A file is a header and then the values of one array, row by row, all numbers with the highest byte first:
+
+    byte 0, 1    0 0
+    byte 2       the type of the values, a key of TYPES
+    byte 3       the number of dimensions, D
+    4 D bytes    the size of each dimension, 32 bits without sign
+    the rest     the values
+"""
+
+import gzip
+import math
+import os
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+GZIP_MAGIC = b"\x1f\x8b"
+MOST_DIMENSIONS = 64  # of a NumPy array
+CHUNK = 1 << 20  # bytes a read
+
+
+def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
+    """The array in an IDX file, plain or compressed by gzip (told by its content, whatever its name).
+
+    The shape is the file's and the dtype one of uint8, int8, int16, int32, float32, float64, in the order of bytes of
+    this machine. MNIST's images come as (60000,28,28) uint8; a network wants rows, in 0 to 1:
+
+        x = load_idx("train-images-idx3-ubyte.gz").reshape(60000, 784) / np.float32(255)
+
+    Raises FileNotFoundError, and ValueError naming the file for one that is no IDX file, is cut short, goes on after
+    its last value, or is damaged. Memory grows with what the file holds, never with what its header promises.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    with path.open("rb") as file:
+        compressed = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        if not compressed:
+            return _read_array(file, path)
+        try:
+            with gzip.open(file) as unpacked:
+                return _read_array(unpacked, path)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path} is damaged or cut short, gzip cannot unpack it: {error}") from None
+
+
+def _read_array(stream: IO[bytes] | gzip.GzipFile, path: Path) -> np.ndarray:
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise ValueError(f"{path} is not an IDX file: it must begin with 0 0 and two more bytes, got {list(magic)}")
+    code, dimensions = magic[2], magic[3]
+    if code not in TYPES:
+        known = ", ".join(f"0x{known:02x}" for known in TYPES)
+        raise ValueError(f"{path} is not an IDX file: its type code must be one of {known}, got 0x{code:02x}")
+    if not 1 <= dimensions <= MOST_DIMENSIONS:
+        raise ValueError(f"{path} must have 1 to {MOST_DIMENSIONS} dimensions, its header says {dimensions}")
+
+    header = stream.read(4 * dimensions)
+    if len(header) < 4 * dimensions:
+        raise ValueError(f"{path} is cut short in its header: wanted {4 + 4 * dimensions} bytes, got {4 + len(header)}")
+    shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
+    if 0 in shape:
+        raise ValueError(f"{path} is empty: its header says shape {shape}")
+
+    dtype = np.dtype(TYPES[code])
+    wanted = math.prod(shape) * dtype.itemsize  # Python's whole numbers do not overflow
+    values = bytearray()
+    while len(values) <= wanted:  # one byte more than wanted is asked for: there must be none
+        chunk = stream.read(min(CHUNK, wanted + 1 - len(values)))
+        if not chunk:
+            break
+        values += chunk
+    if len(values) != wanted:
+        promise = f"shape {shape} of {dtype.name} wants {wanted} bytes of values"
+        if len(values) < wanted:
+            raise ValueError(f"{path} is cut short: {promise}, got {len(values)}")
+        raise ValueError(f"{path} goes on after its last value: {promise}, but more follow")
+    array = np.frombuffer(values, dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""Tables of your own: CSV as spreadsheets write it, NPZ as NumPy does.
+
+CSV is for people; large data belongs in NPZ, which loads about a hundred times as fast.
+"""
+
+import csv
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from ..checks import check_whole
+from .dataset import Dataset
+
+LAST_COLUMN = -1
+LABEL_LIMIT = 2**53  # from here on a float no longer holds every whole number
+LARGEST = float(np.finfo(np.float32).max)
+ZIP_MAGIC = b"PK"  # an .npz is a zip archive of .npy files
+NPY_MAGIC = b"\x93NUMPY"
+
+
+def load_table(path: str | os.PathLike[str], label: str | int | None = LAST_COLUMN) -> Dataset:
+    """The rows in a CSV or NPZ file (told by its content, whatever its name) as a Dataset.
+
+    CSV: UTF-8, cells parted by commas, one row a line; blank lines are skipped. x is (N,I) float32. The first line is
+    taken for a header if none of its cells is a number, and always if `label` is a name; names that are all numbers,
+    without a `label` to tell, read as a row.
+
+        label : the column with the labels, which are whole numbers from 0: its name in the header, or its index from 0,
+                or from -1 for the last one. None for a table without labels.
+
+    NPZ: an array `x` (N,I), which keeps its dtype as `Dataset` says, and, if there are labels, `y` (N,). `label` may be
+    None, to leave `y` aside. To write one: `numpy.savez("mine.npz", x=x, y=y)`.
+
+    Raises FileNotFoundError; ValueError, naming the file and in a CSV the line and the column, for rows of different
+    lengths, a cell that is no finite number, a label that is not whole, a label column that is not there, no rows, or a
+    file that cannot be read; TypeError for a label of another type. Names of classes are refused, not numbered in
+    silence: whoever reads the predictions must know which number is which.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    with path.open("rb") as file:
+        beginning = file.read(len(NPY_MAGIC))
+    if beginning == NPY_MAGIC:
+        raise ValueError(f'{path} holds a single array: write an .npz with numpy.savez("mine.npz", x=x, y=y)')
+    if beginning.startswith(ZIP_MAGIC):
+        x, y = _read_npz(path, label)
+    else:
+        x, y = _read_csv(path, label)
+    try:
+        return Dataset(x, y)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _read_npz(path: Path, label: str | int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    if label not in (LAST_COLUMN, None):
+        raise ValueError(f"label names a column of a CSV file; in an NPZ file the labels are y ({path}), got {label!r}")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            names = sorted(stored)
+            x = stored["x"] if "x" in names else None
+            y = stored["y"] if "y" in names and label is not None else None
+    except (ValueError, OSError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read as an NPZ file: {error}") from None
+    if x is None:
+        raise ValueError(f"{path} must hold an array named x, it holds {_listed(names) or 'nothing'}")
+    return x, y
+
+
+def _read_csv(path: Path, label: str | int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        try:
+            lines = (cells for cells in reader if cells)  # a blank line has no cells
+            first = next(lines, None)
+            if first is None:
+                raise ValueError(f"{path} is empty")
+            column = _label_column(path, label, first)
+            is_header = isinstance(label, str) or not any(map(_is_number, first))
+
+            rows, labels = [], []
+            for cells in lines if is_header else chain([first], lines):
+                place = f"{path}, line {reader.line_num}"
+                if len(cells) != len(first):
+                    raise ValueError(f"{place}: wanted {len(first)} columns as in the first line, got {len(cells)}")
+                rows.append(_numbers(place, cells))
+                if column is not None:
+                    labels.append(_label(place, column, cells[column]))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from None
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+    if not rows:
+        raise ValueError(f"{path} has no rows, only a header")
+    table = np.stack(rows)  # (N, columns)
+    if column is None:
+        return table, None
+    return np.delete(table, column, axis=1), np.array(labels)
+
+
+def _label_column(path: Path, label: str | int | None, first: list[str]) -> int | None:
+    """The index of the label column, from 0; `first` is the first line, which has the names if `label` is one."""
+    if label is None:
+        return None
+    if len(first) == 1:
+        raise ValueError(f"{path} has one column, parted by commas, and so none for x beside the labels (label=None?)")
+    if isinstance(label, str):
+        names = [name.strip() for name in first]
+        if names.count(label) != 1:
+            raise ValueError(f"{path} must have one column named {label!r}, its first line is {_listed(names)}")
+        return names.index(label)
+    column = check_whole("label", label, minimum=-len(first))
+    if column >= len(first):
+        raise ValueError(f"label must be at most {len(first) - 1}, {path} has {len(first)} columns, got {label}")
+    return column % len(first)
+
+
+def _numbers(place: str, cells: list[str]) -> np.ndarray:
+    """The cells of one line as float32; the error names the first one that is no number, or is NaN or infinite."""
+    try:
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+            numbers = np.fromiter(map(float, cells), np.float32, len(cells))
+        if np.isfinite(numbers).all() and "_" not in "".join(cells):
+            return numbers
+    except ValueError:
+        pass
+    for column, cell in enumerate(cells):
+        if not _is_number(cell):
+            hint = ' (names of columns? then say which has the labels: label="...")' if place.endswith("line 1") else ""
+            raise ValueError(f"{place}, column {column + 1}: wanted a number, got {cell!r}{hint}")
+        if not abs(float(cell)) <= LARGEST:
+            raise ValueError(f"{place}, column {column + 1}: wanted a finite float32 number, got {cell!r}")
+    raise AssertionError("a line was refused, but each of its cells is a finite number")
+
+
+def _label(place: str, column: int, cell: str) -> int:
+    number = float(cell)
+    if not (number.is_integer() and 0 <= number < LABEL_LIMIT):
+        raise ValueError(f"{place}, column {column + 1}: a label must be a whole number from 0, got {cell!r}")
+    return int(number)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell  # Python reads 1_000 as a number, other programs do not
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first few names, for an error message."""
+    names = list(names)
+    return ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")

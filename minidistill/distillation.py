@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""distill(): a teacher's softened outputs become the targets of a student.
+
+A teacher is anything that gives probabilities or logits. It is asked once, in evaluation mode, and its answers are kept
+with a fingerprint of the row that each belongs to, so that answers to other rows, or in another order, are refused.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .checks import check_rows
+from .data import Dataset
+from .files import read_npz, write_npz
+from .losses import Loss, SoftTarget
+from .network import MLP
+from .training import Augment, History, fit
+
+NEVER = -1e4  # the logit of probability 0: exp(NEVER / T) is 0 again at any temperature that one would use
+FEWEST_ROWS = 30  # below these, bad luck alone can make a good teacher look like a shuffled one
+
+Teacher = Callable[[np.ndarray], np.ndarray]  # from x (N,I) to logits (N,C)
+
+
+def distill(
+    teacher: Any,
+    student: MLP,
+    data: Dataset,
+    loss: Loss | None = None,
+    *,
+    augment: Augment | None = None,
+    **options: Any,
+) -> History:
+    """Trains `student` in place on `data`, with `teacher`'s outputs as targets, and returns the History of `fit`.
+
+    teacher  an MLP; a list of teachers (their mean probability); an object with `predict_proba`, such as a scikit-learn
+             forest; a function from x (N,I) to logits (N,C); `SoftTargets`; or an array of logits (N,C), whose row i must
+             answer row i of the data
+    data     its labels may be missing where the loss does without them
+    loss     SoftTarget() unless given
+    augment  as in `fit`; the teacher is then asked anew about what the student sees
+    options  all else that `fit` takes: epochs, batch_size, optimizer, seed, validation, patience, callbacks, progress
+    """
+    if not isinstance(student, MLP):
+        raise TypeError(f"student must be an MLP, got {type(student).__name__}")
+    if not isinstance(data, Dataset):
+        raise TypeError(f"data must be a Dataset, got {type(data).__name__}: Dataset(x, y) makes one")
+    if teacher is student:
+        raise ValueError("teacher and student are the same network: a student learns nothing from itself")
+    loss = loss or SoftTarget()
+    classes = student.sizes[-1]
+    if augment is None:
+        targets = soft_targets(teacher, data, classes).logits_for(data).astype(student.dtype, copy=False)
+        return fit(student, data, loss, targets=targets, **options)
+    if isinstance(teacher, SoftTargets | np.ndarray):
+        raise ValueError("augment changes the rows: the teacher must be one that can be asked again, got kept logits")
+    ask = as_teacher(teacher, classes)
+    return fit(student, data, loss, targets=lambda x: ask(x).astype(student.dtype), augment=augment, **options)
+
+
+@dataclass(frozen=True)
+class SoftTargets:
+    """A teacher's logits (N,C), each row with the fingerprint of the row of x that it answers."""
+
+    logits: np.ndarray
+    fingerprints: np.ndarray  # (N,) uint64
+
+    @classmethod
+    def of(cls, logits: Any, data: Dataset) -> "SoftTargets":
+        """Logits of which the caller vouches that row i answers row i of `data`."""
+        logits = check_rows("teacher logits", logits)
+        if len(logits) != len(data):
+            raise ValueError(f"teacher logits must have a row for each of the {len(data)} of the data, got {len(logits)}")
+        return cls(logits, data.fingerprints)
+
+    def logits_for(self, data: Dataset) -> np.ndarray:
+        """The logits, if row i answers row i of `data`; ValueError otherwise."""
+        theirs = data.fingerprints
+        if len(theirs) != len(self.fingerprints):
+            raise ValueError(f"soft targets hold {len(self.fingerprints)} rows, the data {len(theirs)}")
+        if not np.array_equal(self.fingerprints, theirs):
+            first = int(np.argmax(self.fingerprints != theirs))
+            reordered = np.array_equal(np.sort(self.fingerprints), np.sort(theirs))
+            what = "the same rows in another order" if reordered else "answers to other rows"
+            raise ValueError(f"soft targets do not belong to this data: from row {first} on they are {what}")
+        return self.logits
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes them to one .npz file, whole or not there."""
+        write_npz(path, "soft-targets", {"logits": self.logits, "fingerprints": self.fingerprints})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "SoftTargets":
+        """The soft targets saved at `path`; ValueError for a damaged file or one that holds something else."""
+        return cls(**read_npz(path, "soft-targets", ("logits", "fingerprints")))
+
+
+def soft_targets(teacher: Any, data: Dataset, classes: int) -> SoftTargets:
+    """What `teacher` says about every row of `data`, as logits over `classes` classes."""
+    if isinstance(teacher, SoftTargets):
+        targets = teacher
+    elif isinstance(teacher, np.ndarray):
+        targets = SoftTargets.of(teacher, data)
+        _check_order(targets.logits, data)
+    else:
+        targets = SoftTargets.of(as_teacher(teacher, classes)(data.x), data)
+    check_rows("teacher logits", targets.logits, columns=classes)
+    return targets
+
+
+def _check_order(logits: np.ndarray, data: Dataset) -> None:
+    """Refuses bare logits whose rows suit the labels no better than the same rows in any order.
+
+    The mean log-probability of the labels is compared with its mean and spread over all orders of the rows. A row in
+    the right place is what makes a teacher better than that; three standard deviations are asked for.
+    """
+    if data.y is None or len(data) < FEWEST_ROWS:
+        return
+    classes = logits.shape[1]
+    if data.y.max() >= classes:
+        return  # `fit` says what is wrong with the labels
+    probabilities, _ = ops.softmax_forward(logits.astype(np.float64))           # (N,C)
+    shares = np.bincount(data.y, minlength=classes) / len(data)                 # (C,)
+    in_place = probabilities[np.arange(len(data)), data.y].mean()
+    anywhere = (probabilities @ shares).mean()
+    spread = _spread_over_orders(probabilities, shares)
+    if in_place < anywhere + 3 * spread:
+        raise ValueError(
+            f"teacher logits do not seem to belong to these rows: they give the labels a mean probability of "
+            f"{in_place:.3f}, and would give {anywhere:.3f} in a random order. Where the order is right all the same, "
+            "say so with SoftTargets.of(logits, data)"
+        )
+
+
+def _spread_over_orders(probabilities: np.ndarray, shares: np.ndarray) -> float:
+    """Standard deviation, over all orders of the N rows, of the mean probability given to the labels.
+
+    It is that of a permutation statistic: the sum of d^2 over all pairs of a row and a label, over N^2 (N - 1), where d
+    is a probability less its row's and its label's mean plus the mean of all (Hoeffding 1951, theorem 2).
+    """
+    N = len(probabilities)
+    row_means = probabilities @ shares                                          # (N,)
+    label_means = probabilities.mean(axis=0)                                    # (C,)
+    d = probabilities - row_means[:, None] - label_means + row_means.mean()     # (N,C)
+    return float(np.sqrt((d**2 @ shares).sum() / (N * (N - 1))))
+
+
+def as_teacher(teacher: Any, classes: int) -> Teacher:
+    """A function from x (N,I) to the teacher's logits (N,C), in evaluation mode."""
+    if isinstance(teacher, MLP):
+        return teacher.logits
+    if isinstance(teacher, Sequence) and not isinstance(teacher, str):
+        if len(teacher) == 0:
+            raise ValueError("teacher is an empty list: at least one teacher is needed")
+        members = [as_teacher(member, classes) for member in teacher]
+        return lambda x: _log(np.mean([ops.softmax_forward(member(x))[0] for member in members], axis=0))
+    if hasattr(teacher, "predict_proba"):
+        return lambda x: _log(_probabilities(teacher, x, classes))
+    if callable(teacher):
+        return lambda x: check_rows("teacher logits", teacher(x))
+    raise TypeError(
+        "teacher must be an MLP, a list of teachers, SoftTargets, an array of logits, a function of x or an object with "
+        f"predict_proba, got {type(teacher).__name__}"
+    )
+
+
+def _log(probabilities: np.ndarray) -> np.ndarray:
+    """Logits of probabilities (N,C): softmax gives them back, exact zeros included."""
+    with np.errstate(divide="ignore"):
+        return np.maximum(np.log(probabilities), NEVER)
+
+
+def _probabilities(teacher: Any, x: np.ndarray, classes: int) -> np.ndarray:
+    """predict_proba's rows, each column put where its class belongs: a class never seen has probability 0."""
+    found = check_rows("the teacher's predict_proba", teacher.predict_proba(x))
+    if (found < 0).any() or not np.allclose(found.sum(axis=1), 1, atol=1e-3):
+        raise ValueError("the teacher's predict_proba must give rows of probabilities that sum to 1")
+    columns = np.asarray(getattr(teacher, "classes_", np.arange(found.shape[1])))
+    if columns.dtype.kind not in "iu" or columns.min() < 0 or columns.max() >= classes:
+        raise ValueError(f"the teacher's classes must be whole numbers below {classes}, got {columns.tolist()}")
+    probabilities = np.zeros((len(found), classes), found.dtype)
+    probabilities[:, columns] = found
+    return probabilities

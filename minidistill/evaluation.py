@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""compare(): what a student kept of its teacher, and what it costs, in one table.
+
+Accuracy alone does not tell whether a student learnt from its teacher: a student can be right where the teacher errs and
+wrong elsewhere. Agreement does (Stanton et al. 2021); so it stands beside accuracy, over several seeds.
+"""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .checks import check_labels, check_rows, check_whole
+from .data import Dataset
+
+TIMING_SECONDS = 0.15  # how long each model is called for each of its two timings
+FEWEST_CALLS = 5
+
+
+def predict_proba(model: Any, x: np.ndarray) -> np.ndarray:
+    """Probabilities (N,C) of any model that has predict_proba; several models in a list give their mean."""
+    if isinstance(model, Sequence):
+        return np.asarray(np.mean([predict_proba(member, x) for member in model], axis=0))
+    return check_rows("predict_proba", model.predict_proba(x))
+
+
+def accuracy(probabilities: np.ndarray, y: np.ndarray) -> float:
+    """The share of rows (N,C) whose likeliest class is the label (N,)."""
+    return float((probabilities.argmax(axis=1) == y).mean())
+
+
+def agreement(student: np.ndarray, teacher: np.ndarray) -> float:
+    """The share of rows for which two models' probabilities (N,C) name the same class (Stanton et al. 2021, section 3)."""
+    return float((student.argmax(axis=1) == teacher.argmax(axis=1)).mean())
+
+
+def expected_calibration_error(probabilities: np.ndarray, y: np.ndarray, bins: int = 15) -> float:
+    """How far confidence is from accuracy, as a fraction, averaged over bins of equal width (Guo et al. 2017, equation 3)."""
+    probabilities = check_rows("probabilities", probabilities)
+    y = check_labels("y", y, len(probabilities), probabilities.shape[1])
+    confidence = probabilities.max(axis=1)                                      # (N,)
+    right = probabilities.argmax(axis=1) == y                                   # (N,)
+    which = np.minimum((confidence * check_whole("bins", bins)).astype(int), bins - 1)      # (N,)
+    gaps = np.bincount(which, weights=right - confidence, minlength=bins)       # (bins,) sums within each bin
+    return float(np.abs(gaps).sum() / len(y))
+
+
+def seconds_per_call(model: Any, x: np.ndarray) -> float:
+    """The median time of predict_proba(x), warm, in seconds."""
+    predict_proba(model, x)
+    times: list[float] = []
+    end = time.perf_counter() + TIMING_SECONDS
+    while len(times) < FEWEST_CALLS or time.perf_counter() < end:
+        start = time.perf_counter()
+        predict_proba(model, x)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model, or the same model trained from several seeds; fractions unless the name says otherwise."""
+
+    name: str
+    accuracy_mean: float
+    accuracy_std: float       # between seeds, of the sample; 0 where there is one
+    accuracies: list[float]   # a seed each
+    retention: float          # accuracy_mean over the teacher's
+    agreement: float          # with the teacher, mean over seeds
+    calibration_error: float  # expected calibration error, mean over seeds
+    parameters: int | None    # None for models that cannot tell, such as a forest
+    bytes: int | None
+    multiply_adds: int | None  # a sample
+    latency_us: float         # one sample, microseconds
+    throughput: float         # samples a second, in one call over the data
+
+    def ratios_to(self, teacher: "Row") -> dict[str, float | None]:
+        """Each cost as a share of the teacher's."""
+        costs = ("parameters", "bytes", "multiply_adds", "latency_us", "throughput")
+        pairs = {name: (getattr(self, name), getattr(teacher, name)) for name in costs}
+        return {name: mine / theirs if mine and theirs else None for name, (mine, theirs) in pairs.items()}
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of a teacher and its students; print it, or take `to_dict()`."""
+
+    rows: list[Row]
+
+    @property
+    def teacher(self) -> Row:
+        return self.rows[0]
+
+    def __getitem__(self, name: str) -> Row:
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(f"no row {name!r}: there are {', '.join(row.name for row in self.rows)}")
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """{name: {figure: value}}, each row with its `ratios` to the teacher."""
+        return {row.name: {**asdict(row), "ratios": row.ratios_to(self.teacher)} for row in self.rows}
+
+    def __str__(self) -> str:
+        lines = {
+            "accuracy": lambda row: f"{row.accuracy_mean:.2%}",
+            "  spread over seeds": lambda row: f"{100 * row.accuracy_std:.2f}" if len(row.accuracies) > 1 else "-",
+            "retention": lambda row: f"{row.retention:.1%}",
+            "agreement with teacher": lambda row: f"{row.agreement:.1%}",
+            "calibration error": lambda row: f"{row.calibration_error:.3f}",
+            "parameters": lambda row: self._with_ratio(row, "parameters", ",d"),
+            "bytes": lambda row: self._with_ratio(row, "bytes", ",d"),
+            "multiply-adds": lambda row: self._with_ratio(row, "multiply_adds", ",d"),
+            "latency of one, us": lambda row: self._with_ratio(row, "latency_us", ",.1f"),
+            "throughput, 1/s": lambda row: self._with_ratio(row, "throughput", ",.0f"),
+        }
+        table = [["", *(row.name for row in self.rows)]]
+        table += [[title, *(show(row) for row in self.rows)] for title, show in lines.items()]
+        widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
+        padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in table]
+        return "\n".join("  ".join(line).rstrip() for line in padded)
+
+    def _with_ratio(self, row: Row, name: str, form: str) -> str:
+        value, ratio = getattr(row, name), row.ratios_to(self.teacher)[name]
+        if value is None:
+            return "-"
+        shown = format(value, form)
+        if row is self.teacher or ratio is None:
+            return shown
+        return f"{shown} ({ratio:.1f}x)" if ratio >= 1 else f"{shown} (1/{1 / ratio:.0f})"
+
+
+def compare(teacher: Any, students: Mapping[str, Any], data: Dataset) -> Report:
+    """Measures a teacher and its students on labelled data that none of them was trained on.
+
+    teacher   an MLP, an object with predict_proba, or a list of either (their mean probability)
+    students  {name: model, or list of the models that several seeds gave}: {"alone": [...], "distilled": [...]}
+    """
+    if not isinstance(data, Dataset) or data.y is None:
+        raise ValueError("data must be a Dataset with labels")
+    if not isinstance(students, Mapping) or not students or "teacher" in students:
+        raise ValueError("students must be a dictionary from names, other than 'teacher', to models, and not empty")
+    taught = predict_proba(teacher, data.x)                                     # (N,C)
+    check_labels("data.y", data.y, len(data), taught.shape[1])
+    reference = accuracy(taught, data.y)
+    rows = [_measure("teacher", [teacher], taught, reference, data)]
+    for name, models in students.items():
+        models = list(models) if isinstance(models, Sequence) else [models]
+        if not models:
+            raise ValueError(f"students[{name!r}] is empty: at least one model is needed")
+        rows.append(_measure(name, models, taught, reference, data))
+    return Report(rows)
+
+
+def _measure(name: str, models: list[Any], taught: np.ndarray, reference: float, data: Dataset) -> Row:
+    assert data.y is not None
+    answers = [predict_proba(model, data.x) for model in models]                # each (N,C)
+    for answer in answers:
+        if answer.shape != taught.shape:
+            raise ValueError(f"{name} must answer in shape {taught.shape} like the teacher, got {answer.shape}")
+    accuracies = [accuracy(answer, data.y) for answer in answers]
+    mean = statistics.fmean(accuracies)
+    first = models[0]
+    return Row(
+        name=name,
+        accuracy_mean=mean,
+        accuracy_std=statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        accuracies=accuracies,
+        retention=mean / reference if reference > 0 else float("nan"),
+        agreement=statistics.fmean(agreement(answer, taught) for answer in answers),
+        calibration_error=statistics.fmean(expected_calibration_error(answer, data.y) for answer in answers),
+        parameters=_size(first, "num_parameters"),
+        bytes=_size(first, "nbytes"),
+        multiply_adds=_size(first, "multiply_adds"),
+        latency_us=1e6 * seconds_per_call(first, data.x[:1]),
+        throughput=len(data) / seconds_per_call(first, data.x),
+    )
+
+
+def _size(model: Any, name: str) -> int | None:
+    """A size that the model states itself; an ensemble's is the sum of its members'."""
+    if isinstance(model, Sequence):
+        sizes = [_size(member, name) for member in model]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+    size = getattr(model, name, None)
+    return None if size is None else int(size)

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+"""Losses, one distillation method a file: its derivation in brief, its value and its gradient.
+
+A loss is a small frozen dataclass. Called with the student's logits s (B,C), the teacher's logits t (B,C) or None, and
+the labels y (B,) or None, it returns its value and ds (B,C), the gradient for the student. Read them in this order:
+
+    cross_entropy   labels only: the loss of a network that learns alone
+    soft_target     labels and the teacher's softened probabilities (Hinton, Vinyals and Dean 2015)
+"""
+
+from .base import Loss
+from .cross_entropy import CrossEntropy
+from .soft_target import SoftTarget
+
+__all__ = ["CrossEntropy", "Loss", "SoftTarget"]

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""Cross-entropy with the labels: the loss of a network that learns alone.
+
+With q = softmax(s), L = -mean_b log q[b, y_b] and dL/ds = (q - onehot(y)) / B [CE-1, CE-2].
+
+Label smoothing (Szegedy et al. 2016, section 7) replaces the one-hot row by (1 - e) onehot(y) + e / C [CE-3]. It makes
+targets soft with no teacher, and is therefore the control that a distilled student has to beat.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import ops as numpy_ops
+from ..checks import check_number
+from .base import check_match, checked
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Mean cross-entropy of softmax(s) with labels y (B,), or with rows of probabilities y (B,C)."""
+
+    label_smoothing: float = 0.0  # in [0, 1): share of each target that is spread evenly over all classes
+
+    def __post_init__(self) -> None:
+        check_number("label_smoothing", self.label_smoothing, "[0, 1)", 0, 1)
+
+    def __call__(
+        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
+    ) -> tuple[float, np.ndarray]:
+        """Value and gradient ds (B,C); the teacher's logits t are not looked at."""
+        if y is None:
+            raise ValueError("y (labels) is missing: cross-entropy needs labels")
+        check_match(s, None, y)
+        if self.label_smoothing > 0:
+            y = self.smoothed(y, s)                                             # (B,C)
+        value, cache = ops.cross_entropy_forward(s, y)
+        return checked(value, s, None), ops.cross_entropy_backward(cache)
+
+    def smoothed(self, y: np.ndarray, s: np.ndarray) -> np.ndarray:
+        rows = y if y.ndim == 2 else numpy_ops.one_hot(y, s.shape[1], s.dtype)  # (B,C)
+        e = self.label_smoothing
+        return (1 - e) * rows + e / s.shape[1]                                  # (B,C)  [CE-3]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Soft targets (Hinton, Vinyals and Dean 2015, section 2): the labels and the teacher's softened probabilities.
+
+A temperature T flattens the teacher's probabilities until one can see which wrong answers it finds likelier than others.
+The student is softened by the same T and pulled towards them:
+
+    L  = (1-alpha) CE(s, y) + alpha T^2 KL(p || q)        p = softmax(t/T)    q = softmax(s/T)    [KD-4]
+    ds = ((1-alpha) (softmax(s) - onehot(y)) + alpha T (q - p)) / B                               [KD-5]
+
+Each 1/T in q and p costs the gradient a factor 1/T twice (once by the chain rule, once because q - p shrinks); T^2 gives
+it back, so that alpha means the same at every temperature. docs/ops.md has the derivation in full.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import ops as numpy_ops
+from ..checks import check_number
+from .base import check_match, checked
+from .cross_entropy import CrossEntropy
+
+
+@dataclass(frozen=True)
+class SoftTarget:
+    """Weighted sum of the cross-entropy with the labels and T^2 KL(p || q) with the teacher."""
+
+    temperature: float = 4.0  # above 0; small students like small ones
+    alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, "(0, inf)", 0)
+        check_number("alpha", self.alpha, "[0, 1]", 0, 1)
+
+    def __call__(
+        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
+    ) -> tuple[float, np.ndarray]:
+        """Value and gradient ds (B,C). y may be None where alpha is 1, and t where it is 0."""
+        if self.alpha == 0:
+            return CrossEntropy()(s, t, y, ops)
+        if t is None:
+            raise ValueError("t (teacher logits) is missing: train with distill(), or with fit(..., targets=...)")
+        if y is None and self.alpha < 1:
+            raise ValueError(f"y (labels) is missing: only alpha=1 learns without labels, alpha is {self.alpha}")
+        check_match(s, t, y)
+
+        kl, cache = ops.soft_target_forward(s, t, self.temperature)             # T^2 is in it
+        value, ds = self.alpha * kl, self.alpha * ops.soft_target_backward(cache)           # (B,C)
+        if self.alpha < 1:
+            ce, cache = ops.cross_entropy_forward(s, y)
+            value = value + (1 - self.alpha) * ce                               # ()     [KD-4]
+            ds = ds + (1 - self.alpha) * ops.cross_entropy_backward(cache)      # (B,C)  [KD-5]
+        return checked(value, s, t), ds

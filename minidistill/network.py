@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""The multi-layer perceptron: one flat parameter vector, of which every layer's W and b are views.
+
+A forward pass leaves a cache; the backward pass walks it back and fills the flat gradient vector, which is laid out like
+the parameters. An optimizer is then one loop over two arrays, and saving a network is saving one array.
+"""
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .checks import check_choice, check_finite, check_number, check_rows, check_whole
+from .files import read_npz, write_npz
+from .kernels import load_backend
+
+ACTIVATIONS = ("relu", "tanh", "gelu")
+ROWS_AT_ONCE = 1024  # prediction goes through many rows in portions: their hidden activations need not exist together
+
+
+class Cache(NamedTuple):
+    """What a forward pass keeps for the backward pass, a list of one entry a layer each; the logits are not kept."""
+
+    dropout: list[Any]
+    linear: list[Any]
+    activation: list[Any]
+
+    @property
+    def hidden(self) -> list[np.ndarray]:
+        """The hidden activations as the layer after each saw them (dropout included), each (B, width)."""
+        return [x for x, W in self.linear[1:]]
+
+
+class MLP:
+    """A multi-layer perceptron that ends in logits.
+
+    sizes       widths from the inputs to the classes: (64, 32, 10) has one hidden layer of 32 units
+    activation  of the hidden layers: "relu", "tanh" or "gelu"
+    dropout     share of the hidden activations that each training step leaves out, in [0, 1); or one share a layer for
+                what that layer takes in, so that (0.2, 0.5, 0.5) thins the inputs too
+    seed        of the initial weights and of the dropout masks
+    dtype       float32 to train, float64 to check
+    backend     who does the arithmetic (see `minidistill.kernels`)
+
+    The weights start normally distributed with variance 2/I before ReLU and GELU (He et al. 2015, equation 10) and
+    2/(I+O) before tanh and the logits (Glorot and Bengio 2010, equation 12); the biases start at zero.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "relu",
+        dropout: float | Sequence[float] = 0.0,
+        seed: int = 0,
+        dtype: Any = np.float32,
+        backend: str = "numpy",
+    ) -> None:
+        if isinstance(sizes, str) or not hasattr(sizes, "__len__") or len(sizes) < 2:
+            raise ValueError(f"sizes must be at least two whole numbers, inputs to classes, got {sizes!r}")
+        self.sizes = tuple(check_whole(f"sizes[{k}]", size) for k, size in enumerate(sizes))
+        check_whole("sizes[-1] (the number of classes)", self.sizes[-1], minimum=2)
+        self.activation = check_choice("activation", activation, ACTIVATIONS)
+        self.dropout = self._dropout_rates(dropout)
+        self.seed = check_whole("seed", seed, minimum=0)
+        self.dtype = np.dtype(check_choice("dtype", np.dtype(dtype).name, ("float32", "float64")))
+        self.ops = load_backend(backend)
+        self.activate = getattr(self.ops, f"{activation}_forward")
+        self.activate_backward = getattr(self.ops, f"{activation}_backward")
+
+        self.parameters = np.zeros(self.num_parameters, self.dtype)
+        self.gradients = np.zeros(self.num_parameters, self.dtype)
+        self.weights, self.biases = self._views(self.parameters)
+        self.weight_gradients, self.bias_gradients = self._views(self.gradients)
+        self._initialise()
+
+    def _dropout_rates(self, dropout: float | Sequence[float]) -> tuple[float, ...]:
+        layers = len(self.sizes) - 1
+        if np.isscalar(dropout):
+            rate = check_number("dropout", dropout, "[0, 1)", 0, 1)
+            return (0.0, *[rate] * (layers - 1))
+        if len(dropout) != layers:  # type: ignore[arg-type]
+            raise ValueError(f"dropout must be one number or one for each of the {layers} layers, got {dropout!r}")
+        return tuple(check_number("dropout", rate, "[0, 1)", 0, 1) for rate in dropout)  # type: ignore[union-attr]
+
+    def _views(self, flat: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Each layer's W (I,O) and, behind it, b (O,), as views of a flat vector (P,)."""
+        weights, biases, start = [], [], 0
+        for inputs, outputs in pairwise(self.sizes):
+            middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
+            weights.append(flat[start:middle].reshape(inputs, outputs))
+            biases.append(flat[middle:end])
+            start = end
+        return weights, biases
+
+    def _initialise(self) -> None:
+        random = np.random.default_rng(self.seed)
+        for k, W in enumerate(self.weights):
+            inputs, outputs = W.shape
+            before_logits = k == len(self.weights) - 1
+            glorot = before_logits or self.activation == "tanh"
+            variance = 2 / (inputs + outputs) if glorot else 2 / inputs
+            W[:] = np.sqrt(variance) * random.standard_normal(W.shape)
+
+    # ------------------------------------------------------------------------------------------ the two passes
+
+    def forward(self, x: np.ndarray, training: bool = False, step: int = 0) -> tuple[np.ndarray, Cache]:
+        """Logits (B,C) of x (B,I), and the cache for `backward`.
+
+        Dropout acts only where `training` is true; `step` chooses its mask. No mode is kept between calls.
+        """
+        cache = Cache([], [], [])
+        a = x                                                                   # (B,I)
+        last = len(self.weights) - 1
+        for k, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            mask = None
+            if training and self.dropout[k] > 0:
+                a, mask = self.ops.dropout_forward(a, self.dropout[k], self.seed, step, k)  # (B,I)
+            z, linear = self.ops.linear_forward(a, W, b)                        # (B,O)
+            a, activation = self.activate(z) if k < last else (z, None)         # (B,O)
+            cache.dropout.append(mask)
+            cache.linear.append(linear)
+            cache.activation.append(activation)
+        return a, cache
+
+    def backward(self, dlogits: np.ndarray, cache: Cache, input_gradient: bool = False) -> np.ndarray | None:
+        """Writes the gradients of all parameters into `gradients`; returns dx (B,I) where `input_gradient` is true."""
+        last = len(self.weights) - 1
+        da = dlogits                                                            # (B,C)
+        for k in range(last, -1, -1):
+            dz = self.activate_backward(da, cache.activation[k]) if k < last else da        # (B,O)
+            skip_dx = k == 0 and not input_gradient
+            dW, db = self.weight_gradients[k], self.bias_gradients[k]
+            da, _, _ = self.ops.linear_backward(dz, cache.linear[k], dW, db, skip_dx)       # (B,I)
+            if cache.dropout[k] is not None and not skip_dx:
+                da = self.ops.dropout_backward(da, cache.dropout[k])            # (B,I)
+        return da
+
+    # ------------------------------------------------------------------------------------------ prediction
+
+    def logits(self, x: Any) -> np.ndarray:
+        """Logits (N,C) of x (N,I), in evaluation mode; ValueError where x has another width, NaN or infinity."""
+        x = check_rows("x", x, columns=self.sizes[0]).astype(self.dtype, copy=False)
+        portions = range(0, len(x), ROWS_AT_ONCE)
+        return np.concatenate([self.forward(x[i : i + ROWS_AT_ONCE])[0] for i in portions])
+
+    def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
+        """Probabilities (N,C) of the classes, softened by `temperature`."""
+        check_number("temperature", temperature, "(0, inf)", 0)
+        probabilities, _ = self.ops.softmax_forward(self.logits(x), temperature)
+        return np.asarray(probabilities)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The likeliest class (N,) of each row of x (N,I)."""
+        return self.logits(x).argmax(axis=1)
+
+    # ------------------------------------------------------------------------------------------ size, copies, files
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights and biases."""
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds that the matrix products of one sample take."""
+        return sum(inputs * outputs for inputs, outputs in pairwise(self.sizes))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the parameters take."""
+        return self.parameters.nbytes
+
+    def copy(self) -> "MLP":
+        """A network of its own with the same weights."""
+        twin = MLP(self.sizes, self.activation, self.dropout, self.seed, self.dtype)
+        twin.parameters[:] = self.parameters
+        return twin
+
+    def absorb_standardisation(self, mean: np.ndarray, scale: np.ndarray) -> None:
+        """Changes the first layer so that the network, trained on (x - mean) / scale, takes x as it is.
+
+        ((x - mean) / scale) @ W + b  =  x @ (W / scale) + (b - (mean / scale) @ W), row i of W divided by scale[i].
+        """
+        W, b = self.weights[0], self.biases[0]
+        b -= (mean / scale) @ W                                                 # (O,)
+        W /= scale[:, None]                                                     # (I,O)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the network to one .npz file; the file is whole or not there. OSError where it cannot be written."""
+        shape = {"sizes": self.sizes, "activation": self.activation, "dropout": self.dropout, "seed": self.seed}
+        write_npz(path, "network", {**shape, "parameters": self.parameters})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "MLP":
+        """The network saved at `path`; ValueError for a damaged file or one that holds something else."""
+        stored = read_npz(path, "network", ("sizes", "activation", "dropout", "seed", "parameters"))
+        parameters = stored["parameters"]
+        try:
+            network = cls(
+                stored["sizes"].tolist(),
+                str(stored["activation"]),
+                stored["dropout"].tolist(),
+                int(stored["seed"]),
+                parameters.dtype,
+            )
+            if parameters.shape != network.parameters.shape:
+                raise ValueError(f"{parameters.shape} parameters for sizes {network.sizes}")
+            check_finite("parameters", parameters[None, :])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a network of minidistill, or is damaged: {error}") from None
+        network.parameters[:] = parameters
+        return network
+
+    def __repr__(self) -> str:
+        shape = "-".join(map(str, self.sizes))
+        return f"MLP({shape}, {self.activation}, {self.num_parameters:,} parameters, {self.dtype.name})"

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""Pictures of a training run and of what a teacher believes. matplotlib is imported when a picture is asked for."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .checks import check_rows
+from .evaluation import Report
+from .files import replacing
+from .training import History
+
+INK = "#1f2a44"
+TEACHER, ALONE, DISTILLED = "#7a7f8c", "#d1495b", "#00798c"  # the same colours in every picture
+
+
+def _figure(columns: int, rows: int = 1, width: float = 4.2, height: float = 3.4) -> tuple[Any, np.ndarray]:
+    """A figure without a window behind it, and its axes (rows, columns)."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'minidistill[plot]'") from None
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.title.set_color(INK)
+    return figure, axes
+
+
+def save(figure: Any, path: str | os.PathLike[str] | None) -> Any:
+    """Writes the figure to `path` (.png, .svg or .pdf), whole or not at all, and hands it back; no path writes nothing."""
+    if path is not None:
+        form = os.path.splitext(path)[1].lstrip(".").lower() or "png"
+        with replacing(path) as stream:
+            figure.savefig(stream, format=form, dpi=144)
+    return figure
+
+
+def learning_curves(histories: History | dict[str, History], path: str | os.PathLike[str] | None = None) -> Any:
+    """Loss and validation accuracy over the epochs, of one run or of several by name."""
+    runs = {"": histories} if isinstance(histories, History) else histories
+    figure, axes = _figure(columns=2)
+    for name, history in runs.items():
+        epochs = history.column("epoch")
+        (line,) = axes[0, 0].plot(epochs, history.column("loss"), label=f"{name} training".strip())
+        axes[0, 0].plot(epochs, history.column("validation_loss"), "--", color=line.get_color(), label=f"{name} validation".strip())
+        axes[0, 1].plot(epochs, 100 * history.column("validation_accuracy"), color=line.get_color(), label=name)
+    axes[0, 0].set(title="Loss", xlabel="epoch", yscale="log")
+    axes[0, 1].set(title="Validation accuracy", xlabel="epoch", ylabel="%")
+    axes[0, 0].legend(frameon=False)
+    return save(figure, path)
+
+
+def softened(logits: np.ndarray, temperatures: Sequence[float] = (1, 2, 4, 8, 20), image: np.ndarray | None = None,
+             path: str | os.PathLike[str] | None = None) -> Any:
+    """One sample's probabilities at several temperatures: what the teacher finds likely besides its answer.
+
+    logits (C,) or (1,C) of the sample; image, where it is one, (height, width).
+    """
+    from . import ops
+
+    logits = check_rows("logits", np.atleast_2d(logits))
+    figure, axes = _figure(columns=len(temperatures) + (image is not None), width=2.4, height=2.6)
+    panels = list(axes[0])
+    if image is not None:
+        draw_image(panels.pop(0), image)
+    for ax, T in zip(panels, temperatures, strict=True):
+        draw_probabilities(ax, ops.softmax_forward(logits, T)[0][0], T)
+    return save(figure, path)
+
+
+def draw_image(ax: Any, image: np.ndarray, title: str = "the teacher sees") -> None:
+    ax.imshow(image, cmap="gray_r")
+    ax.set(title=title, xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def draw_probabilities(ax: Any, probabilities: np.ndarray, T: float) -> None:
+    classes = np.arange(len(probabilities))
+    ax.bar(classes, probabilities, color=TEACHER)
+    ax.set(title=f"T = {T:g}", ylim=(0, 1), xticks=classes, yticks=(0, 0.5, 1))
+
+
+def confidence(student: np.ndarray, teacher: np.ndarray, y: np.ndarray, path: str | os.PathLike[str] | None = None) -> Any:
+    """The probability that student and teacher give to the right class, a point a sample; probabilities (N,C), labels (N,)."""
+    figure, axes = _figure(columns=1, width=4.2, height=4.2)
+    draw_confidence(axes[0, 0], student, teacher, y, DISTILLED)
+    return save(figure, path)
+
+
+def draw_confidence(ax: Any, student: np.ndarray, teacher: np.ndarray, y: np.ndarray, colour: str, title: str = "student") -> None:
+    rows = np.arange(len(y))
+    ax.plot((0, 1), (0, 1), color=INK, linewidth=0.6)
+    ax.plot(teacher[rows, y], student[rows, y], ".", color=colour, alpha=0.4, markeredgewidth=0)
+    ax.set(title=f"Trust in the right class: {title}", xlabel="teacher", ylabel="student", xlim=(0, 1.01), ylim=(0, 1.01))
+
+
+def demo_figure(report: Report, example: dict[str, np.ndarray], path: str | os.PathLike[str] | None = None) -> Any:
+    """The demo's proof: a doubtful image and its softened probabilities; each seed's accuracy; what it costs.
+
+    example: image (height, width); probabilities at T=1, `hard` (C,), and at the chosen `temperature`, `soft` (C,).
+    """
+    figure, axes = _figure(columns=3, rows=2, width=3.6, height=2.9)
+    draw_image(axes[0, 0], example["image"], "A doubtful digit")
+    draw_probabilities(axes[0, 1], example["hard"], 1)
+    draw_probabilities(axes[0, 2], example["soft"], float(example["temperature"]))
+    axes[0, 1].set_xlabel("what the teacher answers")
+    axes[0, 2].set_xlabel("what the student learns from")
+    _draw_seeds(axes[1, 0], report)
+    _draw_costs(axes[1, 1], report)
+    _draw_agreement(axes[1, 2], report)
+    return save(figure, path)
+
+
+def _draw_seeds(ax: Any, report: Report) -> None:
+    alone, distilled = report["alone"].accuracies, report["distilled"].accuracies
+    for before, after in zip(alone, distilled, strict=True):
+        ax.plot((0, 1), (100 * before, 100 * after), color=TEACHER, linewidth=0.8, zorder=1)
+    ax.scatter(np.zeros(len(alone)), 100 * np.array(alone), color=ALONE, zorder=2)
+    ax.scatter(np.ones(len(distilled)), 100 * np.array(distilled), color=DISTILLED, zorder=2)
+    ax.axhline(100 * report.teacher.accuracy_mean, color=TEACHER, linestyle="--", linewidth=1)
+    ax.text(1.4, 100 * report.teacher.accuracy_mean, "teacher", color=TEACHER, ha="right", va="bottom")
+    ax.set(title="Accuracy on test images, % (a line a seed)", xlim=(-0.4, 1.4), xticks=(0, 1))
+    ax.set_xticklabels(("student alone", "distilled"))
+
+
+def _draw_costs(ax: Any, report: Report) -> None:
+    ratios = report["distilled"].ratios_to(report.teacher)
+    shares = [100 * (ratios[name] or 0) for name in ("parameters", "multiply_adds", "latency_us")]
+    bars = ax.barh(("parameters", "multiply-adds", "latency"), shares, color=DISTILLED)
+    ax.bar_label(bars, labels=[f"{share:.2g} %" for share in shares], padding=3)
+    ax.set(title="What the student costs (teacher 100 %)", xlim=(0, 100))
+    ax.invert_yaxis()
+
+
+def _draw_agreement(ax: Any, report: Report) -> None:
+    names = ("alone", "distilled")
+    bars = ax.bar(names, [100 * report[name].agreement for name in names], color=(ALONE, DISTILLED), width=0.5)
+    ax.bar_label(bars, fmt="%.1f", padding=2)
+    ax.set(title="Agreement with the teacher, %", ylim=(80, 100))

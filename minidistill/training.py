@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: MIT
+"""fit(): the one training loop. A network that learns alone and a student that has a teacher both go through it."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .checks import NotFiniteError, check_labels, check_rows, check_whole
+from .data import Dataset
+from .losses import CrossEntropy, Loss
+from .network import MLP
+from .optim import SGD, Optimizer
+
+Augment = Callable[[np.ndarray, np.ndarray | None, np.random.Generator], tuple[np.ndarray, np.ndarray | None]]
+Targets = np.ndarray | Callable[[np.ndarray], np.ndarray]  # teacher logits (N,C), or who is asked for them
+Callback = Callable[[MLP, "History"], None]
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss or a parameter became NaN or infinite. The network was put back to its last good epoch."""
+
+
+class Epoch(NamedTuple):
+    """The figures of one epoch; without validation data those two are NaN."""
+
+    epoch: int  # from 1
+    learning_rate: float  # at its first step
+    loss: float  # mean over its samples
+    validation_loss: float  # cross-entropy
+    validation_accuracy: float  # a fraction
+    seconds: float
+
+    def is_better_than(self, other: "Epoch | None") -> bool:
+        """More accurate on the validation data, or as accurate and surer of it; without such data, later."""
+        if other is None or math.isnan(self.validation_accuracy):
+            return True
+        mine, others = self.validation_accuracy, other.validation_accuracy
+        return (mine, -self.validation_loss) > (others, -other.validation_loss)
+
+
+@dataclass
+class History:
+    """What happened in a training run, an `Epoch` each; print it, or plot it."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best: Epoch | None = None
+    stopped_early: bool = False
+
+    def column(self, name: str) -> np.ndarray:
+        """One figure of every epoch, (epochs,): history.column("loss")."""
+        return np.array([getattr(epoch, name) for epoch in self.epochs])
+
+    def plot(self, path: str | None = None) -> Any:
+        """The learning curves as a matplotlib figure, saved where a path is given."""
+        from .plots import learning_curves
+
+        return learning_curves(self, path)
+
+    def __str__(self) -> str:
+        lines = [f"{'epoch':>5} {'rate':>9} {'loss':>9} {'val. loss':>9} {'val. acc.':>9} {'seconds':>8}"]
+        for e in self.epochs:
+            validation = f"{e.validation_loss:9.4f} {e.validation_accuracy:9.2%}"
+            if math.isnan(e.validation_loss):
+                validation = f"{'-':>9} {'-':>9}"
+            lines.append(f"{e.epoch:5d} {e.learning_rate:9.2g} {e.loss:9.4f} {validation} {e.seconds:8.2f}")
+        return "\n".join(lines)
+
+
+def fit(
+    network: MLP,
+    data: Dataset,
+    loss: Loss | None = None,
+    *,
+    epochs: int = 20,
+    batch_size: int = 32,
+    optimizer: Optimizer | None = None,
+    seed: int = 0,
+    targets: Targets | None = None,
+    validation: Dataset | None = None,
+    patience: int | None = None,
+    augment: Augment | None = None,
+    callbacks: Iterable[Callback] = (),
+    progress: bool | None = None,
+) -> History:
+    """Trains `network` in place on mini-batches of `data`, and returns what happened.
+
+    loss        CrossEntropy() unless given
+    optimizer   SGD() unless given
+    seed        of the order of the rows and of the augmentation; the order of an epoch depends on (seed, epoch) alone
+    targets     teacher logits (N,C), row i for row i of the data; or, where `augment` changes the rows, a function from
+                what the network sees to logits. `minidistill.distill` makes them
+    validation  measured after each epoch, never trained on
+    patience    stop after this many epochs without a better validation accuracy, and go back to the best
+    augment     a function (x, y, generator) -> (x, y) on each mini-batch
+    callbacks   each called as callback(network, history) after each epoch
+    progress    a progress bar; by default on long runs in a terminal
+
+    Raises TrainingDiverged when a loss is not finite. On Ctrl-C the network goes back to its best epoch so far (its last
+    whole one without validation data) before KeyboardInterrupt goes on.
+    """
+    loss = loss or CrossEntropy()
+    optimizer = optimizer or SGD()
+    _check_arguments(network, data, epochs, batch_size, seed, targets, validation, patience, augment)
+    data = _in_dtype(data, network.dtype)
+    run = _Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
+
+    history = History()
+    kept = network.parameters.copy()  # of the best epoch where one is sought, else of the last whole one
+    seeks_best = patience is not None
+    try:
+        for epoch in _with_bar(range(epochs), progress):
+            start = time.perf_counter()
+            mean_loss = run.train_epoch(epoch)
+            figures = _validate(network, validation)
+            rate = optimizer.rate(epoch / epochs)
+            history.epochs.append(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start))
+            improved = history.epochs[-1].is_better_than(history.best)
+            if improved:
+                history.best = history.epochs[-1]
+                kept[:] = network.parameters
+            for callback in callbacks:
+                callback(network, history)
+            if patience is not None and history.best is not None and epoch + 1 - history.best.epoch >= patience:
+                history.stopped_early = True
+                break
+    except (TrainingDiverged, KeyboardInterrupt):
+        network.parameters[:] = kept
+        raise
+    if seeks_best:
+        network.parameters[:] = kept
+    return history
+
+
+@dataclass
+class _Run:
+    """One training run: what `fit` was given, and what the optimizer remembers."""
+
+    network: MLP
+    data: Dataset
+    loss: Loss
+    epochs: int
+    batch_size: int
+    optimizer: Optimizer
+    seed: int
+    targets: Targets | None
+    augment: Augment | None
+
+    def __post_init__(self) -> None:
+        self.state = self.optimizer.initial_state(self.network.parameters)
+        self.steps = math.ceil(len(self.data) / self.batch_size)  # an epoch; the last batch may be smaller
+
+    def train_epoch(self, epoch: int) -> float:
+        """One pass over the data in an order of its own; returns the mean loss over its samples."""
+        generator = np.random.default_rng((self.seed, epoch))
+        order = generator.permutation(len(self.data))
+        total = 0.0
+        for k in range(self.steps):
+            rows = order[k * self.batch_size : (k + 1) * self.batch_size]
+            step = epoch * self.steps + k
+            value = self.train_step(rows, step, generator)
+            if not math.isfinite(value):
+                raise self.diverged(step, f"the loss became {value}")
+            total += value * len(rows)
+        if not np.isfinite(self.network.parameters).all():
+            raise self.diverged(step, "the parameters are no longer finite")
+        return total / len(self.data)
+
+    def train_step(self, rows: np.ndarray, step: int, generator: np.random.Generator) -> float:
+        """Forward, loss, backward, update; returns the loss. `step` counts from 0 over the whole run."""
+        x, y, t = self.batch(rows, generator)
+        logits, cache = self.network.forward(x, training=True, step=step)       # (B,C)
+        try:
+            value, dlogits = self.loss(logits, t, y, self.network.ops)          # (), (B,C)
+        except NotFiniteError:
+            return math.nan
+        self.network.backward(dlogits, cache)
+        rate = self.optimizer.rate(step / (self.epochs * self.steps))
+        self.optimizer.update(self.network, self.state, rate, step + 1)
+        return value
+
+    def batch(self, rows: np.ndarray, generator: np.random.Generator) -> tuple[Any, Any, Any]:
+        """x (B,I), labels y (B,) or None, teacher logits t (B,C) or None of the same rows."""
+        x = self.data.x[rows]
+        y = None if self.data.y is None else self.data.y[rows]
+        if self.augment is not None:
+            x, y = self.augment(x, y, generator)
+        if callable(self.targets):
+            return x, y, self.targets(x)                                        # what this very x is taught
+        return x, y, None if self.targets is None else self.targets[rows]
+
+    def diverged(self, step: int, what: str) -> TrainingDiverged:
+        epoch, k = divmod(step, self.steps)
+        rate = self.optimizer.rate(step / (self.epochs * self.steps))
+        return TrainingDiverged(
+            f"{what} at epoch {epoch + 1}, step {k + 1} of {self.steps}: try a learning rate below {rate:.3g}, "
+            "clip_norm=1.0 in the optimizer, or standardised inputs"
+        )
+
+
+def _validate(network: MLP, validation: Dataset | None) -> tuple[float, float]:
+    """Cross-entropy and accuracy, each NaN where there is nothing to validate on."""
+    if validation is None:
+        return math.nan, math.nan
+    logits = network.logits(validation.x)                                       # (N,C)
+    value, _ = network.ops.cross_entropy_forward(logits, validation.y)
+    return float(value), float((logits.argmax(axis=1) == validation.y).mean())
+
+
+def _in_dtype(data: Dataset, dtype: Any) -> Dataset:
+    return data if data.x.dtype == dtype else Dataset(data.x.astype(dtype), data.y)
+
+
+def _with_bar(epochs: range, progress: bool | None) -> Iterable[int]:
+    """`epochs`, behind a progress bar where one is wanted; by default after two seconds in a terminal."""
+    if progress is False or (progress is None and not sys.stderr.isatty()):
+        return epochs
+    from tqdm import tqdm
+
+    return _closing(tqdm(epochs, unit="epoch", leave=False, delay=0 if progress else 2))
+
+
+def _closing(bar: Any) -> Iterator[int]:
+    with bar:
+        yield from bar
+
+
+def _check_arguments(
+    network: MLP,
+    data: Dataset,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    targets: Targets | None,
+    validation: Dataset | None,
+    patience: int | None,
+    augment: Augment | None,
+) -> None:
+    if not isinstance(network, MLP):
+        raise TypeError(f"network must be an MLP, got {type(network).__name__}")
+    classes = network.sizes[-1]
+    for name, part in (("data", data), ("validation", validation)):
+        if part is None and name == "validation":
+            continue
+        if not isinstance(part, Dataset):
+            raise TypeError(f"{name} must be a Dataset, got {type(part).__name__}: Dataset(x, y) makes one")
+        if part.x.shape[1] != network.sizes[0]:
+            raise ValueError(f"{name}.x must have {network.sizes[0]} columns, got shape {part.x.shape}")
+        if part.y is not None:
+            check_labels(f"{name}.y", part.y, len(part), classes)
+    if validation is not None and validation.y is None:
+        raise ValueError("validation must have labels")
+    check_whole("epochs", epochs)
+    check_whole("seed", seed, minimum=0)
+    if check_whole("batch_size", batch_size) > len(data):
+        raise ValueError(f"batch_size must be at most the {len(data)} rows of data, got {batch_size}")
+    if patience is not None:
+        check_whole("patience", patience)
+        if validation is None:
+            raise ValueError("patience needs validation data to be judged on")
+    if targets is None:
+        if data.y is None:
+            raise ValueError("data must have labels where no teacher gives targets")
+        if len(np.unique(data.y)) == 1:
+            raise ValueError(f"data must have at least two classes to learn from, every label is {data.y[0]}")
+    elif callable(targets):
+        pass
+    else:
+        if augment is not None:
+            raise ValueError("targets must be a function where augment changes the rows, got an array")
+        if targets.shape != (len(data), classes):
+            raise ValueError(f"targets must have shape ({len(data)}, {classes}), got {targets.shape}")
+        check_rows("targets", targets)
