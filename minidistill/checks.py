@@ -47,8 +47,8 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
 
 
 def check_rows(name: str, rows: Any, columns: int | None = None) -> np.ndarray:
-    """`rows` as a finite float array of shape (N, columns), at least one row; float64 stays, all else becomes float32."""
-    array = np.asarray(rows)
+    """`rows` as a finite float array (N, columns), at least one row; float64 stays, all else becomes float32."""
+    array = _array(name, rows)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold numbers, got an array of dtype {array.dtype}")
     if array.ndim != 2:
@@ -57,10 +57,14 @@ def check_rows(name: str, rows: Any, columns: int | None = None) -> np.ndarray:
         raise ValueError(f"{name} is empty: got shape {array.shape}")
     if columns is not None and array.shape[1] != columns:
         raise ValueError(f"{name} must have {columns} columns, got shape {array.shape}")
-    if array.dtype != np.float64:
-        array = array.astype(np.float32, copy=False)
+    wanted = np.float64 if array.dtype.kind == "f" and array.itemsize == 8 else np.float32
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+        array = array.astype(wanted, copy=False)
     check_finite(name, array)
     return array
+
+
+MOST_CLASSES = 2**31
 
 
 class NotFiniteError(ValueError):
@@ -76,22 +80,28 @@ def check_finite(name: str, rows: np.ndarray) -> None:
 
 def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) -> np.ndarray:
     """`labels` as int64 of shape (rows,), each in 0..classes-1; whole floats such as 3.0 are taken, 3.5 is not."""
-    array = np.asarray(labels)
+    array = _array(name, labels)
     if array.ndim != 1:
         raise ValueError(f"{name} must have 1 dimension, a label a row, got shape {array.shape}")
     if len(array) != rows:
         raise ValueError(f"{name} must have a label for each of the {rows} rows of x, got {len(array)}")
-    if array.dtype.kind not in "fiu" or not np.all(array == np.floor(array)):
-        raise TypeError(f"{name} must be whole numbers from 0, got {_first_not_whole(array)!r} (dtype {array.dtype})")
-    top = np.inf if classes is None else classes - 1
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be whole numbers from 0, got {array.tolist()[0]!r}")
+    whole = array == np.floor(array)
+    if not whole.all():
+        raise TypeError(f"{name} must be whole numbers from 0, got {array[~whole][0]} at row {np.argmin(whole)}")
+    top = MOST_CLASSES - 1 if classes is None else classes - 1
     outside = (array < 0) | (array > top)
     if outside.any():
-        limit = "at least 0" if classes is None else f"between 0 and {classes - 1} ({classes} classes)"
+        limit = "at least 0, and below 2^31" if classes is None else f"0 to {classes - 1} ({classes} classes)"
         raise ValueError(f"{name} must be {limit}, got {array[outside][0]} at row {np.argmax(outside)}")
     return array.astype(np.int64, copy=False)
 
 
-def _first_not_whole(array: np.ndarray) -> Any:
-    if array.dtype.kind != "f":
-        return array[0].item() if hasattr(array[0], "item") else array[0]
-    return array[array != np.floor(array)][0].item()
+def _array(name: str, values: Any) -> np.ndarray:
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, got a masked one: what stands for its missing values?")
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} must be an array, got rows of different lengths") from None

@@ -6,7 +6,6 @@ gets as many trials as the distilled one, the same images in the same order, and
 """
 
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 from .checks import check_whole
 from .data import Dataset, digits
 from .distillation import SoftTargets, distill
-from .evaluation import Report, accuracy, compare
+from .evaluation import Report, accuracy, compare, sample_std
 from .losses import CrossEntropy, SoftTarget
 from .network import MLP
 from .optim import SGD, Cosine
@@ -56,7 +55,7 @@ class Demo:
         rows = self.report.to_dict()
         return {
             **rows,
-            "gain_mean": statistics.fmean(self.gains),
+            "gain_mean": float(np.mean(self.gains)),
             "gain_min": min(self.gains),
             "retention": rows["distilled"]["retention"],
             "agreement_alone": rows["alone"]["agreement"],
@@ -65,6 +64,12 @@ class Demo:
             "settings": self.settings,
             "seconds": self.seconds,
         }
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """The proof as a matplotlib figure, saved where a path is given."""
+        from .plots import demo_figure
+
+        return demo_figure(self.report, self.example, path)
 
     def __str__(self) -> str:
         return f"{self.report}\n\n{self._controls()}\n\n{self._story()}"
@@ -79,23 +84,21 @@ class Demo:
     def _story(self) -> str:
         """Three sentences, of this run's figures."""
         teacher, alone, distilled = (self.report[name] for name in ("teacher", "alone", "distilled"))
-        gain, seeds = statistics.fmean(self.gains), len(self.gains)
+        gain, seeds = float(np.mean(self.gains)), len(self.gains)
         better = sum(gain > 0 for gain in self.gains)
         share = teacher.multiply_adds / distilled.multiply_adds  # type: ignore[operator]
         return (
-            f"From {IMAGES_SEEN} images and their labels alone, the student reads {alone.accuracy_mean:.1%} of the test "
-            f"images.\n"
-            f"With the teacher's softened answers to the same {IMAGES_SEEN} images it reads {distilled.accuracy_mean:.1%}, "
-            f"{abs(gain):.1f} points {'more' if gain >= 0 else 'less'}, and it did better with {better} of {seeds} seeds.\n"
-            f"It keeps {distilled.retention:.1%} of the teacher's accuracy at 1/{share:.0f} of its multiply-adds, and now "
+            f"From {IMAGES_SEEN} images and their labels alone, the student reads {alone.accuracy_mean:.1%} of the "
+            f"test images.\n"
+            f"With the teacher's softened answers to the same images it reads {distilled.accuracy_mean:.1%}, "
+            f"{abs(gain):.1f} points {'more' if gain >= 0 else 'less'}, better with {better} of {seeds} seeds.\n"
+            f"It keeps {distilled.retention:.1%} of the teacher's accuracy at 1/{share:.0f} of its multiply-adds, and "
             f"agrees with it on {distilled.agreement:.1%} of the images instead of {alone.agreement:.1%}."
         )
 
 
-def run_demo(seeds: int = 5, seed: int = 0, figure: str | os.PathLike[str] | None = None,
-             say: Callable[[str], None] = lambda line: None) -> Demo:
-    """Runs the demo with students of `seeds` seeds from `seed` on; draws `figure` where a path is given; `say` hears of
-    each stage."""
+def run_demo(seeds: int = 5, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> Demo:
+    """Runs the demo with students of `seeds` seeds from `seed` on; `say` hears of each stage."""
     check_whole("seeds", seeds)
     check_whole("seed", seed, minimum=0)
     start = time.perf_counter()
@@ -124,12 +127,8 @@ def run_demo(seeds: int = 5, seed: int = 0, figure: str | os.PathLike[str] | Non
         "seeds": list(student_seeds), "images_seen": IMAGES_SEEN, "epochs": _Classroom.EPOCHS,
         "learning_rate_alone": rate, "learning_rate_distilled": DISTILLING_RATE, "temperature": T, "alpha": ALPHA,
     }
-    demo = Demo(report, controls, settings, _doubtful_example(room.teacher, test, T), time.perf_counter() - start)
-    if figure is not None:
-        from .plots import demo_figure
-
-        demo_figure(report, demo.example, figure)
-    return demo
+    example = _doubtful_example(room.teacher, test, T)
+    return Demo(report, controls, settings, example, time.perf_counter() - start)
 
 
 def train_teacher(data: Dataset, seed: int) -> MLP:
@@ -148,7 +147,7 @@ class _Classroom:
     EPOCHS = 200
     BATCH = 30
 
-    def alone(self, seed: int, rate: float, loss: CrossEntropy = CrossEntropy()) -> MLP:
+    def alone(self, seed: int, rate: float, loss: CrossEntropy | None = None) -> MLP:
         student = MLP(STUDENT_SIZES, seed=seed)
         fit(student, self._seen(seed), loss, **self._budget(seed, rate))
         return student
@@ -169,7 +168,7 @@ class _Classroom:
         return {"epochs": self.EPOCHS, "batch_size": self.BATCH, "optimizer": SGD(Cosine(rate)), "seed": seed}
 
     def validated(self, validation: Dataset, seeds: Iterable[int], train: Callable[[int], MLP]) -> float:
-        return statistics.fmean(_accuracies([train(seed) for seed in seeds], validation))
+        return float(np.mean(_accuracies([train(seed) for seed in seeds], validation)))
 
 
 def _best(choices: Iterable[float], score: Callable[[float], float]) -> float:
@@ -182,8 +181,7 @@ def _accuracies(networks: list[MLP], data: Dataset) -> list[float]:
 
 
 def _mean_and_std(values: list[float]) -> dict[str, Any]:
-    std = statistics.stdev(values) if len(values) > 1 else 0.0
-    return {"accuracy_mean": statistics.fmean(values), "accuracy_std": std, "accuracies": values}
+    return {"accuracy_mean": float(np.mean(values)), "accuracy_std": sample_std(values), "accuracies": values}
 
 
 def _doubtful_example(teacher: MLP, test: Dataset, T: float) -> dict[str, np.ndarray]:

@@ -38,8 +38,8 @@ def distill(
     """Trains `student` in place on `data`, with `teacher`'s outputs as targets, and returns the History of `fit`.
 
     teacher  an MLP; a list of teachers (their mean probability); an object with `predict_proba`, such as a scikit-learn
-             forest; a function from x (N,I) to logits (N,C); `SoftTargets`; or an array of logits (N,C), whose row i must
-             answer row i of the data
+             forest; a function from x (N,I) to logits (N,C); `SoftTargets`; or an array of logits (N,C), whose row i
+             must answer row i of the data
     data     its labels may be missing where the loss does without them
     loss     SoftTarget() unless given
     augment  as in `fit`; the teacher is then asked anew about what the student sees
@@ -74,7 +74,7 @@ class SoftTargets:
         """Logits of which the caller vouches that row i answers row i of `data`."""
         logits = check_rows("teacher logits", logits)
         if len(logits) != len(data):
-            raise ValueError(f"teacher logits must have a row for each of the {len(data)} of the data, got {len(logits)}")
+            raise ValueError(f"teacher logits must have a row for each of the data's {len(data)}, got {len(logits)}")
         return cls(logits, data.fingerprints)
 
     def logits_for(self, data: Dataset) -> np.ndarray:
@@ -163,15 +163,16 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
     if callable(teacher):
         return lambda x: check_rows("teacher logits", teacher(x))
     raise TypeError(
-        "teacher must be an MLP, a list of teachers, SoftTargets, an array of logits, a function of x or an object with "
-        f"predict_proba, got {type(teacher).__name__}"
+        "teacher must be an MLP, a list of teachers, SoftTargets, an array of logits, a function of x or an object "
+        f"with predict_proba, got {type(teacher).__name__}"
     )
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:
     """Logits of probabilities (N,C): softmax gives them back, exact zeros included."""
     with np.errstate(divide="ignore"):
-        return np.maximum(np.log(probabilities), NEVER)
+        logits: np.ndarray = np.maximum(np.log(probabilities), NEVER)
+    return logits
 
 
 def _probabilities(teacher: Any, x: np.ndarray, classes: int) -> np.ndarray:
@@ -182,6 +183,6 @@ def _probabilities(teacher: Any, x: np.ndarray, classes: int) -> np.ndarray:
     columns = np.asarray(getattr(teacher, "classes_", np.arange(found.shape[1])))
     if columns.dtype.kind not in "iu" or columns.min() < 0 or columns.max() >= classes:
         raise ValueError(f"the teacher's classes must be whole numbers below {classes}, got {columns.tolist()}")
-    probabilities = np.zeros((len(found), classes), found.dtype)
+    probabilities: np.ndarray = np.zeros((len(found), classes), found.dtype)
     probabilities[:, columns] = found
     return probabilities

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """compare(): what a student kept of its teacher, and what it costs, in one table.
 
-Accuracy alone does not tell whether a student learnt from its teacher: a student can be right where the teacher errs and
-wrong elsewhere. Agreement does (Stanton et al. 2021); so it stands beside accuracy, over several seeds.
+Accuracy alone does not tell whether a student learnt from its teacher: a student can be right where the teacher errs
+and wrong elsewhere. Agreement does (Stanton et al. 2021); so it stands beside accuracy, over several seeds.
 """
 
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,12 +32,12 @@ def accuracy(probabilities: np.ndarray, y: np.ndarray) -> float:
 
 
 def agreement(student: np.ndarray, teacher: np.ndarray) -> float:
-    """The share of rows for which two models' probabilities (N,C) name the same class (Stanton et al. 2021, section 3)."""
+    """The share of rows where two models' probabilities (N,C) name the same class (Stanton et al. 2021, section 3)."""
     return float((student.argmax(axis=1) == teacher.argmax(axis=1)).mean())
 
 
 def expected_calibration_error(probabilities: np.ndarray, y: np.ndarray, bins: int = 15) -> float:
-    """How far confidence is from accuracy, as a fraction, averaged over bins of equal width (Guo et al. 2017, equation 3)."""
+    """How far confidence is from accuracy, a fraction, averaged over bins of equal width (Guo et al. 2017, eq. 3)."""
     probabilities = check_rows("probabilities", probabilities)
     y = check_labels("y", y, len(probabilities), probabilities.shape[1])
     confidence = probabilities.max(axis=1)                                      # (N,)
@@ -46,6 +45,11 @@ def expected_calibration_error(probabilities: np.ndarray, y: np.ndarray, bins: i
     which = np.minimum((confidence * check_whole("bins", bins)).astype(int), bins - 1)      # (N,)
     gaps = np.bincount(which, weights=right - confidence, minlength=bins)       # (bins,) sums within each bin
     return float(np.abs(gaps).sum() / len(y))
+
+
+def sample_std(values: Sequence[float]) -> float:
+    """The standard deviation between seeds; 0 where there is one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def seconds_per_call(model: Any, x: np.ndarray) -> float:
@@ -57,7 +61,7 @@ def seconds_per_call(model: Any, x: np.ndarray) -> float:
         start = time.perf_counter()
         predict_proba(model, x)
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return float(np.median(times))
 
 
 @dataclass(frozen=True)
@@ -139,39 +143,41 @@ def compare(teacher: Any, students: Mapping[str, Any], data: Dataset) -> Report:
     teacher   an MLP, an object with predict_proba, or a list of either (their mean probability)
     students  {name: model, or list of the models that several seeds gave}: {"alone": [...], "distilled": [...]}
     """
-    if not isinstance(data, Dataset) or data.y is None:
-        raise ValueError("data must be a Dataset with labels")
     if not isinstance(students, Mapping) or not students or "teacher" in students:
         raise ValueError("students must be a dictionary from names, other than 'teacher', to models, and not empty")
+    rows = [measure("teacher", teacher, data)]
     taught = predict_proba(teacher, data.x)                                     # (N,C)
-    check_labels("data.y", data.y, len(data), taught.shape[1])
-    reference = accuracy(taught, data.y)
-    rows = [_measure("teacher", [teacher], taught, reference, data)]
-    for name, models in students.items():
-        models = list(models) if isinstance(models, Sequence) else [models]
-        if not models:
-            raise ValueError(f"students[{name!r}] is empty: at least one model is needed")
-        rows.append(_measure(name, models, taught, reference, data))
-    return Report(rows)
+    return Report(rows + [measure(name, models, data, taught) for name, models in students.items()])
 
 
-def _measure(name: str, models: list[Any], taught: np.ndarray, reference: float, data: Dataset) -> Row:
-    assert data.y is not None
+def measure(name: str, models: Any, data: Dataset, taught: np.ndarray | None = None) -> Row:
+    """The figures of one model, or of those that several seeds gave, beside a teacher's probabilities (N,C).
+
+    Without those the model is its own teacher: it agrees with itself and keeps all of its accuracy.
+    """
+    if not isinstance(data, Dataset) or data.y is None:
+        raise ValueError("data must be a Dataset with labels")
+    alone = taught is None
+    models = list(models) if isinstance(models, Sequence) and not alone else [models]
+    if not models:
+        raise ValueError(f"{name} is an empty list: at least one model is needed")
     answers = [predict_proba(model, data.x) for model in models]                # each (N,C)
+    taught = answers[0] if taught is None else taught
+    check_labels("data.y", data.y, len(data), taught.shape[1])
     for answer in answers:
         if answer.shape != taught.shape:
             raise ValueError(f"{name} must answer in shape {taught.shape} like the teacher, got {answer.shape}")
     accuracies = [accuracy(answer, data.y) for answer in answers]
-    mean = statistics.fmean(accuracies)
+    mean, reference = float(np.mean(accuracies)), accuracy(taught, data.y)
     first = models[0]
     return Row(
         name=name,
         accuracy_mean=mean,
-        accuracy_std=statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        accuracy_std=sample_std(accuracies),
         accuracies=accuracies,
         retention=mean / reference if reference > 0 else float("nan"),
-        agreement=statistics.fmean(agreement(answer, taught) for answer in answers),
-        calibration_error=statistics.fmean(expected_calibration_error(answer, data.y) for answer in answers),
+        agreement=float(np.mean([agreement(answer, taught) for answer in answers])),
+        calibration_error=float(np.mean([expected_calibration_error(answer, data.y) for answer in answers])),
         parameters=_size(first, "num_parameters"),
         bytes=_size(first, "nbytes"),
         multiply_adds=_size(first, "multiply_adds"),

@@ -2,11 +2,8 @@
 """Files that are whole or not there: written beside their place and renamed, read without running any code in them."""
 
 import os
-import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -15,18 +12,20 @@ import numpy as np
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends well, and vanishes when it does not."""
-    target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(f"cannot write {target}: it is a folder")
+    import tempfile  # here, since few who import the package write files
+
+    folder, name = os.path.split(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"cannot write {path}: it is a folder")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=".part")
     except OSError as error:
-        raise type(error)(f"cannot write {target}: {error.strerror} ({target.parent})") from None
+        raise type(error)(f"cannot write {path}: {error.strerror} ({folder})") from None
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode lets nobody else read
-        os.replace(temporary, target)
+        os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
@@ -46,14 +45,24 @@ def write_npz(path: str | os.PathLike[str], kind: str, arrays: dict[str, Any]) -
 
 def read_npz(path: str | os.PathLike[str], kind: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The named arrays of an .npz written as `kind`; ValueError for any other file, FileNotFoundError for none."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-            if str(stored.get("kind")) != kind:
-                raise ValueError(f"it holds {', '.join(sorted(stored)) or 'nothing'}")
-            return {name: stored[name] for name in names}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no such file: {path}") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path} is not a {kind} of minidistill, or is damaged: {error}") from None
+    arrays = read_arrays(path)
+    if str(arrays.get("kind")) != kind or not set(names) <= set(arrays):
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise ValueError(f"{path} is not a {kind} of minidistill: it holds {found}")
+    return {name: arrays[name] for name in names}
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """All arrays of an .npz by name; ValueError for a file that is none or is damaged, FileNotFoundError for none."""
+    import zipfile  # here, since it takes as long to import as all of this package
+    import zlib
+
+    damage = (ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+    with open(path, "rb") as stream:
+        try:
+            stored = np.load(stream, allow_pickle=False)
+            return {name: stored[name] for name in stored.files}
+        except AttributeError:
+            raise ValueError(f"{path} holds a single array, not an .npz of named ones") from None
+        except damage as error:
+            raise ValueError(f"{path} is not an .npz file, or is damaged: {error}") from None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Finite differences against hand-written gradients.
 
-A central difference, (f(x + h) - f(x - h)) / 2h, is wrong by about h^2 |f'''| / 6 from the curve and by eps |f| / h from
-rounding. The two are balanced where h is about the cube root of eps, 6e-6 in float64, and leave some ten digits: enough
-to hold a gradient to 1e-6, far too few in float32, which is refused.
+A central difference, (f(x + h) - f(x - h)) / 2h, is wrong by about h^2 |f'''| / 6 from the curve and by eps |f| / h
+from rounding. The two are balanced where h is about the cube root of eps, 6e-6 in float64, and leave some ten digits:
+enough to hold a gradient to 1e-6, far too few in float32, which is refused.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def directional_derivative(f: Function, x: np.ndarray, direction: np.ndarray) ->
 
 
 def check_gradient(f: Function, x: np.ndarray, gradient: np.ndarray, tolerance: float = 1e-6) -> float:
-    """The largest error of `gradient`, df/dx at x, relative to the largest entry of either; GradientError above `tolerance`.
+    """The largest error of `gradient`, df/dx at x, relative to its largest entry; GradientError above `tolerance`.
 
     Every entry is checked; where x has thousands, `check_direction` takes two calls of f instead of 2 x.size.
     """

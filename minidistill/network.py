@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The multi-layer perceptron: one flat parameter vector, of which every layer's W and b are views.
 
-A forward pass leaves a cache; the backward pass walks it back and fills the flat gradient vector, which is laid out like
-the parameters. An optimizer is then one loop over two arrays, and saving a network is saving one array.
+A forward pass leaves a cache; the backward pass walks it back and fills the flat gradient vector, which is laid out
+like the parameters. An optimizer is then one loop over two arrays, and saving a network is saving one array.
 """
 
 import os
@@ -135,7 +135,7 @@ class MLP:
             da, _, _ = self.ops.linear_backward(dz, cache.linear[k], dW, db, skip_dx)       # (B,I)
             if cache.dropout[k] is not None and not skip_dx:
                 da = self.ops.dropout_backward(da, cache.dropout[k])            # (B,I)
-        return da
+        return np.asarray(da) if input_gradient else None
 
     # ------------------------------------------------------------------------------------------ prediction
 
@@ -153,7 +153,8 @@ class MLP:
 
     def predict(self, x: Any) -> np.ndarray:
         """The likeliest class (N,) of each row of x (N,I)."""
-        return self.logits(x).argmax(axis=1)
+        labels: np.ndarray = self.logits(x).argmax(axis=1)
+        return labels
 
     # ------------------------------------------------------------------------------------------ size, copies, files
 

@@ -146,7 +146,7 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015, algorithm 1); its weight decay is AdamW's (Loshchilov and Hutter 2019) [OPT-3 to OPT-5]."""
+    """Adam (Kingma and Ba 2015, algorithm 1) with the weight decay of Loshchilov and Hutter 2019 [OPT-3 to OPT-5]."""
 
     learning_rate: float | Schedule = 0.001
     beta1: float = 0.9

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import ops
 from .checks import check_rows
 from .evaluation import Report
 from .files import replacing
@@ -14,6 +15,11 @@ from .training import History
 
 INK = "#1f2a44"
 TEACHER, ALONE, DISTILLED = "#7a7f8c", "#d1495b", "#00798c"  # the same colours in every picture
+
+
+def _titled(ax: Any, title: str, **settings: Any) -> None:
+    ax.set_title(title, color=INK, fontsize=10)
+    ax.set(**settings)
 
 
 def _figure(columns: int, rows: int = 1, width: float = 4.2, height: float = 3.4) -> tuple[Any, np.ndarray]:
@@ -26,12 +32,11 @@ def _figure(columns: int, rows: int = 1, width: float = 4.2, height: float = 3.4
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
-        ax.title.set_color(INK)
     return figure, axes
 
 
 def save(figure: Any, path: str | os.PathLike[str] | None) -> Any:
-    """Writes the figure to `path` (.png, .svg or .pdf), whole or not at all, and hands it back; no path writes nothing."""
+    """Writes the figure to `path` (.png, .svg or .pdf), whole or not at all, and hands it back."""
     if path is not None:
         form = os.path.splitext(path)[1].lstrip(".").lower() or "png"
         with replacing(path) as stream:
@@ -46,22 +51,26 @@ def learning_curves(histories: History | dict[str, History], path: str | os.Path
     for name, history in runs.items():
         epochs = history.column("epoch")
         (line,) = axes[0, 0].plot(epochs, history.column("loss"), label=f"{name} training".strip())
-        axes[0, 0].plot(epochs, history.column("validation_loss"), "--", color=line.get_color(), label=f"{name} validation".strip())
-        axes[0, 1].plot(epochs, 100 * history.column("validation_accuracy"), color=line.get_color(), label=name)
-    axes[0, 0].set(title="Loss", xlabel="epoch", yscale="log")
-    axes[0, 1].set(title="Validation accuracy", xlabel="epoch", ylabel="%")
+        colour = line.get_color()
+        validation = history.column("validation_loss")
+        axes[0, 0].plot(epochs, validation, "--", color=colour, label=f"{name} validation".strip())
+        axes[0, 1].plot(epochs, 100 * history.column("validation_accuracy"), color=colour, label=name)
+    _titled(axes[0, 0], "Loss", xlabel="epoch", yscale="log")
+    _titled(axes[0, 1], "Validation accuracy", xlabel="epoch", ylabel="%")
     axes[0, 0].legend(frameon=False)
     return save(figure, path)
 
 
-def softened(logits: np.ndarray, temperatures: Sequence[float] = (1, 2, 4, 8, 20), image: np.ndarray | None = None,
-             path: str | os.PathLike[str] | None = None) -> Any:
+def softened(
+    logits: np.ndarray,
+    temperatures: Sequence[float] = (1, 2, 4, 8, 20),
+    image: np.ndarray | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Any:
     """One sample's probabilities at several temperatures: what the teacher finds likely besides its answer.
 
     logits (C,) or (1,C) of the sample; image, where it is one, (height, width).
     """
-    from . import ops
-
     logits = check_rows("logits", np.atleast_2d(logits))
     figure, axes = _figure(columns=len(temperatures) + (image is not None), width=2.4, height=2.6)
     panels = list(axes[0])
@@ -74,28 +83,26 @@ def softened(logits: np.ndarray, temperatures: Sequence[float] = (1, 2, 4, 8, 20
 
 def draw_image(ax: Any, image: np.ndarray, title: str = "the teacher sees") -> None:
     ax.imshow(image, cmap="gray_r")
-    ax.set(title=title, xticks=[], yticks=[])
+    _titled(ax, title, xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
 
 def draw_probabilities(ax: Any, probabilities: np.ndarray, T: float) -> None:
     classes = np.arange(len(probabilities))
     ax.bar(classes, probabilities, color=TEACHER)
-    ax.set(title=f"T = {T:g}", ylim=(0, 1), xticks=classes, yticks=(0, 0.5, 1))
+    _titled(ax, f"T = {T:g}", ylim=(0, 1), xticks=classes, yticks=(0, 0.5, 1))
 
 
-def confidence(student: np.ndarray, teacher: np.ndarray, y: np.ndarray, path: str | os.PathLike[str] | None = None) -> Any:
-    """The probability that student and teacher give to the right class, a point a sample; probabilities (N,C), labels (N,)."""
+def confidence(
+    student: np.ndarray, teacher: np.ndarray, y: np.ndarray, path: str | os.PathLike[str] | None = None
+) -> Any:
+    """The probability that student and teacher give to the right class: a point a sample, of probabilities (N,C)."""
     figure, axes = _figure(columns=1, width=4.2, height=4.2)
-    draw_confidence(axes[0, 0], student, teacher, y, DISTILLED)
-    return save(figure, path)
-
-
-def draw_confidence(ax: Any, student: np.ndarray, teacher: np.ndarray, y: np.ndarray, colour: str, title: str = "student") -> None:
     rows = np.arange(len(y))
-    ax.plot((0, 1), (0, 1), color=INK, linewidth=0.6)
-    ax.plot(teacher[rows, y], student[rows, y], ".", color=colour, alpha=0.4, markeredgewidth=0)
-    ax.set(title=f"Trust in the right class: {title}", xlabel="teacher", ylabel="student", xlim=(0, 1.01), ylim=(0, 1.01))
+    axes[0, 0].plot((0, 1), (0, 1), color=INK, linewidth=0.6)
+    axes[0, 0].plot(teacher[rows, y], student[rows, y], ".", color=DISTILLED, alpha=0.4, markeredgewidth=0)
+    _titled(axes[0, 0], "Trust in the right class", xlabel="teacher", ylabel="student", xlim=(0, 1.01), ylim=(0, 1.01))
+    return save(figure, path)
 
 
 def demo_figure(report: Report, example: dict[str, np.ndarray], path: str | os.PathLike[str] | None = None) -> Any:
@@ -103,7 +110,7 @@ def demo_figure(report: Report, example: dict[str, np.ndarray], path: str | os.P
 
     example: image (height, width); probabilities at T=1, `hard` (C,), and at the chosen `temperature`, `soft` (C,).
     """
-    figure, axes = _figure(columns=3, rows=2, width=3.6, height=2.9)
+    figure, axes = _figure(columns=3, rows=2, width=4.0, height=3.1)
     draw_image(axes[0, 0], example["image"], "A doubtful digit")
     draw_probabilities(axes[0, 1], example["hard"], 1)
     draw_probabilities(axes[0, 2], example["soft"], float(example["temperature"]))
@@ -123,7 +130,7 @@ def _draw_seeds(ax: Any, report: Report) -> None:
     ax.scatter(np.ones(len(distilled)), 100 * np.array(distilled), color=DISTILLED, zorder=2)
     ax.axhline(100 * report.teacher.accuracy_mean, color=TEACHER, linestyle="--", linewidth=1)
     ax.text(1.4, 100 * report.teacher.accuracy_mean, "teacher", color=TEACHER, ha="right", va="bottom")
-    ax.set(title="Accuracy on test images, % (a line a seed)", xlim=(-0.4, 1.4), xticks=(0, 1))
+    _titled(ax, "Accuracy on test images, % (a line a seed)", xlim=(-0.4, 1.4), xticks=(0, 1))
     ax.set_xticklabels(("student alone", "distilled"))
 
 
@@ -132,7 +139,7 @@ def _draw_costs(ax: Any, report: Report) -> None:
     shares = [100 * (ratios[name] or 0) for name in ("parameters", "multiply_adds", "latency_us")]
     bars = ax.barh(("parameters", "multiply-adds", "latency"), shares, color=DISTILLED)
     ax.bar_label(bars, labels=[f"{share:.2g} %" for share in shares], padding=3)
-    ax.set(title="What the student costs (teacher 100 %)", xlim=(0, 100))
+    _titled(ax, "What the student costs (teacher 100 %)", xlim=(0, 100))
     ax.invert_yaxis()
 
 
@@ -140,4 +147,4 @@ def _draw_agreement(ax: Any, report: Report) -> None:
     names = ("alone", "distilled")
     bars = ax.bar(names, [100 * report[name].agreement for name in names], color=(ALONE, DISTILLED), width=0.5)
     ax.bar_label(bars, fmt="%.1f", padding=2)
-    ax.set(title="Agreement with the teacher, %", ylim=(80, 100))
+    _titled(ax, "Agreement with the teacher, %", ylim=(0, 105))

@@ -16,7 +16,7 @@ from .losses import CrossEntropy, Loss
 from .network import MLP
 from .optim import SGD, Optimizer
 
-Augment = Callable[[np.ndarray, np.ndarray | None, np.random.Generator], tuple[np.ndarray, np.ndarray | None]]
+Augment = Callable[[np.ndarray, np.ndarray | None, "np.random.Generator"], tuple[np.ndarray, np.ndarray | None]]
 Targets = np.ndarray | Callable[[np.ndarray], np.ndarray]  # teacher logits (N,C), or who is asked for them
 Callback = Callable[[MLP, "History"], None]
 
@@ -100,8 +100,8 @@ def fit(
     callbacks   each called as callback(network, history) after each epoch
     progress    a progress bar; by default on long runs in a terminal
 
-    Raises TrainingDiverged when a loss is not finite. On Ctrl-C the network goes back to its best epoch so far (its last
-    whole one without validation data) before KeyboardInterrupt goes on.
+    Raises TrainingDiverged when a loss is not finite. On Ctrl-C the network goes back to its best epoch so far, its
+    last whole one where there is no validation data, before KeyboardInterrupt goes on.
     """
     loss = loss or CrossEntropy()
     optimizer = optimizer or SGD()
@@ -170,7 +170,7 @@ class _Run:
             raise self.diverged(step, "the parameters are no longer finite")
         return total / len(self.data)
 
-    def train_step(self, rows: np.ndarray, step: int, generator: np.random.Generator) -> float:
+    def train_step(self, rows: np.ndarray, step: int, generator: "np.random.Generator") -> float:
         """Forward, loss, backward, update; returns the loss. `step` counts from 0 over the whole run."""
         x, y, t = self.batch(rows, generator)
         logits, cache = self.network.forward(x, training=True, step=step)       # (B,C)
@@ -183,7 +183,7 @@ class _Run:
         self.optimizer.update(self.network, self.state, rate, step + 1)
         return value
 
-    def batch(self, rows: np.ndarray, generator: np.random.Generator) -> tuple[Any, Any, Any]:
+    def batch(self, rows: np.ndarray, generator: "np.random.Generator") -> tuple[Any, Any, Any]:
         """x (B,I), labels y (B,) or None, teacher logits t (B,C) or None of the same rows."""
         x = self.data.x[rows]
         y = None if self.data.y is None else self.data.y[rows]

@@ -100,7 +100,7 @@ class Dataset:
         return self.subset(first), self.subset(rest)
 
     def take(self, n: int, seed: int = 0) -> "Dataset":
-        """`n` of the rows, 1 to N, shuffled and stratified like the first part of `split`; the same for the same seed."""
+        """`n` of the rows, 1 to N, shuffled and stratified as in `split`; the same for the same seed."""
         count = check_whole("n", n)
         if count > len(self):
             raise ValueError(f"n must be at most the number of rows, {len(self)}, got {count}")
@@ -207,7 +207,7 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def _proportional_shares(count: int, sizes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _proportional_shares(count: int, sizes: np.ndarray, generator: "np.random.Generator") -> np.ndarray:
     """`count` shared out in proportion to `sizes`, whole numbers that add up: the method of largest remainders.
 
     Each share is its exact proportion rounded down or up. Among equal remainders chance decides, not the order of the

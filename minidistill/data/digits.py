@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The bundled handwriting: 1,797 real digits, small enough to come with the package.
 
-The images are a third of the UCI "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak 1998), under CC BY 4.0:
-optical_digits.md, beside this file, has the attribution and says what was changed.
+The images are a third of the UCI "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak 1998), under
+CC BY 4.0: optical_digits.md, beside this file, has the attribution and says what was changed.
 """
 
-from pathlib import Path
+import os
 
 import numpy as np
 
@@ -26,7 +26,8 @@ def digits() -> tuple[Dataset, Dataset]:
     13 people who wrote are not named in the data: most will stand in both parts, so the test images are new images,
     not new handwriting.
     """
-    stored = read_npz(Path(__file__).with_name("optical_digits.npz"), "set of digits", ("images", "labels"))
+    path = os.path.join(os.path.dirname(__file__), "optical_digits.npz")
+    stored = read_npz(path, "set of digits", ("images", "labels"))
     x = stored["images"].astype(np.float32) / 16  # (1797,64)  stored as uint8, 0 to 16
     everything = Dataset(x, stored["labels"])
     rows = np.arange(len(everything))

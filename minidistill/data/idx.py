@@ -10,12 +10,9 @@ A file is a header and then the values of one array, row by row, all numbers wit
     the rest     the values
 """
 
-import gzip
 import math
 import os
-import zlib
-from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +33,10 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Raises FileNotFoundError, and ValueError naming the file for one that is no IDX file, is cut short, goes on after
     its last value, or is damaged. Memory grows with what the file holds, never with what its header promises.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no such file: {path}")
-    with path.open("rb") as file:
+    import gzip  # here, since few who import the package read compressed files
+    import zlib
+
+    with open(path, "rb") as file:
         compressed = file.read(2) == GZIP_MAGIC
         file.seek(0)
         if not compressed:
@@ -51,7 +48,7 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
             raise ValueError(f"{path} is damaged or cut short, gzip cannot unpack it: {error}") from None
 
 
-def _read_array(stream: IO[bytes] | gzip.GzipFile, path: Path) -> np.ndarray:
+def _read_array(stream: Any, path: str | os.PathLike[str]) -> np.ndarray:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise ValueError(f"{path} is not an IDX file: it must begin with 0 0 and two more bytes, got {list(magic)}")

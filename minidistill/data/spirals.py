@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Spirals: the smallest data that no straight line can tell apart, with two columns so that one sees what is learned."""
+"""Spirals: small data that no straight line can tell apart, with two columns so that one sees what is learned."""
 
 import numpy as np
 

@@ -41,4 +41,4 @@ class CrossEntropy:
     def smoothed(self, y: np.ndarray, s: np.ndarray) -> np.ndarray:
         rows = y if y.ndim == 2 else numpy_ops.one_hot(y, s.shape[1], s.dtype)  # (B,C)
         e = self.label_smoothing
-        return (1 - e) * rows + e / s.shape[1]                                  # (B,C)  [CE-3]
+        return np.asarray((1 - e) * rows + e / s.shape[1])                      # (B,C)  [CE-3]

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Soft targets (Hinton, Vinyals and Dean 2015, section 2): the labels and the teacher's softened probabilities.
 
-A temperature T flattens the teacher's probabilities until one can see which wrong answers it finds likelier than others.
-The student is softened by the same T and pulled towards them:
+A temperature T flattens the teacher's probabilities until one can see which wrong answers it finds likelier than
+others. The student is softened by the same T and pulled towards them:
 
     L  = (1-alpha) CE(s, y) + alpha T^2 KL(p || q)        p = softmax(t/T)    q = softmax(s/T)    [KD-4]
     ds = ((1-alpha) (softmax(s) - onehot(y)) + alpha T (q - p)) / B                               [KD-5]
 
-Each 1/T in q and p costs the gradient a factor 1/T twice (once by the chain rule, once because q - p shrinks); T^2 gives
-it back, so that alpha means the same at every temperature. docs/ops.md has the derivation in full.
+Each 1/T in q and p costs the gradient a factor 1/T twice (once by the chain rule, once because q - p shrinks); T^2
+gives it back, so that alpha means the same at every temperature. docs/ops.md has the derivation in full.
 """
 
 from dataclasses import dataclass

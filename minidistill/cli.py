@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: MIT
+"""The command line: demo, train, distill, evaluate, predict.
+
+Figures go to stdout, all else to stderr. Exit status 0 for success, 2 for what the user can mend, 130 after Ctrl-C.
+Each command imports what it needs when it runs, so that --help is quick.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data import Dataset
+    from .network import MLP
+    from .optim import Optimizer
+
+EPILOG = """\
+a first walk, from the handwriting that comes with the package to a student of your own:
+
+  minidistill demo
+  minidistill train digits --hidden 512,512 --dropout 0.3 --epochs 40 --out teacher.npz
+  minidistill distill digits --teacher teacher.npz --hidden 32 --out student.npz
+  minidistill evaluate student.npz digits --teacher teacher.npz
+"""
+
+DATA_HELP = """\
+a CSV file (one row a line, its last column the label, a whole number from 0), an NPZ file with arrays x (N,I) and
+y (N,), or the word digits for the handwriting that comes with the package
+"""
+TEACHER_HELP = "a saved network, or several: their mean probability"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as error:
+        print(f"minidistill {options.command}: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------- the commands
+
+
+def demo(options: argparse.Namespace) -> None:
+    from .demo import run_demo
+
+    found = run_demo(options.seeds, options.seed, say=_say)
+    _print(options, found.to_dict(), str(found))
+    if options.figure:
+        found.plot(options.figure)
+        _say(f"saved {options.figure}")
+
+
+def train(options: argparse.Namespace) -> None:
+    from .training import fit
+
+    lesson = _Lesson(options)
+    lesson.run(lambda: fit(lesson.network, lesson.training, **lesson.fit_options()))
+
+
+def distill(options: argparse.Namespace) -> None:
+    from . import distillation
+    from .losses import SoftTarget
+
+    teacher = _networks(options.teacher)
+    loss = SoftTarget(options.temperature, options.alpha)
+    lesson = _Lesson(options)
+    told = distillation.soft_targets(teacher, lesson.raw_training, lesson.network.sizes[-1])
+    targets = distillation.SoftTargets.of(told.logits, lesson.training)  # answers to the same rows, now scaled
+    lesson.run(lambda: distillation.distill(targets, lesson.network, lesson.training, loss, **lesson.fit_options()))
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from .evaluation import Report, compare, measure
+    from .network import MLP
+
+    model, data = MLP.load(options.model), _labelled(options)[1]
+    if options.teacher:
+        report = compare(_networks(options.teacher), {"student": model}, data)
+    else:
+        report = Report([measure("network", model, data)])
+    _print(options, report.to_dict(), str(report))
+
+
+def predict(options: argparse.Namespace) -> None:
+    from .network import MLP
+
+    model = MLP.load(options.model)
+    x = _rows_for(model, options).x
+    probabilities = model.predict_proba(x, options.temperature)                 # (N,C)
+    labels = probabilities.argmax(axis=1)                                       # (N,)
+    if options.out:
+        _write_predictions(options.out, labels, probabilities, options.proba)
+        _say(f"saved {options.out}")
+    lines = (",".join(f"{p:.6g}" for p in row) for row in probabilities) if options.proba else map(str, labels)
+    result = {"labels": labels.tolist()} | ({"probabilities": probabilities.tolist()} if options.proba else {})
+    if options.json or not options.out:
+        _print(options, result, "\n".join(lines) if not options.json else "")
+
+
+# ---------------------------------------------------------------------------------------------- training from a file
+
+
+class _Lesson:
+    """A network, and the data from a file split and scaled for it."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        from .network import MLP
+
+        self.options = options
+        _check_place(options.out)
+        data, self.test = _labelled(options)
+        self.validation: Dataset | None = None
+        self.raw_training = data
+        if options.validation > 0:
+            self.raw_training, self.validation = data.split(1 - options.validation, seed=options.seed)
+        self.mean, self.scale = self.raw_training.column_statistics()
+        self.training = self.raw_training.standardise(self.mean, self.scale)
+        if self.validation is not None:
+            self.validation = self.validation.standardise(self.mean, self.scale)
+        sizes = (data.x.shape[1], *options.hidden, max(data.classes, options.classes or 0))
+        self.network: MLP = MLP(sizes, options.activation, options.dropout, options.seed)
+        self.finished_epochs = 0
+
+    def fit_options(self) -> dict[str, Any]:
+        options = self.options
+        return {
+            "epochs": options.epochs,
+            "batch_size": options.batch_size or min(32, len(self.training)),
+            "optimizer": _optimizer(options),
+            "seed": options.seed,
+            "validation": self.validation,
+            "patience": options.patience,
+            "callbacks": (self._count,),
+        }
+
+    def _count(self, network: "MLP", history: Any) -> None:
+        self.finished_epochs = len(history.epochs)
+
+    def run(self, training: Any) -> None:
+        """Trains, saves the network and tells of it; after Ctrl-C the best one so far is saved before we leave."""
+        _say(f"training {self.network} on {len(self.training)} rows ...")
+        try:
+            history = training()
+        except KeyboardInterrupt:
+            if self.finished_epochs:
+                self._save()
+                _say(f"stopped after {self.finished_epochs} epochs; saved the best network to {self.options.out}")
+            else:
+                _say("stopped before the first epoch was over; nothing was saved")
+            raise
+        self._save()
+        last = history.epochs[-1]
+        best = history.best if self.options.patience is not None else last
+        result = {
+            "network": repr(self.network), "out": self.options.out, "epochs": last.epoch, "loss": last.loss,
+            "validation_accuracy": best.validation_accuracy, "validation_loss": best.validation_loss,
+            "kept_epoch": best.epoch, "seconds": float(history.column("seconds").sum()),
+        }
+        text = f"{last.epoch} epochs in {result['seconds']:.1f} s, training loss {last.loss:.4f}"
+        if self.validation is not None:
+            text += f", validation accuracy {best.validation_accuracy:.2%} (epoch {best.epoch})"
+        _print(self.options, result, f"{text}\nsaved {self.options.out}")
+
+    def _save(self) -> None:
+        self.network.absorb_standardisation(self.mean, self.scale)  # the file takes rows as they come
+        self.network.save(self.options.out)
+
+
+def _optimizer(options: argparse.Namespace) -> "Optimizer":
+    from .optim import SGD, Adam, Cosine
+
+    kind, default = (Adam, 0.003) if options.optimizer == "adam" else (SGD, 0.1)
+    return kind(Cosine(options.learning_rate or default))
+
+
+# ---------------------------------------------------------------------------------------------- reading and writing
+
+
+def _labelled(options: argparse.Namespace) -> tuple["Dataset", "Dataset"]:
+    """Labelled data to train on and to test on; a file serves as both, the digits are two sets."""
+    from .data import digits, load_table
+
+    if options.data == "digits":
+        return digits()
+    data = load_table(options.data, options.label)
+    if data.y is None:
+        raise ValueError(f"{options.data} has no labels y")
+    return data, data
+
+
+def _rows_for(model: "MLP", options: argparse.Namespace) -> "Dataset":
+    from .data import digits, load_table
+
+    if options.data == "digits":
+        return digits()[1]
+    data = load_table(options.data, options.label)
+    columns, wanted = data.x.shape[1], model.sizes[0]
+    if columns == wanted + 1 and options.label is None:
+        raise ValueError(f"{options.data} has a column more than the network's {wanted}: --label -1 leaves one out")
+    return data
+
+
+def _networks(paths: list[str]) -> Any:
+    """One network, or the list that is an ensemble."""
+    from .network import MLP
+
+    networks = [MLP.load(path) for path in paths]
+    return networks[0] if len(networks) == 1 else networks
+
+
+def _check_place(path: str) -> None:
+    """Says now, and not after the training, that a file cannot be written."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise ValueError(f"--out: cannot write {path}: it is a folder")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"--out: cannot write {path}: no folder {folder} that one may write to")
+
+
+def _write_predictions(path: str, labels: Any, probabilities: Any, proba: bool) -> None:
+    import numpy as np
+
+    from .files import replacing
+
+    with replacing(path) as stream:
+        if path.endswith(".npz"):
+            np.savez(stream, labels=labels, probabilities=probabilities)
+        elif proba:
+            np.savetxt(stream, probabilities, fmt="%.6g", delimiter=",")
+        else:
+            np.savetxt(stream, labels, fmt="%d")
+
+
+def _print(options: argparse.Namespace, result: dict[str, Any], text: str) -> None:
+    print(json.dumps(_without_nan(result)) if options.json else text)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: what was not measured is null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+# ---------------------------------------------------------------------------------------------- the options
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    """'512,512' as (512, 512); the empty text is a network without hidden layers."""
+    return tuple(int(width) for width in text.split(",") if width)
+
+
+def _column(text: str) -> str | int:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _parser() -> argparse.ArgumentParser:
+    from . import __version__
+
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="minidistill", epilog=EPILOG, formatter_class=form,
+        description="Knowledge distillation: turn a slow classifier into a small fast one, and see what it kept.",
+    )
+    parser.add_argument("--version", action="version", version=f"minidistill {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(run: Any, text: str, more: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(run.__name__, help=text, description=f"{text}.\n\n{more}", formatter_class=form)
+        added.set_defaults(run=run)
+        added.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+        return added
+
+    added = command(demo, "train a teacher on real handwriting and distil it", """\
+A student that sees 150 images learns alone, and again with the softened answers of a teacher that saw 1,297. The
+settings are chosen on validation images; the table is of test images. It takes under half a minute.""")
+    added.add_argument("--seeds", type=int, default=5, metavar="N", help="students to train (default 5)")
+    added.add_argument("--seed", type=int, default=0, metavar="S", help="of teacher and first student (default 0)")
+    added.add_argument("--figure", default="minidistill-demo.png", metavar="FILE",
+                       help="the picture; '' for none (default %(default)s)")
+
+    added = command(train, "train a network on labelled rows", """\
+Columns are standardised; the saved network takes rows as they come all the same, for the scaling is folded into its
+first layer. Ctrl-C keeps the best network so far.""")
+    _add_data(added)
+    _add_training(added)
+
+    added = command(distill, "train a student on a teacher's softened answers", """\
+The student minimises (1 - alpha) CE(s, y) + alpha T^2 KL(softmax(t/T) || softmax(s/T)), where s and t are the
+student's and the teacher's logits and y the labels. T shows more or less of what the teacher thinks of the wrong
+answers; try 2 to 8, and compare on validation data. Distilling pays where labels are few or noisy and the student has
+spare capacity.""")
+    _add_data(added)
+    added.add_argument("--teacher", required=True, nargs="+", metavar="FILE", help=TEACHER_HELP)
+    added.add_argument("--temperature", type=float, default=4.0, metavar="T", help="softens both sides (default 4)")
+    added.add_argument("--alpha", type=float, default=0.9, metavar="A", help="the teacher's weight (default 0.9)")
+    _add_training(added)
+
+    added = command(evaluate, "measure a network, beside its teacher or alone", """\
+Accuracy, agreement with the teacher, calibration, size, multiply-adds, latency and throughput. Use data that the
+network was not trained on; of the digits, the test images are taken.""")
+    added.add_argument("model", help="a saved network")
+    _add_data(added)
+    added.add_argument("--teacher", nargs="+", metavar="FILE", help=TEACHER_HELP)
+
+    added = command(predict, "label rows with a saved network", """\
+Prints a label a line, or with --proba the probabilities of the classes. Of the digits, the test images are taken.""")
+    added.add_argument("model", help="a saved network")
+    _add_data(added, label=None)
+    added.add_argument("--proba", action="store_true", help="probabilities instead of labels")
+    added.add_argument("--temperature", type=float, default=1.0, metavar="T", help="softens them (default 1)")
+    added.add_argument("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser, label: int | None = -1) -> None:
+    default = "the last one" if label == -1 else "none, all columns are inputs"
+    parser.add_argument("data", help=DATA_HELP)
+    parser.add_argument("--label", type=_column, default=label, metavar="COLUMN",
+                        help=f"the label's column in a CSV, by name or by number from 0 (default: {default})")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", required=True, metavar="FILE", help="where the network goes, an .npz file")
+    add("--hidden", type=_widths, default=(64,), metavar="W,W,...", help="widths of the hidden layers (default 64)")
+    add("--classes", type=int, metavar="C", help="number of classes, where the data lacks the last ones")
+    add("--activation", default="relu", choices=("relu", "tanh", "gelu"))
+    add("--dropout", type=float, default=0.0, metavar="P", help="share of hidden activations left out in training")
+    add("--epochs", type=int, default=50, metavar="N", help="passes over the data (default 50)")
+    add("--batch-size", type=int, metavar="B", help="rows a step (default 32, or all rows where there are fewer)")
+    add("--optimizer", default="sgd", choices=("sgd", "adam"))
+    add("--learning-rate", type=float, metavar="R", help="falls along a cosine (default 0.1, with adam 0.003)")
+    add("--validation", type=float, default=0.2, metavar="SHARE",
+        help="of the rows, held out to be judged on; 0 for none (default 0.2)")
+    add("--patience", type=int, metavar="N", help="stop after N epochs that were no better, and keep the best")
+    add("--seed", type=int, default=0, metavar="S", help="of weights, order and split (default 0)")
