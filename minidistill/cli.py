@@ -67,7 +67,10 @@ def demo(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     from .training import fit
 
-    lesson = _Lesson(options)
+    data = _data(options)[0]
+    if data.y is None:
+        raise ValueError(f"{options.data} has no labels to learn from")
+    lesson = _Lesson(options, data, max(2, data.classes, options.classes or 0))
     lesson.run(lambda: fit(lesson.network, lesson.training, **lesson.fit_options()))
 
 
@@ -75,10 +78,10 @@ def distill(options: argparse.Namespace) -> None:
     from . import distillation
     from .losses import SoftTarget
 
-    teacher = _networks(options.teacher)
+    teacher, classes = _networks(options.teacher)
     loss = SoftTarget(options.temperature, options.alpha)
-    lesson = _Lesson(options)
-    told = distillation.soft_targets(teacher, lesson.raw_training, lesson.network.sizes[-1])
+    lesson = _Lesson(options, _data(options)[0], classes)
+    told = distillation.soft_targets(teacher, lesson.raw_training, classes)
     targets = distillation.SoftTargets.of(told.logits, lesson.training)  # answers to the same rows, now scaled
     lesson.run(lambda: distillation.distill(targets, lesson.network, lesson.training, loss, **lesson.fit_options()))
 
@@ -87,9 +90,9 @@ def evaluate(options: argparse.Namespace) -> None:
     from .evaluation import Report, compare, measure
     from .network import MLP
 
-    model, data = MLP.load(options.model), _labelled(options)[1]
+    model, data = MLP.load(options.model), _data(options)[1]
     if options.teacher:
-        report = compare(_networks(options.teacher), {"student": model}, data)
+        report = compare(_networks(options.teacher)[0], {"student": model}, data)
     else:
         report = Report([measure("network", model, data)])
     _print(options, report.to_dict(), str(report))
@@ -99,7 +102,9 @@ def predict(options: argparse.Namespace) -> None:
     from .network import MLP
 
     model = MLP.load(options.model)
-    x = _rows_for(model, options).x
+    x = _data(options)[1].x
+    if x.shape[1] == model.sizes[0] + 1 and options.label is None:
+        raise ValueError(f"{options.data} has a column more than the network: if that is the label, say --label -1")
     probabilities = model.predict_proba(x, options.temperature)                 # (N,C)
     labels = probabilities.argmax(axis=1)                                       # (N,)
     if options.out:
@@ -117,23 +122,24 @@ def predict(options: argparse.Namespace) -> None:
 class _Lesson:
     """A network, and the data from a file split and scaled for it."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, data: "Dataset", classes: int) -> None:
+        from .checks import check_number
         from .network import MLP
 
         self.options = options
         _check_place(options.out)
-        data, self.test = _labelled(options)
+        check_number("--validation", options.validation, "[0, 1)", 0, 1)
+        sizes = (data.x.shape[1], *options.hidden, classes)
+        self.network = MLP(sizes, options.activation, options.dropout, options.seed)
+        self.finished_epochs = 0
         self.validation: Dataset | None = None
         self.raw_training = data
-        if options.validation > 0:
+        if options.validation > 0 and data.y is not None:
             self.raw_training, self.validation = data.split(1 - options.validation, seed=options.seed)
         self.mean, self.scale = self.raw_training.column_statistics()
         self.training = self.raw_training.standardise(self.mean, self.scale)
         if self.validation is not None:
             self.validation = self.validation.standardise(self.mean, self.scale)
-        sizes = (data.x.shape[1], *options.hidden, max(data.classes, options.classes or 0))
-        self.network: MLP = MLP(sizes, options.activation, options.dropout, options.seed)
-        self.finished_epochs = 0
 
     def fit_options(self) -> dict[str, Any]:
         options = self.options
@@ -183,43 +189,33 @@ class _Lesson:
 def _optimizer(options: argparse.Namespace) -> "Optimizer":
     from .optim import SGD, Adam, Cosine
 
-    kind, default = (Adam, 0.003) if options.optimizer == "adam" else (SGD, 0.1)
-    return kind(Cosine(options.learning_rate or default))
+    if options.optimizer == "adam":
+        return Adam(Cosine(options.learning_rate or 0.003))
+    return SGD(Cosine(options.learning_rate or 0.1), clip_norm=1.0)  # a rare column, standardised, can be huge
 
 
 # ---------------------------------------------------------------------------------------------- reading and writing
 
 
-def _labelled(options: argparse.Namespace) -> tuple["Dataset", "Dataset"]:
-    """Labelled data to train on and to test on; a file serves as both, the digits are two sets."""
+def _data(options: argparse.Namespace) -> tuple["Dataset", "Dataset"]:
+    """Data to train on and to test on; a file serves as both, the digits are two sets."""
     from .data import digits, load_table
 
     if options.data == "digits":
         return digits()
     data = load_table(options.data, options.label)
-    if data.y is None:
-        raise ValueError(f"{options.data} has no labels y")
     return data, data
 
 
-def _rows_for(model: "MLP", options: argparse.Namespace) -> "Dataset":
-    from .data import digits, load_table
-
-    if options.data == "digits":
-        return digits()[1]
-    data = load_table(options.data, options.label)
-    columns, wanted = data.x.shape[1], model.sizes[0]
-    if columns == wanted + 1 and options.label is None:
-        raise ValueError(f"{options.data} has a column more than the network's {wanted}: --label -1 leaves one out")
-    return data
-
-
-def _networks(paths: list[str]) -> Any:
-    """One network, or the list that is an ensemble."""
+def _networks(paths: list[str]) -> tuple[Any, int]:
+    """One network, or the list that is an ensemble; and the number of its classes."""
     from .network import MLP
 
     networks = [MLP.load(path) for path in paths]
-    return networks[0] if len(networks) == 1 else networks
+    classes = {network.sizes[-1] for network in networks}
+    if len(classes) > 1:
+        raise ValueError(f"teachers must have the same number of classes, got {sorted(classes)}")
+    return networks[0] if len(networks) == 1 else networks, classes.pop()
 
 
 def _check_place(path: str) -> None:
@@ -267,10 +263,15 @@ def _say(line: str) -> None:
 
 def _widths(text: str) -> tuple[int, ...]:
     """'512,512' as (512, 512); the empty text is a network without hidden layers."""
-    return tuple(int(width) for width in text.split(",") if width)
+    widths = text.split(",") if text else []
+    if not all(width.isdecimal() and int(width) > 0 for width in widths):
+        raise argparse.ArgumentTypeError(f"widths must be whole numbers parted by commas, as in 512,512, got {text!r}")
+    return tuple(map(int, widths))
 
 
-def _column(text: str) -> str | int:
+def _column(text: str) -> str | int | None:
+    if text == "none":
+        return None
     try:
         return int(text)
     except ValueError:
@@ -306,13 +307,14 @@ settings are chosen on validation images; the table is of test images. It takes 
 Columns are standardised; the saved network takes rows as they come all the same, for the scaling is folded into its
 first layer. Ctrl-C keeps the best network so far.""")
     _add_data(added)
+    added.add_argument("--classes", type=int, metavar="C", help="number of classes, where the data lacks the last ones")
     _add_training(added)
 
     added = command(distill, "train a student on a teacher's softened answers", """\
 The student minimises (1 - alpha) CE(s, y) + alpha T^2 KL(softmax(t/T) || softmax(s/T)), where s and t are the
 student's and the teacher's logits and y the labels. T shows more or less of what the teacher thinks of the wrong
 answers; try 2 to 8, and compare on validation data. Distilling pays where labels are few or noisy and the student has
-spare capacity.""")
+spare capacity. With --alpha 1 no labels are needed (--label none).""")
     _add_data(added)
     added.add_argument("--teacher", required=True, nargs="+", metavar="FILE", help=TEACHER_HELP)
     added.add_argument("--temperature", type=float, default=4.0, metavar="T", help="softens both sides (default 4)")
@@ -337,17 +339,17 @@ Prints a label a line, or with --proba the probabilities of the classes. Of the 
 
 
 def _add_data(parser: argparse.ArgumentParser, label: int | None = -1) -> None:
-    default = "the last one" if label == -1 else "none, all columns are inputs"
+    default = "-1" if label == -1 else "none, every column is an input"
     parser.add_argument("data", help=DATA_HELP)
     parser.add_argument("--label", type=_column, default=label, metavar="COLUMN",
-                        help=f"the label's column in a CSV, by name or by number from 0 (default: {default})")
+                        help=f"the label's column in a CSV, by name, by number from 0 (-1 is the last), or none "
+                             f"(default: {default})")
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", required=True, metavar="FILE", help="where the network goes, an .npz file")
     add("--hidden", type=_widths, default=(64,), metavar="W,W,...", help="widths of the hidden layers (default 64)")
-    add("--classes", type=int, metavar="C", help="number of classes, where the data lacks the last ones")
     add("--activation", default="relu", choices=("relu", "tanh", "gelu"))
     add("--dropout", type=float, default=0.0, metavar="P", help="share of hidden activations left out in training")
     add("--epochs", type=int, default=50, metavar="N", help="passes over the data (default 50)")

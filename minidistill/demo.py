@@ -124,7 +124,7 @@ def run_demo(seeds: int = 5, seed: int = 0, say: Callable[[str], None] = lambda 
     report = compare(room.teacher, {"alone": alone, "distilled": distilled}, test)
     controls = {"label_smoothing": _accuracies(smoothed, test), "shuffled_teacher": _accuracies(shuffled, test)}
     settings = {
-        "seeds": list(student_seeds), "images_seen": IMAGES_SEEN, "epochs": _Classroom.EPOCHS,
+        "command": f"minidistill demo --seeds {seeds} --seed {seed}", "seeds": list(student_seeds), "images_seen": IMAGES_SEEN, "epochs": _Classroom.EPOCHS,
         "learning_rate_alone": rate, "learning_rate_distilled": DISTILLING_RATE, "temperature": T, "alpha": ALPHA,
     }
     example = _doubtful_example(room.teacher, test, T)

@@ -8,6 +8,8 @@ from typing import IO, Any
 
 import numpy as np
 
+ZIP_MAGIC = b"PK"  # an .npz is a zip archive of .npy files
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
@@ -59,10 +61,11 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     damage = (ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
     with open(path, "rb") as stream:
+        if stream.read(2) != ZIP_MAGIC:
+            raise ValueError(f"{path} is not an .npz file")
+        stream.seek(0)
         try:
             stored = np.load(stream, allow_pickle=False)
             return {name: stored[name] for name in stored.files}
-        except AttributeError:
-            raise ValueError(f"{path} holds a single array, not an .npz of named ones") from None
         except damage as error:
             raise ValueError(f"{path} is not an .npz file, or is damaged: {error}") from None

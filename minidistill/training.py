@@ -115,7 +115,8 @@ def fit(
     try:
         for epoch in _with_bar(range(epochs), progress):
             start = time.perf_counter()
-            mean_loss = run.train_epoch(epoch)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is told of below, once
+                mean_loss = run.train_epoch(epoch)
             figures = _validate(network, validation)
             rate = optimizer.rate(epoch / epochs)
             history.epochs.append(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start))

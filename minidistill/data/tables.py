@@ -12,13 +12,12 @@ from itertools import chain
 import numpy as np
 
 from ..checks import check_whole
-from ..files import read_arrays
+from ..files import ZIP_MAGIC, read_arrays
 from .dataset import Dataset
 
 LAST_COLUMN = -1
 LABEL_LIMIT = 2**53  # from here on a float no longer holds every whole number
 LARGEST = float(np.finfo(np.float32).max)
-ZIP_MAGIC = b"PK"  # an .npz is a zip archive of .npy files
 NPY_MAGIC = b"\x93NUMPY"
 
 

@@ -1,0 +1,48 @@
+# Each target makes the environment that it needs in .venv; nothing but Python 3.11 or newer has to be there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ONE_THREAD := OPENBLAS_NUM_THREADS=1
+
+.PHONY: demo test peers lint results clean
+
+demo: $(VENV)/demo.installed
+	$(ONE_THREAD) $(BIN)/minidistill demo
+
+test: $(VENV)/test.installed lint
+	$(ONE_THREAD) $(BIN)/python -m pytest
+
+lint: $(VENV)/test.installed
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+# The tests that compare with PyTorch; `make test` runs them too once it is there.
+peers: $(VENV)/peers.installed
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_peers.py
+
+# Measures anew what the README quotes, and writes it there.
+results: $(VENV)/demo.installed
+	$(ONE_THREAD) $(BIN)/minidistill demo --json --figure docs/images/demo.png > docs/results/demo.json
+	$(BIN)/python docs/quote_results.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "minidistill needs Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/demo.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[plot]'
+	touch $@
+
+$(VENV)/test.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[plot]' --group test
+	touch $@
+
+$(VENV)/peers.installed: pyproject.toml | $(VENV)/test.installed
+	$(BIN)/python -m pip install --quiet --group peers
+	touch $@

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""The command line, as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from minidistill import MLP
+from minidistill.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def table(folder):
+    """Two clouds of 40 points each, in columns of very different scale, as a CSV with a header."""
+    random = np.random.default_rng(0)
+    y = np.arange(80) % 2
+    x = np.stack([y + 0.2 * random.standard_normal(80), 1000 * random.standard_normal(80)], axis=1)
+    rows = [f"{a},{b},{label}" for (a, b), label in zip(x, y, strict=True)]
+    (folder / "clouds.csv").write_text("small,large,cloud\n" + "\n".join(rows) + "\n")
+    return "clouds.csv"
+
+
+@pytest.fixture
+def teacher(table, capsys):
+    assert main(["train", table, "--hidden", "32,32", "--epochs", "20", "--out", "teacher.npz"]) == 0
+    capsys.readouterr()
+    return "teacher.npz"
+
+
+def refusal(capsys, *arguments):
+    """What the command says of a mistake: on stderr, with status 2; nothing on stdout, no file left half-written."""
+    before = set(os.listdir())
+    try:
+        status = main(list(arguments))
+    except SystemExit as stop:  # argparse's own way to refuse an option
+        status = stop.code
+    said = capsys.readouterr()
+    assert status == 2
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    assert set(os.listdir()) == before
+    return said.err.strip().splitlines()[-1]
+
+
+# ---------------------------------------------------------------------------------------------- the commands
+
+
+def test_a_trained_network_reads_the_file_that_it_was_trained_on(teacher, table, capsys):
+    assert main(["predict", teacher, table, "--label", "cloud"]) == 0
+    labels = [int(line) for line in capsys.readouterr().out.split()]
+    assert np.mean(np.array(labels) == np.arange(80) % 2) > 0.9
+
+
+def test_distilling_gives_a_small_student_that_agrees_with_its_teacher(teacher, table, capsys):
+    assert main(["distill", table, "--teacher", teacher, "--hidden", "4", "--out", "student.npz"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "student.npz", table, "--teacher", teacher, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["student"]["agreement"] > 0.9
+    assert report["student"]["parameters"] < report["teacher"]["parameters"] / 10
+
+
+def test_several_teachers_are_an_ensemble(teacher, table, capsys):
+    main(["train", table, "--out", "other.npz", "--seed", "1", "--epochs", "5"])
+    assert main(["distill", table, "--teacher", teacher, "other.npz", "--epochs", "5", "--out", "student.npz"]) == 0
+
+
+def test_no_labels_are_needed_where_alpha_is_1(teacher, folder):
+    (folder / "bare.csv").write_text("\n".join(f"{k % 2},{k}" for k in range(40)))
+    bare = ["distill", "bare.csv", "--label", "none", "--teacher", teacher, "--out", "student.npz", "--epochs", "2"]
+    assert main([*bare, "--alpha", "1"]) == 0
+    assert main([*bare, "--alpha", "0.5"]) == 2
+
+
+def test_a_network_without_a_teacher_is_measured_alone(teacher, table, capsys):
+    assert main(["evaluate", teacher, table]) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_probabilities_are_written_to_csv_and_npz(teacher, table, capsys):
+    for name in ("p.csv", "p.npz"):
+        assert main(["predict", teacher, table, "--label", "cloud", "--proba", "--out", name]) == 0
+    from_text, from_arrays = np.loadtxt("p.csv", delimiter=","), np.load("p.npz")
+    np.testing.assert_allclose(from_text, from_arrays["probabilities"], rtol=1e-5)  # six digits are printed
+    np.testing.assert_allclose(from_text.sum(axis=1), 1, rtol=1e-5)
+    assert (from_arrays["labels"] == from_text.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate"])
+def test_json_is_one_object_and_nothing_else(command, teacher, table, capsys):
+    more = {"train": [table, "--out", "x.npz", "--validation", "0"], "evaluate": [teacher, table],
+            "predict": [teacher, table, "--label", "cloud"]}[command]
+    assert main([command, *more, "--json"]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
+def test_the_same_seed_writes_the_same_network(table):
+    for name, seed in (("a.npz", "3"), ("b.npz", "3"), ("c.npz", "4")):
+        assert main(["train", table, "--epochs", "3", "--seed", seed, "--out", name]) == 0
+    a, b, c = (MLP.load(name).parameters for name in ("a.npz", "b.npz", "c.npz"))
+    assert (a == b).all()
+    assert (a != c).any()
+
+
+def test_help_teaches(capsys):
+    for command in ("demo", "train", "distill", "evaluate", "predict"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        assert stop.value.code == 0
+        assert len(capsys.readouterr().out) > 400
+
+
+# ---------------------------------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "nowhere.csv", "--out", "x.npz"], "nowhere.csv"),
+        (["train", "clouds.csv", "--out", "nowhere/x.npz"], "cannot write nowhere/x.npz"),
+        (["train", "clouds.csv", "--out", "."], "it is a folder"),
+        (["train", "clouds.csv", "--out", "x.npz", "--epochs", "0"], "epochs must be at least 1, got 0"),
+        (["train", "clouds.csv", "--out", "x.npz", "--batch-size", "99"], "batch_size must be at most the 64 rows"),
+        (["train", "clouds.csv", "--out", "x.npz", "--hidden", "8,0"], "whole numbers parted by commas"),
+        (["train", "clouds.csv", "--out", "x.npz", "--dropout", "1"], "dropout must be in [0, 1), got 1.0"),
+        (["train", "clouds.csv", "--out", "x.npz", "--validation", "1.5"], "--validation must be in [0, 1), got 1.5"),
+        (["train", "clouds.csv", "--out", "x.npz", "--learning-rate", "1e30", "--optimizer", "adam"], "epoch 1, step"),
+        (["train", "clouds.csv", "--out", "x.npz", "--label", "colour"], "one column named 'colour'"),
+        (["distill", "clouds.csv", "--out", "x.npz", "--teacher", "clouds.csv"], "clouds.csv is not an .npz file"),
+        (["distill", "digits", "--out", "x.npz", "--teacher", "teacher.npz"], "must have 2 columns, got shape"),
+        (["distill", "clouds.csv", "--out", "x.npz", "--teacher", "teacher.npz", "--temperature", "0"],
+         "temperature must be in (0, inf), got 0.0"),
+        (["distill", "clouds.csv", "--out", "x.npz", "--teacher", "teacher.npz", "--alpha", "2"],
+         "alpha must be in [0, 1], got 2.0"),
+        (["predict", "teacher.npz", "clouds.csv"], "if that is the label, say --label -1"),
+        (["evaluate", "teacher.npz", "digits"], "must have 2 columns, got shape"),
+        (["demo", "--seeds", "0"], "seeds must be at least 1, got 0"),
+    ],
+)  # fmt: skip
+def test_a_mistake_gets_one_clear_line(arguments, said, teacher, capsys):
+    assert said in refusal(capsys, *arguments)
+
+
+def test_one_class_only_is_refused(folder, capsys):
+    (folder / "one.csv").write_text("1,0\n2,0\n3,0\n")
+    assert "at least two classes" in refusal(capsys, "train", "one.csv", "--out", "x.npz", "--validation", "0")
+
+
+def test_a_truncated_network_is_refused(teacher, folder, capsys):
+    whole = (folder / teacher).read_bytes()
+    (folder / "half.npz").write_bytes(whole[: len(whole) // 2])
+    assert "half.npz is not an .npz file, or is damaged" in refusal(capsys, "predict", "half.npz", "clouds.csv")
+
+
+# ---------------------------------------------------------------------------------------------- Ctrl-C, pipes
+
+
+def start(*arguments):
+    return subprocess.Popen([sys.executable, "-m", "minidistill", *arguments], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+def test_ctrl_c_keeps_the_best_network_so_far(folder):
+    process = start("train", "digits", "--hidden", "16", "--epochs", "1000000", "--out", "x.npz")
+    assert "training" in process.stderr.readline()
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "saved the best network to x.npz" in said
+    assert "Traceback" not in said
+    assert os.listdir() == ["x.npz"]
+    assert MLP.load("x.npz").sizes == (64, 16, 10)
+
+
+def test_a_reader_that_stops_reading_is_no_error(teacher, folder):
+    np.savez(folder / "many.npz", x=np.zeros((50_000, 2), np.float32))
+    process = start("predict", teacher, "many.npz")
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=20)
+    assert process.stderr.read() == ""
+    assert process.returncode == 0
+    process.stderr.close()

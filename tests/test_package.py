@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""What is promised of the package as a whole: a quick import, a short reading path, names that are there."""
+
+import ast
+import io
+import os
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+import minidistill
+
+PACKAGE = Path(minidistill.__file__).parent
+READING_PATH = ("ops", "network", "losses/soft_target", "optim", "training", "distillation")
+MOST_LINES = 900
+MOST_MILLISECONDS = 30
+
+
+def lines_of_code(path):
+    """Lines that hold more than comments, docstrings and space."""
+    source = path.read_text()
+    docstrings = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            docstrings |= set(range(node.lineno, node.end_lineno + 1))
+    skip = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in skip:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    return len(lines - docstrings)
+
+
+def test_the_reading_path_is_short():
+    lines = {name: lines_of_code(PACKAGE / f"{name}.py") for name in READING_PATH}
+    assert sum(lines.values()) < MOST_LINES, lines
+
+
+def in_a_new_process(code, cache):
+    """Runs code where compiled modules are kept, as they are for a user, whatever this process was told."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(cache)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_import_is_quick(tmp_path):
+    code = (
+        "import time, numpy; start = time.perf_counter(); import minidistill; "
+        "print(1000 * (time.perf_counter() - start))"
+    )
+    times = [float(in_a_new_process(code, tmp_path)) for _ in range(8)]
+    assert min(times[1:]) <= MOST_MILLISECONDS  # the first one compiles; of the others, the one least disturbed
+
+
+def test_the_import_brings_nothing_heavy(tmp_path):
+    code = "import sys, minidistill; print(*sys.modules)"
+    loaded = set(in_a_new_process(code, tmp_path).split())
+    assert not loaded & {"numba", "matplotlib", "tqdm", "scipy", "torch", "argparse"}
+
+
+@pytest.mark.parametrize("name", minidistill.__all__)
+def test_public_names_are_documented(name):
+    assert getattr(minidistill, name).__doc__
+
+
+def test_every_source_file_has_a_test_file():
+    tests = {path.name for path in Path(__file__).parent.glob("test_*.py")}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[-1] in ("__init__", "__main__", "base") or parts[0] == "losses":
+            continue  # losses/ is one room with one test file
+        assert f"test_{'_'.join(parts)}.py" in tests

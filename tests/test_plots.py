@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""The pictures show the figures that they are given."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from minidistill import MLP, fit, plots, spirals
+from minidistill.ops import softmax_forward
+
+pytest.importorskip("matplotlib")
+
+
+def test_learning_curves_show_every_epoch(tmp_path):
+    data, validation = spirals(90).split(0.5)
+    history = fit(MLP((2, 8, 3)), data, epochs=4, validation=validation)
+    figure = history.plot(tmp_path / "curves.svg")
+    losses = figure.axes[0].lines[0].get_ydata()
+    np.testing.assert_array_equal(losses, history.column("loss"))
+    assert (tmp_path / "curves.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_several_runs_share_one_picture():
+    data = spirals(90)
+    runs = {name: fit(MLP((2, 8, 3), seed=seed), data, epochs=2) for seed, name in enumerate(("alone", "distilled"))}
+    figure = plots.learning_curves(runs)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
+        "alone training", "alone validation", "distilled training", "distilled validation",
+    ]  # fmt: skip
+
+
+def test_softened_bars_are_the_softened_probabilities():
+    logits = np.array([5.0, 1.0, -2.0])
+    figure = plots.softened(logits, temperatures=(1, 8), image=np.zeros((8, 8)))
+    heights = [bar.get_height() for bar in figure.axes[2].patches]
+    np.testing.assert_allclose(heights, softmax_forward(logits[None], 8)[0][0])
+
+
+def test_confidence_is_that_in_the_right_class():
+    student, teacher = np.array([[0.7, 0.3], [0.4, 0.6]]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    figure = plots.confidence(student, teacher, np.array([0, 0]))
+    x, y = figure.axes[0].lines[1].get_data()
+    np.testing.assert_array_equal(x, [0.9, 0.2])
+    np.testing.assert_array_equal(y, [0.7, 0.4])
+
+
+def test_an_unknown_form_of_picture_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="txt"):
+        plots.softened(np.ones(3), path=tmp_path / "picture.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_matplotlib_one_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"pip install 'minidistill\[plot\]'"):
+        plots.softened(np.ones(3))
