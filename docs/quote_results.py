@@ -26,8 +26,8 @@ def demo_table(found: dict[str, Any]) -> str:
     controls = found["controls"]
     seeds = len(found["settings"]["seeds"])
     return "\n".join(lines) + (
-        f"\n\nMeans of {seeds} seeds, ± standard deviation between them; distilling gained {found['gain_mean']:.1f} points on "
-        f"the mean and {found['gain_min']:.1f} with the seed that gained least.\nControls: label smoothing "
+        f"\n\nMeans of {seeds} seeds, ± standard deviation; distilling gained {found['gain_mean']:.1f} points "
+        f"on the mean and {found['gain_min']:.1f} with the seed that gained least.\nControls: label smoothing "
         f"{controls['label_smoothing']['accuracy_mean']:.1%}, shuffled teacher "
         f"{controls['shuffled_teacher']['accuracy_mean']:.1%}."
     )

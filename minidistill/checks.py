@@ -24,19 +24,34 @@ def check_whole(name: str, value: Any, minimum: int = 1) -> int:
     return whole
 
 
+def check_seed(seed: Any) -> int:
+    """A seed: a whole number of at most 63 bits."""
+    if check_whole("seed", seed, minimum=0) >= 2**63:
+        raise ValueError(f"seed must be below 2^63, got {seed}")
+    return operator.index(seed)
+
+
 def check_number(name: str, value: Any, wanted: str, low: float = -math.inf, high: float = math.inf) -> float:
     """`value` as a finite float between `low` and `high`; the bounds count as inside where `wanted` holds a '[' or ']'.
 
     `wanted` is the interval in mathematical notation, as the error shows it: '(0, inf)', '[0, 1]', '[0, 1)'.
     """
-    if isinstance(value, bool | np.bool_ | str) or not np.isscalar(value) or np.iscomplexobj(value):
+    if isinstance(value, bool | np.bool_ | str | bytes) or not np.isscalar(value) or np.iscomplexobj(value):
         raise TypeError(f"{name} must be a number in {wanted}, got {value!r}")
-    number = float(value)  # type: ignore[arg-type]
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
     inside_low = number >= low if "[" in wanted else number > low
     inside_high = number <= high if "]" in wanted else number < high
     if not (math.isfinite(number) and inside_low and inside_high):
         raise ValueError(f"{name} must be in {wanted}, got {value!r}")
     return number
+
+
+def check_field(instance: Any, name: str, wanted: str, low: float = -math.inf, high: float = math.inf) -> None:
+    """`check_number` of a frozen dataclass's field, which becomes a plain float: that takes on any array's dtype."""
+    object.__setattr__(instance, name, check_number(name, getattr(instance, name), wanted, low, high))
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -46,8 +61,11 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     return str(value)
 
 
-def check_rows(name: str, rows: Any, columns: int | None = None) -> np.ndarray:
-    """`rows` as a finite float array (N, columns), at least one row; float64 stays, all else becomes float32."""
+def check_rows(name: str, rows: Any, columns: int | None = None, dtype: Any = None) -> np.ndarray:
+    """`rows` as a finite float array (N, columns), at least one row.
+
+    It gets the given dtype; where none is given float64 stays and all else becomes float32.
+    """
     array = _array(name, rows)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold numbers, got an array of dtype {array.dtype}")
@@ -57,9 +75,10 @@ def check_rows(name: str, rows: Any, columns: int | None = None) -> np.ndarray:
         raise ValueError(f"{name} is empty: got shape {array.shape}")
     if columns is not None and array.shape[1] != columns:
         raise ValueError(f"{name} must have {columns} columns, got shape {array.shape}")
-    wanted = np.float64 if array.dtype.kind == "f" and array.itemsize == 8 else np.float32
+    if dtype is None:
+        dtype = np.float64 if array.dtype.kind == "f" and array.itemsize == 8 else np.float32
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
-        array = array.astype(wanted, copy=False)
+        array = array.astype(dtype, copy=False)
     check_finite(name, array)
     return array
 
@@ -71,11 +90,20 @@ class NotFiniteError(ValueError):
     """A number that should be finite is NaN or infinite."""
 
 
+def check_probabilities(name: str, rows: Any, columns: int | None = None) -> np.ndarray:
+    """`rows` as an array (N, columns) of probabilities: none below 0, each row's sum 1 but for rounding."""
+    array = check_rows(name, rows, columns)
+    if (array < 0).any() or not np.allclose(array.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(f"{name} must be probabilities: rows of numbers from 0 that sum to 1")
+    return array
+
+
 def check_finite(name: str, rows: np.ndarray) -> None:
     """Refuses NaN and infinity, and says where the first one stands."""
     if not np.isfinite(rows).all():
-        row, column = np.argwhere(~np.isfinite(rows))[0]
-        raise NotFiniteError(f"{name} must be finite, got {rows[row, column]} at row {row}, column {column}")
+        place = tuple(np.argwhere(~np.isfinite(rows))[0].tolist())
+        where = f"row {place[0]}, column {place[1]}" if len(place) == 2 else f"index {place}"
+        raise NotFiniteError(f"{name} must be finite, got {rows[place]} at {where}")
 
 
 def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) -> np.ndarray:

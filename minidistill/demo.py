@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import check_whole
+from .checks import check_seed, check_whole
 from .data import Dataset, digits
 from .distillation import SoftTargets, distill
 from .evaluation import Report, accuracy, compare, sample_std
@@ -100,7 +100,7 @@ class Demo:
 def run_demo(seeds: int = 5, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> Demo:
     """Runs the demo with students of `seeds` seeds from `seed` on; `say` hears of each stage."""
     check_whole("seeds", seeds)
-    check_whole("seed", seed, minimum=0)
+    check_seed(seed)
     start = time.perf_counter()
     training, test = digits()
     student_seeds = range(seed, seed + seeds)
@@ -124,8 +124,14 @@ def run_demo(seeds: int = 5, seed: int = 0, say: Callable[[str], None] = lambda 
     report = compare(room.teacher, {"alone": alone, "distilled": distilled}, test)
     controls = {"label_smoothing": _accuracies(smoothed, test), "shuffled_teacher": _accuracies(shuffled, test)}
     settings = {
-        "command": f"minidistill demo --seeds {seeds} --seed {seed}", "seeds": list(student_seeds), "images_seen": IMAGES_SEEN, "epochs": _Classroom.EPOCHS,
-        "learning_rate_alone": rate, "learning_rate_distilled": DISTILLING_RATE, "temperature": T, "alpha": ALPHA,
+        "command": f"minidistill demo --seeds {seeds} --seed {seed}",
+        "seeds": list(student_seeds),
+        "images_seen": IMAGES_SEEN,
+        "epochs": _Classroom.EPOCHS,
+        "learning_rate_alone": rate,
+        "learning_rate_distilled": DISTILLING_RATE,
+        "temperature": T,
+        "alpha": ALPHA,
     }
     example = _doubtful_example(room.teacher, test, T)
     return Demo(report, controls, settings, example, time.perf_counter() - start)

@@ -6,21 +6,22 @@ with a fingerprint of the row that each belongs to, so that answers to other row
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import ops
-from .checks import check_rows
+from .checks import check_probabilities, check_rows
 from .data import Dataset
 from .files import read_npz, write_npz
 from .losses import Loss, SoftTarget
 from .network import MLP
 from .training import Augment, History, fit
 
-NEVER = -1e4  # the logit of probability 0: exp(NEVER / T) is 0 again at any temperature that one would use
+NEVER = -1e4  # the logit of probability 0: exp(NEVER / T) is nothing at any temperature that one would use
+ROUNDING = 1e-9  # a spread below this is none: no order of these rows is better than another
 FEWEST_ROWS = 30  # below these, bad luck alone can make a good teacher look like a shuffled one
 
 Teacher = Callable[[np.ndarray], np.ndarray]  # from x (N,I) to logits (N,C)
@@ -49,7 +50,7 @@ def distill(
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
     if not isinstance(data, Dataset):
         raise TypeError(f"data must be a Dataset, got {type(data).__name__}: Dataset(x, y) makes one")
-    if teacher is student:
+    if teacher is student or (isinstance(teacher, list | tuple) and any(member is student for member in teacher)):
         raise ValueError("teacher and student are the same network: a student learns nothing from itself")
     loss = loss or SoftTarget()
     classes = student.sizes[-1]
@@ -104,7 +105,7 @@ def soft_targets(teacher: Any, data: Dataset, classes: int) -> SoftTargets:
     if isinstance(teacher, SoftTargets):
         targets = teacher
     elif isinstance(teacher, np.ndarray):
-        targets = SoftTargets.of(teacher, data)
+        targets = SoftTargets.of(check_rows("teacher logits", teacher, columns=classes), data)
         _check_order(targets.logits, data)
     else:
         targets = SoftTargets.of(as_teacher(teacher, classes)(data.x), data)
@@ -128,7 +129,7 @@ def _check_order(logits: np.ndarray, data: Dataset) -> None:
     in_place = probabilities[np.arange(len(data)), data.y].mean()
     anywhere = (probabilities @ shares).mean()
     spread = _spread_over_orders(probabilities, shares)
-    if in_place < anywhere + 3 * spread:
+    if spread > ROUNDING and in_place < anywhere + 3 * spread:
         raise ValueError(
             f"teacher logits do not seem to belong to these rows: they give the labels a mean probability of "
             f"{in_place:.3f}, and would give {anywhere:.3f} in a random order. Where the order is right all the same, "
@@ -153,13 +154,13 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
     """A function from x (N,I) to the teacher's logits (N,C), in evaluation mode."""
     if isinstance(teacher, MLP):
         return teacher.logits
-    if isinstance(teacher, Sequence) and not isinstance(teacher, str):
+    if isinstance(teacher, list | tuple):
         if len(teacher) == 0:
             raise ValueError("teacher is an empty list: at least one teacher is needed")
         members = [as_teacher(member, classes) for member in teacher]
         return lambda x: _log(np.mean([ops.softmax_forward(member(x))[0] for member in members], axis=0))
     if hasattr(teacher, "predict_proba"):
-        return lambda x: _log(_probabilities(teacher, x, classes))
+        return lambda x: _log(class_probabilities(teacher, x, classes))
     if callable(teacher):
         return lambda x: check_rows("teacher logits", teacher(x))
     raise TypeError(
@@ -175,14 +176,23 @@ def _log(probabilities: np.ndarray) -> np.ndarray:
     return logits
 
 
-def _probabilities(teacher: Any, x: np.ndarray, classes: int) -> np.ndarray:
-    """predict_proba's rows, each column put where its class belongs: a class never seen has probability 0."""
-    found = check_rows("the teacher's predict_proba", teacher.predict_proba(x))
-    if (found < 0).any() or not np.allclose(found.sum(axis=1), 1, atol=1e-3):
-        raise ValueError("the teacher's predict_proba must give rows of probabilities that sum to 1")
-    columns = np.asarray(getattr(teacher, "classes_", np.arange(found.shape[1])))
-    if columns.dtype.kind not in "iu" or columns.min() < 0 or columns.max() >= classes:
-        raise ValueError(f"the teacher's classes must be whole numbers below {classes}, got {columns.tolist()}")
+def class_probabilities(model: Any, x: np.ndarray, classes: int | None = None) -> np.ndarray:
+    """predict_proba's rows, each column put where its class belongs: a class never seen has probability 0.
+
+    Models that leave out classes say which they have in `classes_`, as scikit-learn's do. Gives (N, classes); by default
+    as many classes as the model knows of.
+    """
+    name = type(model).__name__
+    found = check_probabilities(f"predict_proba of {name}", model.predict_proba(x))
+    width = found.shape[1]
+    columns = np.asarray(getattr(model, "classes_", range(width)))              # (width,)
+    numbers = columns.tolist()
+    if columns.dtype.kind not in "iu" or len(set(numbers)) != width or min(numbers) < 0:
+        raise ValueError(f"classes_ of {name} must be {width} whole numbers from 0, got {numbers}")
+    if classes is None:
+        classes = max(numbers) + 1
+    if max(numbers) >= classes or (width < classes and not hasattr(model, "classes_")):
+        raise ValueError(f"{name} must have {classes} classes, it gives probabilities of {numbers}")
     probabilities: np.ndarray = np.zeros((len(found), classes), found.dtype)
     probabilities[:, columns] = found
     return probabilities

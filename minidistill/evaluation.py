@@ -12,18 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from .checks import check_labels, check_rows, check_whole
+from .checks import check_labels, check_probabilities, check_whole
 from .data import Dataset
+from .distillation import class_probabilities
 
 TIMING_SECONDS = 0.15  # how long each model is called for each of its two timings
 FEWEST_CALLS = 5
 
 
-def predict_proba(model: Any, x: np.ndarray) -> np.ndarray:
+def predict_proba(model: Any, x: np.ndarray, classes: int | None = None, name: str = "model") -> np.ndarray:
     """Probabilities (N,C) of any model that has predict_proba; several models in a list give their mean."""
-    if isinstance(model, Sequence):
-        return np.asarray(np.mean([predict_proba(member, x) for member in model], axis=0))
-    return check_rows("predict_proba", model.predict_proba(x))
+    if isinstance(model, list | tuple):
+        if not model:
+            raise ValueError(f"{name} is an empty list: at least one model is needed")
+        return np.asarray(np.mean([predict_proba(member, x, classes, name) for member in model], axis=0))
+    if not hasattr(model, "predict_proba"):
+        raise TypeError(f"{name} must be a model with predict_proba, got {model!r}")
+    return class_probabilities(model, x, classes)
 
 
 def accuracy(probabilities: np.ndarray, y: np.ndarray) -> float:
@@ -38,7 +43,7 @@ def agreement(student: np.ndarray, teacher: np.ndarray) -> float:
 
 def expected_calibration_error(probabilities: np.ndarray, y: np.ndarray, bins: int = 15) -> float:
     """How far confidence is from accuracy, a fraction, averaged over bins of equal width (Guo et al. 2017, eq. 3)."""
-    probabilities = check_rows("probabilities", probabilities)
+    probabilities = check_probabilities("probabilities", probabilities)
     y = check_labels("y", y, len(probabilities), probabilities.shape[1])
     confidence = probabilities.max(axis=1)                                      # (N,)
     right = probabilities.argmax(axis=1) == y                                   # (N,)
@@ -134,7 +139,7 @@ class Report:
         shown = format(value, form)
         if row is self.teacher or ratio is None:
             return shown
-        return f"{shown} ({ratio:.1f}x)" if ratio >= 1 else f"{shown} (1/{1 / ratio:.0f})"
+        return f"{shown} ({ratio:.1f}x)" if ratio > 0.5 else f"{shown} (1/{1 / ratio:.0f})"
 
 
 def compare(teacher: Any, students: Mapping[str, Any], data: Dataset) -> Report:
@@ -146,7 +151,7 @@ def compare(teacher: Any, students: Mapping[str, Any], data: Dataset) -> Report:
     if not isinstance(students, Mapping) or not students or "teacher" in students:
         raise ValueError("students must be a dictionary from names, other than 'teacher', to models, and not empty")
     rows = [measure("teacher", teacher, data)]
-    taught = predict_proba(teacher, data.x)                                     # (N,C)
+    taught = predict_proba(teacher, data.x, _classes(teacher, data, "teacher"))             # (N,C)
     return Report(rows + [measure(name, models, data, taught) for name, models in students.items()])
 
 
@@ -158,15 +163,13 @@ def measure(name: str, models: Any, data: Dataset, taught: np.ndarray | None = N
     if not isinstance(data, Dataset) or data.y is None:
         raise ValueError("data must be a Dataset with labels")
     alone = taught is None
-    models = list(models) if isinstance(models, Sequence) and not alone else [models]
+    models = list(models) if isinstance(models, list | tuple) and not alone else [models]
     if not models:
         raise ValueError(f"{name} is an empty list: at least one model is needed")
-    answers = [predict_proba(model, data.x) for model in models]                # each (N,C)
+    classes = _classes(models[0], data, name) if taught is None else taught.shape[1]
+    answers = [predict_proba(model, data.x, classes, name) for model in models]             # each (N,C)
     taught = answers[0] if taught is None else taught
-    check_labels("data.y", data.y, len(data), taught.shape[1])
-    for answer in answers:
-        if answer.shape != taught.shape:
-            raise ValueError(f"{name} must answer in shape {taught.shape} like the teacher, got {answer.shape}")
+    check_labels("data.y", data.y, len(data), classes)
     accuracies = [accuracy(answer, data.y) for answer in answers]
     mean, reference = float(np.mean(accuracies)), accuracy(taught, data.y)
     first = models[0]
@@ -186,9 +189,15 @@ def measure(name: str, models: Any, data: Dataset, taught: np.ndarray | None = N
     )
 
 
+def _classes(model: Any, data: Dataset, name: str) -> int:
+    """How many classes the model knows of; where it left out some (it has `classes_`), those of the data count too."""
+    columns = int(predict_proba(model, data.x[:1], name=name).shape[1])
+    return max(columns, data.classes) if hasattr(model, "classes_") else columns
+
+
 def _size(model: Any, name: str) -> int | None:
     """A size that the model states itself; an ensemble's is the sum of its members'."""
-    if isinstance(model, Sequence):
+    if isinstance(model, list | tuple):
         sizes = [_size(member, name) for member in model]
         return None if None in sizes else sum(size for size in sizes if size is not None)
     size = getattr(model, name, None)

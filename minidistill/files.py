@@ -59,7 +59,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     import zipfile  # here, since it takes as long to import as all of this package
     import zlib
 
-    damage = (ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+    damage = (ValueError, KeyError, EOFError, OSError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
     with open(path, "rb") as stream:
         if stream.read(2) != ZIP_MAGIC:
             raise ValueError(f"{path} is not an .npz file")

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .checks import check_choice, check_finite, check_number, check_rows, check_whole
+from .checks import check_choice, check_finite, check_number, check_rows, check_seed, check_whole
 from .files import read_npz, write_npz
 from .kernels import load_backend
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
+DTYPES = ("float32", "float64")
 ROWS_AT_ONCE = 1024  # prediction goes through many rows in portions: their hidden activations need not exist together
 
 
@@ -57,14 +58,14 @@ class MLP:
         dtype: Any = np.float32,
         backend: str = "numpy",
     ) -> None:
-        if isinstance(sizes, str) or not hasattr(sizes, "__len__") or len(sizes) < 2:
+        if isinstance(sizes, str) or not hasattr(sizes, "__getitem__") or len(sizes) < 2:
             raise ValueError(f"sizes must be at least two whole numbers, inputs to classes, got {sizes!r}")
         self.sizes = tuple(check_whole(f"sizes[{k}]", size) for k, size in enumerate(sizes))
         check_whole("sizes[-1] (the number of classes)", self.sizes[-1], minimum=2)
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.dropout = self._dropout_rates(dropout)
-        self.seed = check_whole("seed", seed, minimum=0)
-        self.dtype = np.dtype(check_choice("dtype", np.dtype(dtype).name, ("float32", "float64")))
+        self.seed = check_seed(seed)
+        self.dtype = np.dtype(check_choice("dtype", getattr(dtype, "__name__", str(dtype)), DTYPES))
         self.ops = load_backend(backend)
         self.activate = getattr(self.ops, f"{activation}_forward")
         self.activate_backward = getattr(self.ops, f"{activation}_backward")
@@ -77,12 +78,13 @@ class MLP:
 
     def _dropout_rates(self, dropout: float | Sequence[float]) -> tuple[float, ...]:
         layers = len(self.sizes) - 1
-        if np.isscalar(dropout):
+        if isinstance(dropout, str) or not hasattr(dropout, "__len__"):
             rate = check_number("dropout", dropout, "[0, 1)", 0, 1)
             return (0.0, *[rate] * (layers - 1))
-        if len(dropout) != layers:  # type: ignore[arg-type]
+        rates = tuple(dropout)  # type: ignore[arg-type]
+        if len(rates) != layers:
             raise ValueError(f"dropout must be one number or one for each of the {layers} layers, got {dropout!r}")
-        return tuple(check_number("dropout", rate, "[0, 1)", 0, 1) for rate in dropout)  # type: ignore[union-attr]
+        return tuple(check_number("dropout", rate, "[0, 1)", 0, 1) for rate in rates)
 
     def _views(self, flat: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Each layer's W (I,O) and, behind it, b (O,), as views of a flat vector (P,)."""
@@ -141,7 +143,7 @@ class MLP:
 
     def logits(self, x: Any) -> np.ndarray:
         """Logits (N,C) of x (N,I), in evaluation mode; ValueError where x has another width, NaN or infinity."""
-        x = check_rows("x", x, columns=self.sizes[0]).astype(self.dtype, copy=False)
+        x = check_rows("x", x, columns=self.sizes[0], dtype=self.dtype)
         portions = range(0, len(x), ROWS_AT_ONCE)
         return np.concatenate([self.forward(x[i : i + ROWS_AT_ONCE])[0] for i in portions])
 
@@ -161,7 +163,7 @@ class MLP:
     @property
     def num_parameters(self) -> int:
         """Weights and biases."""
-        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
+        return _num_parameters(self.sizes)
 
     @property
     def multiply_adds(self) -> int:
@@ -196,19 +198,13 @@ class MLP:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "MLP":
         """The network saved at `path`; ValueError for a damaged file or one that holds something else."""
-        stored = read_npz(path, "network", ("sizes", "activation", "dropout", "seed", "parameters"))
-        parameters = stored["parameters"]
+        names = ("sizes", "activation", "dropout", "seed", "parameters")
+        sizes, activation, dropout, seed, parameters = read_npz(path, "network", names).values()
         try:
-            network = cls(
-                stored["sizes"].tolist(),
-                str(stored["activation"]),
-                stored["dropout"].tolist(),
-                int(stored["seed"]),
-                parameters.dtype,
-            )
-            if parameters.shape != network.parameters.shape:
-                raise ValueError(f"{parameters.shape} parameters for sizes {network.sizes}")
-            check_finite("parameters", parameters[None, :])
+            check_finite("parameters", parameters)
+            if parameters.shape != (_num_parameters(sizes.tolist()),):
+                raise ValueError(f"{parameters.shape} parameters for sizes {sizes.tolist()}")
+            network = cls(sizes.tolist(), str(activation), dropout.tolist(), seed.item(), parameters.dtype)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a network of minidistill, or is damaged: {error}") from None
         network.parameters[:] = parameters
@@ -217,3 +213,7 @@ class MLP:
     def __repr__(self) -> str:
         shape = "-".join(map(str, self.sizes))
         return f"MLP({shape}, {self.activation}, {self.num_parameters:,} parameters, {self.dtype.name})"
+
+
+def _num_parameters(sizes: Sequence[int]) -> int:
+    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))

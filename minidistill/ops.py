@@ -93,7 +93,7 @@ def dropout_mask(shape, rate, seed, step, layer, dtype=np.float32):
     rows = hash32(key + np.arange(B, dtype=np.uint32))            # (B,)
     bits = hash32(rows[:, None] + np.arange(O, dtype=np.uint32))  # (B,O)
     keep = bits >= np.uint32(rate * 2**32)                        # (B,O)                 [DROP-2]
-    return keep.astype(dtype) / (1 - rate)                        # (B,O)
+    return keep.astype(dtype) / np.dtype(dtype).type(1 - rate)    # (B,O)
 
 
 def dropout_forward(a, rate, seed, step, layer):  # a (B,O)
@@ -186,11 +186,11 @@ def adam_update(w, dw, m, v, rate, step, beta1=0.9, beta2=0.999, epsilon=1e-8, w
 
 
 def clip_norm(dw, limit):             # dw (P,)
-    norm = np.sqrt((dw * dw).sum())   # ()
+    norm = np.sqrt(np.square(dw, dtype=np.float64).sum())         # ()  exploding float32 would overflow when squared
     if norm > limit:
-        dw *= limit / norm            # (P,)                                              [OPT-6]
+        dw *= float(limit / norm)     # (P,)                                              [OPT-6]
 
 
 def max_norm(W, limit):               # W (I,O): a column holds the incoming weights of one unit
-    norms = np.sqrt((W * W).sum(axis=0))                          # (O,)
-    W *= limit / np.maximum(norms, limit)                         # (I,O)                 [OPT-7]
+    norms = np.sqrt(np.square(W, dtype=np.float64).sum(axis=0))   # (O,)
+    W *= (limit / np.maximum(norms, limit)).astype(W.dtype)       # (I,O)                 [OPT-7]

@@ -7,12 +7,12 @@ An optimizer here is its settings alone. What it remembers, a (K,P) array beside
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from .checks import check_number
+from .checks import check_field, check_number
 
 if TYPE_CHECKING:
     from .network import MLP
@@ -33,6 +33,9 @@ class Constant:
 
     rate: float
 
+    def __post_init__(self) -> None:
+        check_field(self, "rate", "(0, inf)", 0)
+
     def __call__(self, progress: float) -> float:
         return self.rate
 
@@ -45,6 +48,12 @@ class Step:
     at: Sequence[float] = (0.5, 0.75)
     factor: float = 0.1
 
+    def __post_init__(self) -> None:
+        check_field(self, "rate", "(0, inf)", 0)
+        check_field(self, "factor", "(0, inf)", 0)
+        for share in self.at:
+            check_number("each share in at", share, "[0, 1]", 0, 1)
+
     def __call__(self, progress: float) -> float:
         return self.rate * self.factor ** sum(progress >= share for share in self.at)
 
@@ -56,6 +65,10 @@ class Cosine:
     rate: float
     final: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_field(self, "rate", "(0, inf)", 0)
+        check_field(self, "final", "[0, inf)", 0)
+
     def __call__(self, progress: float) -> float:
         return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * progress)) / 2
 
@@ -66,6 +79,11 @@ class WarmUp:
 
     then: Schedule
     share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not callable(self.then):
+            raise TypeError(f"then must be a schedule, such as Cosine(0.1), got {self.then!r}")
+        check_field(self, "share", "[0, 1)", 0, 1)
 
     def __call__(self, progress: float) -> float:
         if progress < self.share:
@@ -87,17 +105,18 @@ class Optimizer:
     """
 
     learning_rate: float | Schedule
+    _: KW_ONLY
     weight_decay: float = 0.0
     clip_norm: float | None = None
     max_norm: float | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.learning_rate):
-            check_number("learning_rate", self.learning_rate, "(0, inf)", 0)
-        check_number("weight_decay", self.weight_decay, "[0, inf)", 0)
+            check_field(self, "learning_rate", "(0, inf)", 0)
+        check_field(self, "weight_decay", "[0, inf)", 0)
         for name in ("clip_norm", "max_norm"):
             if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), "(0, inf)", 0)
+                check_field(self, name, "(0, inf)", 0)
 
     def rate(self, progress: float) -> float:
         """The learning rate when this share of the training, in [0, 1), is done."""
@@ -134,7 +153,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("momentum", self.momentum, "[0, 1)", 0, 1)
+        check_field(self, "momentum", "[0, 1)", 0, 1)
 
     def initial_state(self, parameters: np.ndarray) -> np.ndarray:
         return np.zeros((1, *parameters.shape), parameters.dtype)
@@ -155,9 +174,9 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("beta1", self.beta1, "[0, 1)", 0, 1)
-        check_number("beta2", self.beta2, "[0, 1)", 0, 1)
-        check_number("epsilon", self.epsilon, "(0, inf)", 0)
+        check_field(self, "beta1", "[0, 1)", 0, 1)
+        check_field(self, "beta2", "[0, 1)", 0, 1)
+        check_field(self, "epsilon", "(0, inf)", 0)
 
     def initial_state(self, parameters: np.ndarray) -> np.ndarray:
         return np.zeros((2, *parameters.shape), parameters.dtype)

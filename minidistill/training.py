@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .checks import NotFiniteError, check_labels, check_rows, check_whole
+from .checks import NotFiniteError, check_finite, check_labels, check_rows, check_seed, check_whole
 from .data import Dataset
 from .losses import CrossEntropy, Loss
 from .network import MLP
@@ -22,7 +22,7 @@ Callback = Callable[[MLP, "History"], None]
 
 
 class TrainingDiverged(ArithmeticError):
-    """The loss or a parameter became NaN or infinite. The network was put back to its last good epoch."""
+    """The loss or a parameter became NaN or infinite. The network was put back to its best epoch before that."""
 
 
 class Epoch(NamedTuple):
@@ -105,13 +105,15 @@ def fit(
     """
     loss = loss or CrossEntropy()
     optimizer = optimizer or SGD()
-    _check_arguments(network, data, epochs, batch_size, seed, targets, validation, patience, augment)
-    data = _in_dtype(data, network.dtype)
+    targets = targets if targets is None or callable(targets) else check_rows("targets", targets, dtype=network.dtype)
+    _check_data(network, data, validation, targets)
+    _check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
+    callbacks = _listed(callbacks)
+    data = Dataset(check_rows("data.x", data.x, dtype=network.dtype), data.y)
     run = _Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
 
     history = History()
-    kept = network.parameters.copy()  # of the best epoch where one is sought, else of the last whole one
-    seeks_best = patience is not None
+    kept = network.parameters.copy()  # of the best epoch so far
     try:
         for epoch in _with_bar(range(epochs), progress):
             start = time.perf_counter()
@@ -132,7 +134,7 @@ def fit(
     except (TrainingDiverged, KeyboardInterrupt):
         network.parameters[:] = kept
         raise
-    if seeks_best:
+    if patience is not None:
         network.parameters[:] = kept
     return history
 
@@ -178,6 +180,9 @@ class _Run:
         try:
             value, dlogits = self.loss(logits, t, y, self.network.ops)          # (), (B,C)
         except NotFiniteError:
+            check_finite("x, once augmented,", x)
+            if t is not None:
+                check_finite("targets", t)
             return math.nan
         self.network.backward(dlogits, cache)
         rate = self.optimizer.rate(step / (self.epochs * self.steps))
@@ -212,8 +217,10 @@ def _validate(network: MLP, validation: Dataset | None) -> tuple[float, float]:
     return float(value), float((logits.argmax(axis=1) == validation.y).mean())
 
 
-def _in_dtype(data: Dataset, dtype: Any) -> Dataset:
-    return data if data.x.dtype == dtype else Dataset(data.x.astype(dtype), data.y)
+def _listed(callbacks: Iterable[Callback]) -> list[Callback]:
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of functions, got {callbacks!r}")
+    return list(callbacks)
 
 
 def _with_bar(epochs: range, progress: bool | None) -> Iterable[int]:
@@ -230,17 +237,7 @@ def _closing(bar: Any) -> Iterator[int]:
         yield from bar
 
 
-def _check_arguments(
-    network: MLP,
-    data: Dataset,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    targets: Targets | None,
-    validation: Dataset | None,
-    patience: int | None,
-    augment: Augment | None,
-) -> None:
+def _check_data(network: MLP, data: Dataset, validation: Dataset | None, targets: Targets | None) -> None:
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
     classes = network.sizes[-1]
@@ -255,24 +252,41 @@ def _check_arguments(
             check_labels(f"{name}.y", part.y, len(part), classes)
     if validation is not None and validation.y is None:
         raise ValueError("validation must have labels")
+    if isinstance(targets, np.ndarray) and targets.shape != (len(data), classes):
+        raise ValueError(f"targets must have shape ({len(data)}, {classes}), got {targets.shape}")
+    if targets is not None:
+        return
+    if data.y is None:
+        raise ValueError("data must have labels where no teacher gives targets")
+    if len(np.unique(data.y)) == 1:
+        raise ValueError(f"data must have at least two classes to learn from, every label is {data.y[0]}")
+
+
+def _check_settings(
+    rows: int,
+    loss: Loss,
+    epochs: int,
+    batch_size: int,
+    optimizer: Optimizer,
+    seed: int,
+    targets: Targets | None,
+    validation: Dataset | None,
+    patience: int | None,
+    augment: Augment | None,
+) -> None:
+    if not callable(loss):
+        raise TypeError(f"loss must be a loss, such as CrossEntropy(), got {loss!r}")
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an optimizer, such as SGD(0.1), got {optimizer!r}")
     check_whole("epochs", epochs)
-    check_whole("seed", seed, minimum=0)
-    if check_whole("batch_size", batch_size) > len(data):
-        raise ValueError(f"batch_size must be at most the {len(data)} rows of data, got {batch_size}")
+    check_seed(seed)
+    if check_whole("batch_size", batch_size) > rows:
+        raise ValueError(f"batch_size must be at most the {rows} rows of data, got {batch_size}")
     if patience is not None:
         check_whole("patience", patience)
         if validation is None:
             raise ValueError("patience needs validation data to be judged on")
-    if targets is None:
-        if data.y is None:
-            raise ValueError("data must have labels where no teacher gives targets")
-        if len(np.unique(data.y)) == 1:
-            raise ValueError(f"data must have at least two classes to learn from, every label is {data.y[0]}")
-    elif callable(targets):
-        pass
-    else:
-        if augment is not None:
-            raise ValueError("targets must be a function where augment changes the rows, got an array")
-        if targets.shape != (len(data), classes):
-            raise ValueError(f"targets must have shape ({len(data)}, {classes}), got {targets.shape}")
-        check_rows("targets", targets)
+    if augment is not None and not callable(augment):
+        raise TypeError(f"augment must be a function of (x, y, generator), got {augment!r}")
+    if augment is not None and isinstance(targets, np.ndarray):
+        raise ValueError("targets must be a function where augment changes the rows, got an array")

@@ -174,9 +174,9 @@ def test_another_seed_draws_other_rows():
 
 
 def test_drawing_leaves_the_global_random_state_alone():
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
     numbered([0, 1] * 50).split(0.5)
-    assert np.array_equal(np.random.get_state()[1], before)
+    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 def test_both_parts_are_shuffled_and_classes_mixed():

@@ -299,11 +299,11 @@ def test_a_cache_holds_whatever_the_labels(cache, data):
 
 
 def weak_teachers(n, rows):
-    """Logits of `n` barely trained networks, right on about four of ten unseen digits, with those digits."""
+    """Logits of `n` barely trained networks, right on about a quarter of unseen digits, with those digits."""
     train, test = digits()
     for seed in range(n):
         network = MLP((64, 8, 10), seed=seed)
-        fit(network, train.take(300, seed=seed), epochs=5, optimizer=SGD(0.02), seed=seed)
+        fit(network, train.take(300, seed=seed), epochs=2, optimizer=SGD(0.02), seed=seed)
         data = test.take(rows, seed=seed)
         yield network.logits(data.x), data
 
@@ -318,10 +318,10 @@ def is_refused(logits, data):
 
 def test_bare_logits_of_weak_teachers_are_taken_and_shuffled_ones_refused():
     random, taken, caught = np.random.default_rng(0), [], []
-    for logits, data in weak_teachers(20, rows=100):
+    for logits, data in weak_teachers(20, rows=60):
         taken.append(not is_refused(logits, data))
-        caught += [is_refused(logits[random.permutation(100)], data) for _ in range(20)]
-    assert np.mean(taken) >= 0.95
+        caught += [is_refused(logits[random.permutation(60)], data) for _ in range(20)]
+    assert np.mean(taken) >= 0.9  # a teacher that is right on a tenth knows as little as chance
     assert np.mean(caught) >= 0.98  # three standard deviations let 1 shuffle of 700 pass
 
 
@@ -343,7 +343,6 @@ def test_bare_logits_are_taken_on_trust_without_labels_and_below_thirty_rows(tea
     taught_by(logits[:29], few)
 
 
-@pytest.mark.xfail(strict=True, reason="_check_order: where no order is better, rounding decides")
 @pytest.mark.parametrize(
     "case", ["one class alone", "a teacher that says the same of every row", "a teacher that knows nothing"]
 )
@@ -418,7 +417,6 @@ def test_a_student_cannot_be_its_own_teacher(data):
         distill(student, student, data)
 
 
-@pytest.mark.xfail(strict=True, reason="distill looks for the student only at the top, not among several teachers")
 def test_a_student_cannot_be_among_its_own_teachers(teacher, data):
     student = new_student()
     with pytest.raises(ValueError, match="teacher and student are the same network"):
@@ -445,14 +443,15 @@ def test_what_is_no_student_or_no_dataset_is_refused(teacher, data):
         (lambda x: np.zeros(len(x)), ValueError, "teacher logits must have 2 dimensions"),
         (lambda x: np.full((len(x), 3), np.nan), ValueError, "teacher logits must be finite, got nan"),
         (lambda x: np.zeros((2, 3)), ValueError, r"teacher logits must have a row for each|t must have the shape of s"),
-        (Probabilities([2.0, -1.0, 0.5]), ValueError, "predict_proba must give rows of probabilities that sum to 1"),
-        (Probabilities([0.5, 0.6, 0.2]), ValueError, "predict_proba must give rows of probabilities that sum to 1"),
-        (Probabilities([1.2, -0.1, -0.1]), ValueError, "predict_proba must give rows of probabilities that sum to 1"),
-        (Probabilities([np.nan, 0.5, 0.5]), ValueError, "the teacher's predict_proba must be finite"),
-        (Probabilities(lambda x: np.ones(len(x))), ValueError, "the teacher's predict_proba must have 2 dimensions"),
-        (Probabilities([0.5, 0.5], ["cat", "dog"]), ValueError, "classes must be whole numbers below 3.*cat"),
-        (Probabilities([0.5, 0.5], [1, 3]), ValueError, r"classes must be whole numbers below 3, got \[1, 3\]"),
-        (Probabilities([0.25] * 4), ValueError, r"classes must be whole numbers below 3, got \[0, 1, 2, 3\]"),
+        (Probabilities([2.0, -1.0, 0.5]), ValueError, "predict_proba of Probabilities must be probabilities"),
+        (Probabilities([0.5, 0.6, 0.2]), ValueError, "predict_proba of Probabilities must be probabilities"),
+        (Probabilities([1.2, -0.1, -0.1]), ValueError, "predict_proba of Probabilities must be probabilities"),
+        (Probabilities([np.nan, 0.5, 0.5]), ValueError, "predict_proba of Probabilities must be finite"),
+        (Probabilities(lambda x: np.ones(len(x))), ValueError, "predict_proba of Probabilities must have 2 dimensions"),
+        (Probabilities([0.5, 0.5], ["cat", "dog"]), ValueError, "classes_ of Probabilities must be 2 whole numbers.*cat"),
+        (Probabilities([0.5, 0.5], [1, 3]), ValueError, r"Probabilities must have 3 classes, .* of \[1, 3\]"),
+        (Probabilities([0.5, 0.5]), ValueError, r"Probabilities must have 3 classes, .* of \[0, 1\]"),
+        (Probabilities([0.25] * 4), ValueError, r"Probabilities must have 3 classes, .* of \[0, 1, 2, 3\]"),
     ],
     ids=str,
 )
@@ -469,10 +468,7 @@ def test_bad_teachers_are_refused_and_teach_nothing(data, bad, error, message, a
         (np.zeros((59, 3)), "teacher logits must have a row for each of the data's 60, got 59"),
         (np.zeros(60), "teacher logits must have 2 dimensions"),
         (np.full((60, 3), np.inf), "teacher logits must be finite, got inf at row 0"),
-        pytest.param(
-            np.zeros((60, 7)), "teacher logits must have 3 columns",
-            marks=pytest.mark.xfail(strict=True, reason="the order is judged before the shape"),
-        ),
+        (np.zeros((60, 7)), "teacher logits must have 3 columns"),
     ],
     ids=["a row short", "one dimension", "infinity", "too many classes"],
 )  # fmt: skip
@@ -481,7 +477,6 @@ def test_bad_arrays_of_logits_are_refused_by_what_is_wrong(data, logits, message
         taught_by(logits, data)
 
 
-@pytest.mark.xfail(strict=True, reason="NumPy's broadcasting error, or silence")
 @pytest.mark.parametrize("classes", [[0], [1, 1]])
 def test_classes_that_do_not_fit_the_columns_are_refused_by_name(data, classes):
     with pytest.raises(ValueError, match="classes"):

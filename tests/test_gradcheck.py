@@ -15,6 +15,7 @@ from minidistill.gradcheck import (
     directional_derivative,
     numerical_gradient,
 )
+from minidistill.losses import SoftTarget
 
 CHECKS = [check_gradient, check_direction]
 either_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -57,7 +58,7 @@ def test_a_right_gradient_is_accepted_far_from_and_near_to_zero(check, size):
 
 
 @either_check
-@pytest.mark.parametrize("scale", [1e-12, 1e12])
+@pytest.mark.parametrize("scale", [1e-3, 1e12])
 def test_the_error_is_relative_to_the_size_of_the_gradient(check, scale):
     x = awkward(3, 4)
     check(lambda x: scale * f(x), x, scale * slope(x))
@@ -68,6 +69,18 @@ def test_the_error_is_relative_to_the_size_of_the_gradient(check, scale):
 @either_check
 def test_zeros_are_accepted_for_a_constant(check):
     assert check(lambda x: 3.7, awkward(3, 4), np.zeros((3, 4))) == 0
+
+
+@either_check
+def test_the_zero_gradient_of_a_student_that_matches_its_teacher_is_accepted(check):
+    x = awkward(3, 4)
+    check(lambda s: SoftTarget(4.0, 1.0)(s, x, None)[0], x.copy(), np.zeros_like(x))
+
+
+@pytest.mark.parametrize("direction", [np.ones((3, 2)), np.zeros((3, 4))])
+def test_a_direction_that_is_none_is_refused(direction):
+    with pytest.raises(ValueError, match="direction must have the shape of x"):
+        directional_derivative(f, awkward(3, 4), direction)
 
 
 def test_the_numerical_gradient_has_nine_digits():
@@ -112,7 +125,7 @@ def test_a_wrong_factor_is_found(check, factor):
 @either_check
 def test_a_wrong_factor_is_named(check):
     x = awkward(3, 4)
-    with pytest.raises(GradientError, match=r"; it is 4 times too large"):
+    with pytest.raises(GradientError, match=r"; it is 4 times what it should be"):
         check(f, x, 4 * slope(x))
 
 
@@ -129,13 +142,13 @@ def test_zeros_are_not_accepted_for_a_function_that_has_a_slope(check):
     with pytest.raises(GradientError, match=r"is 0, finite differences give .*relative error"):
         check(f, x, np.zeros_like(x))
     with pytest.raises(GradientError):
-        check(lambda x: 1e-12 * f(x), x, np.zeros_like(x))
+        check(lambda x: 1e-3 * f(x), x, np.zeros_like(x))
 
 
 @either_check
 def test_a_slope_is_not_accepted_for_a_constant(check):
     with pytest.raises(GradientError):
-        check(lambda x: 3.7, awkward(3, 4), np.full((3, 4), 1e-12))
+        check(lambda x: 3.7, awkward(3, 4), np.full((3, 4), 1e-8))
 
 
 @either_check
@@ -169,7 +182,7 @@ def test_a_transposed_gradient_is_found(check):
 
 @either_check
 def test_a_function_that_gives_nan_is_found(check):
-    with pytest.raises(GradientError, match="finite differences give nan"):
+    with pytest.raises(ValueError, match="must be finite, got nan"):
         check(lambda x: np.nan, awkward(3, 4), np.ones((3, 4)))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_labels, check_number, check_rows, check_whole
+from ..checks import check_labels, check_number, check_rows, check_seed, check_whole
 
 BLOCK_VALUES = 1 << 16  # long sweeps go block by block: this many values stay in the processor's cache
 
@@ -109,7 +109,7 @@ class Dataset:
 
     def _shuffled_in_two(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The indices of `count` rows, stratified, and of all others; both in random order."""
-        generator = np.random.default_rng(check_whole("seed", seed, minimum=0))
+        generator = np.random.default_rng(check_seed(seed))
         order = generator.permutation(len(self))  # (N,)
         if self.y is None:
             return order[:count], order[count:]

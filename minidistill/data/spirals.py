@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from ..checks import check_number, check_whole
+from ..checks import check_number, check_seed, check_whole
 from .dataset import Dataset
 
 
@@ -22,7 +22,7 @@ def spirals(n: int = 300, classes: int = 3, noise: float = 0.2, turns: float = 0
     classes = check_whole("classes", classes, minimum=2)
     noise = check_number("noise", noise, "[0, inf)", low=0)
     turns = check_number("turns", turns, "(0, inf)", low=0)
-    generator = np.random.default_rng(check_whole("seed", seed, minimum=0))
+    generator = np.random.default_rng(check_seed(seed))
     if n < classes:
         raise ValueError(f"n must be at least the number of classes, {classes}, got {n}")
 

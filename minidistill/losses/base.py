@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..checks import check_finite
+from ..checks import check_finite, check_labels
 
 
 class Loss(Protocol):
@@ -17,14 +17,28 @@ class Loss(Protocol):
     ) -> tuple[float, np.ndarray]: ...
 
 
-def check_match(s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None) -> None:
-    """Refuses teacher logits or labels that do not belong to s (B,C): broadcasting would hide the mistake."""
-    if s.ndim != 2:
-        raise ValueError(f"s must be logits of shape (B, C), got shape {s.shape}")
-    if t is not None and t.shape != s.shape:
-        raise ValueError(f"t must have the shape of s, {s.shape}, got {t.shape}")
-    if y is not None and y.shape not in (s.shape[:1], s.shape):
-        raise ValueError(f"y must have shape {s.shape[:1]} (labels) or {s.shape} (probabilities), got {y.shape}")
+def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
+    """s (B,C), t (B,C) or None, y (B,) labels or (B,C) probabilities or None, in the dtype of s.
+
+    Refuses what does not belong together: broadcasting, and negative indices, would hide the mistake.
+    """
+    s = np.asarray(s)
+    if s.ndim != 2 or len(s) == 0:
+        raise ValueError(f"s must be logits of shape (B, C) with at least one row, got shape {s.shape}")
+    if t is not None:
+        t = np.asarray(t).astype(s.dtype, copy=False)
+        if t.shape != s.shape:
+            raise ValueError(f"t must have the shape of s, {s.shape}, got {t.shape}")
+    if y is not None:
+        y = np.asarray(y)
+        if y.ndim == 1:
+            return s, t, check_labels("y", y, *s.shape)
+        y = y.astype(s.dtype, copy=False)
+        if y.shape != s.shape:
+            raise ValueError(f"y must have shape {s.shape[:1]} (labels) or {s.shape} (probabilities), got {y.shape}")
+        if not np.allclose(y.sum(axis=1), 1, atol=1e-3):
+            raise ValueError("y must have rows of probabilities that sum to 1")
+    return s, t, y
 
 
 def checked(value: Any, s: np.ndarray, t: np.ndarray | None) -> float:

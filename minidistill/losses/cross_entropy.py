@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import check_number
-from .base import check_match, checked
+from ..checks import check_field
+from .base import checked, matched
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,16 @@ class CrossEntropy:
     label_smoothing: float = 0.0  # in [0, 1): share of each target that is spread evenly over all classes
 
     def __post_init__(self) -> None:
-        check_number("label_smoothing", self.label_smoothing, "[0, 1)", 0, 1)
+        check_field(self, "label_smoothing", "[0, 1)", 0, 1)
 
+    @np.errstate(invalid="ignore")  # `checked` tells of it
     def __call__(
         self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
     ) -> tuple[float, np.ndarray]:
         """Value and gradient ds (B,C); the teacher's logits t are not looked at."""
         if y is None:
             raise ValueError("y (labels) is missing: cross-entropy needs labels")
-        check_match(s, None, y)
+        s, _, y = matched(s, None, y)
         if self.label_smoothing > 0:
             y = self.smoothed(y, s)                                             # (B,C)
         value, cache = ops.cross_entropy_forward(s, y)

@@ -7,8 +7,8 @@ others. The student is softened by the same T and pulled towards them:
     L  = (1-alpha) CE(s, y) + alpha T^2 KL(p || q)        p = softmax(t/T)    q = softmax(s/T)    [KD-4]
     ds = ((1-alpha) (softmax(s) - onehot(y)) + alpha T (q - p)) / B                               [KD-5]
 
-Each 1/T in q and p costs the gradient a factor 1/T twice (once by the chain rule, once because q - p shrinks); T^2
-gives it back, so that alpha means the same at every temperature. docs/ops.md has the derivation in full.
+Softening by T costs the gradient 1/T twice, once by the chain rule and once because q - p shrinks; T^2 gives it
+back, so that alpha means the same at every temperature. docs/ops.md has the derivation in full.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import check_number
-from .base import check_match, checked
+from ..checks import check_field
+from .base import checked, matched
 from .cross_entropy import CrossEntropy
 
 
@@ -30,9 +30,10 @@ class SoftTarget:
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
 
     def __post_init__(self) -> None:
-        check_number("temperature", self.temperature, "(0, inf)", 0)
-        check_number("alpha", self.alpha, "[0, 1]", 0, 1)
+        check_field(self, "temperature", "(0, 1e6)", 0, 1e6)
+        check_field(self, "alpha", "[0, 1]", 0, 1)
 
+    @np.errstate(invalid="ignore")  # `checked` tells of it
     def __call__(
         self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
     ) -> tuple[float, np.ndarray]:
@@ -43,7 +44,7 @@ class SoftTarget:
             raise ValueError("t (teacher logits) is missing: train with distill(), or with fit(..., targets=...)")
         if y is None and self.alpha < 1:
             raise ValueError(f"y (labels) is missing: only alpha=1 learns without labels, alpha is {self.alpha}")
-        check_match(s, t, y)
+        s, t, y = matched(s, t, y)
 
         kl, cache = ops.soft_target_forward(s, t, self.temperature)             # T^2 is in it
         value, ds = self.alpha * kl, self.alpha * ops.soft_target_backward(cache)           # (B,C)
