@@ -179,8 +179,8 @@ def _log(probabilities: np.ndarray) -> np.ndarray:
 def class_probabilities(model: Any, x: np.ndarray, classes: int | None = None) -> np.ndarray:
     """predict_proba's rows, each column put where its class belongs: a class never seen has probability 0.
 
-    Models that leave out classes say which they have in `classes_`, as scikit-learn's do. Gives (N, classes); by default
-    as many classes as the model knows of.
+    Models that leave out classes say which they have in `classes_`, as scikit-learn's do. Gives (N, classes); unless
+    told otherwise, as many classes as the model knows of.
     """
     name = type(model).__name__
     found = check_probabilities(f"predict_proba of {name}", model.predict_proba(x))

@@ -448,7 +448,7 @@ def test_what_is_no_student_or_no_dataset_is_refused(teacher, data):
         (Probabilities([1.2, -0.1, -0.1]), ValueError, "predict_proba of Probabilities must be probabilities"),
         (Probabilities([np.nan, 0.5, 0.5]), ValueError, "predict_proba of Probabilities must be finite"),
         (Probabilities(lambda x: np.ones(len(x))), ValueError, "predict_proba of Probabilities must have 2 dimensions"),
-        (Probabilities([0.5, 0.5], ["cat", "dog"]), ValueError, "classes_ of Probabilities must be 2 whole numbers.*cat"),
+        (Probabilities([0.5, 0.5], ["cat", "dog"]), ValueError, "classes_ of Probabilities must be 2 whole.*cat"),
         (Probabilities([0.5, 0.5], [1, 3]), ValueError, r"Probabilities must have 3 classes, .* of \[1, 3\]"),
         (Probabilities([0.5, 0.5]), ValueError, r"Probabilities must have 3 classes, .* of \[0, 1\]"),
         (Probabilities([0.25] * 4), ValueError, r"Probabilities must have 3 classes, .* of \[0, 1, 2, 3\]"),
