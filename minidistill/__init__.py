@@ -19,7 +19,8 @@ from .data import Dataset, digits, load_idx, load_table, spirals
 from .distillation import SoftTargets, distill
 from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
-from .losses import CrossEntropy, SoftTarget
+from .kernels import use_backend
+from .losses import CrossEntropy, SoftTarget, TopK, TopKTarget
 from .network import MLP
 from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
 from .training import History, TrainingDiverged, fit
@@ -40,6 +41,8 @@ __all__ = [
     "SoftTarget",
     "SoftTargets",
     "Step",
+    "TopK",
+    "TopKTarget",
     "TrainingDiverged",
     "WarmUp",
     "check_direction",
@@ -51,4 +54,5 @@ __all__ = [
     "load_idx",
     "load_table",
     "spirals",
+    "use_backend",
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: demo, train, distill, evaluate, predict.
+"""The command line: demo, train, distill, evaluate, predict, info.
 
 Figures go to stdout, all else to stderr. Exit status 0 for success, 2 for what the user can mend, 130 after Ctrl-C.
 Each command imports what it needs when it runs, so that --help is quick.
@@ -114,6 +114,15 @@ def predict(options: argparse.Namespace) -> None:
     result = {"labels": labels.tolist()} | ({"probabilities": probabilities.tolist()} if options.proba else {})
     if options.json or not options.out:
         _print(options, result, "\n".join(lines) if not options.json else "")
+
+
+def info(options: argparse.Namespace) -> None:
+    from . import __version__
+    from .kernels import describe
+
+    found = {"minidistill": __version__, **describe()}
+    width = max(map(len, found))
+    _print(options, found, "\n".join(f"{name.replace('_', ' '):{width}}  {value}" for name, value in found.items()))
 
 
 # ---------------------------------------------------------------------------------------------- training from a file
@@ -335,6 +344,9 @@ Prints a label a line, or with --proba the probabilities of the classes. Of the 
     added.add_argument("--proba", action="store_true", help="probabilities instead of labels")
     added.add_argument("--temperature", type=float, default=1.0, metavar="T", help="softens them (default 1)")
     added.add_argument("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
+
+    command(info, "say what does the arithmetic here", """\
+Machine, versions, backend, width of the vectors, threads, and the folder where compiled kernels are kept.""")
     return parser
 
 

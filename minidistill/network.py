@@ -14,7 +14,7 @@ import numpy as np
 
 from .checks import check_choice, check_finite, check_number, check_rows, check_seed, check_whole
 from .files import read_npz, write_npz
-from .kernels import load_backend
+from .kernels import compiled_passes, load_backend
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
 DTYPES = ("float32", "float64")
@@ -43,7 +43,7 @@ class MLP:
                 what that layer takes in, so that (0.2, 0.5, 0.5) thins the inputs too
     seed        of the initial weights and of the dropout masks
     dtype       float32 to train, float64 to check
-    backend     who does the arithmetic (see `minidistill.kernels`)
+    backend     who does the arithmetic, "cpu" or "numpy"; the default is said in `minidistill.kernels`
 
     The weights start normally distributed with variance 2/I before ReLU and GELU (He et al. 2015, equation 10) and
     2/(I+O) before tanh and the logits (Glorot and Bengio 2010, equation 12); the biases start at zero.
@@ -56,7 +56,7 @@ class MLP:
         dropout: float | Sequence[float] = 0.0,
         seed: int = 0,
         dtype: Any = np.float32,
-        backend: str = "numpy",
+        backend: str | None = None,
     ) -> None:
         if isinstance(sizes, str) or not hasattr(sizes, "__getitem__") or len(sizes) < 2:
             raise ValueError(f"sizes must be at least two whole numbers, inputs to classes, got {sizes!r}")
@@ -75,6 +75,7 @@ class MLP:
         self.weights, self.biases = self._views(self.parameters)
         self.weight_gradients, self.bias_gradients = self._views(self.gradients)
         self._initialise()
+        self.passes = compiled_passes(self)  # None where the backend has no more than the functions of ops.py
 
     def _dropout_rates(self, dropout: float | Sequence[float]) -> tuple[float, ...]:
         layers = len(self.sizes) - 1
@@ -107,11 +108,13 @@ class MLP:
 
     # ------------------------------------------------------------------------------------------ the two passes
 
-    def forward(self, x: np.ndarray, training: bool = False, step: int = 0) -> tuple[np.ndarray, Cache]:
+    def forward(self, x: np.ndarray, training: bool = False, step: int = 0) -> tuple[np.ndarray, Any]:
         """Logits (B,C) of x (B,I), and the cache for `backward`.
 
         Dropout acts only where `training` is true; `step` chooses its mask. No mode is kept between calls.
         """
+        if self.passes is not None:
+            return self.passes.forward(x, training, step)
         cache = Cache([], [], [])
         a = x                                                                   # (B,I)
         last = len(self.weights) - 1
@@ -126,8 +129,10 @@ class MLP:
             cache.activation.append(activation)
         return a, cache
 
-    def backward(self, dlogits: np.ndarray, cache: Cache, input_gradient: bool = False) -> np.ndarray | None:
+    def backward(self, dlogits: np.ndarray, cache: Any, input_gradient: bool = False) -> np.ndarray | None:
         """Writes the gradients of all parameters into `gradients`; returns dx (B,I) where `input_gradient` is true."""
+        if self.passes is not None:
+            return self.passes.backward(dlogits, cache, input_gradient)
         last = len(self.weights) - 1
         da = dlogits                                                            # (B,C)
         for k in range(last, -1, -1):
@@ -144,6 +149,8 @@ class MLP:
     def logits(self, x: Any) -> np.ndarray:
         """Logits (N,C) of x (N,I), in evaluation mode; ValueError where x has another width, NaN or infinity."""
         x = check_rows("x", x, columns=self.sizes[0], dtype=self.dtype)
+        if self.passes is not None:
+            return self.passes.logits(x)
         portions = range(0, len(x), ROWS_AT_ONCE)
         return np.concatenate([self.forward(x[i : i + ROWS_AT_ONCE])[0] for i in portions])
 
@@ -175,9 +182,9 @@ class MLP:
         """Bytes that the parameters take."""
         return self.parameters.nbytes
 
-    def copy(self) -> "MLP":
+    def copy(self, backend: str | None = None) -> "MLP":
         """A network of its own with the same weights."""
-        twin = MLP(self.sizes, self.activation, self.dropout, self.seed, self.dtype)
+        twin = MLP(self.sizes, self.activation, self.dropout, self.seed, self.dtype, backend)
         twin.parameters[:] = self.parameters
         return twin
 
@@ -196,7 +203,7 @@ class MLP:
         write_npz(path, "network", {**shape, "parameters": self.parameters})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "MLP":
+    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> "MLP":
         """The network saved at `path`; ValueError for a damaged file or one that holds something else."""
         names = ("sizes", "activation", "dropout", "seed", "parameters")
         sizes, activation, dropout, seed, parameters = read_npz(path, "network", names).values()
@@ -204,7 +211,7 @@ class MLP:
             check_finite("parameters", parameters)
             if parameters.shape != (_num_parameters(sizes.tolist()),):
                 raise ValueError(f"{parameters.shape} parameters for sizes {sizes.tolist()}")
-            network = cls(sizes.tolist(), str(activation), dropout.tolist(), seed.item(), parameters.dtype)
+            network = cls(sizes.tolist(), str(activation), dropout.tolist(), seed.item(), parameters.dtype, backend)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a network of minidistill, or is damaged: {error}") from None
         network.parameters[:] = parameters

@@ -166,6 +166,28 @@ def soft_target_backward(cache):
     return T * (np.exp(log_q) - p) / len(p)                       # (B,C)                 [KD-3]
 
 
+def top_k_target_forward(s, indices, log_p, T):  # s (B,C)  indices, log_p (B,k): classes named, log-probability at T
+    log_q, _ = log_softmax_forward(s, T)                          # (B,C)
+    p = np.exp(log_p)                 # (B,k)
+    p_rest = np.maximum(1 - p.sum(axis=1, keepdims=True), 0)      # (B,1)  all other classes are one
+    rest = log_q.copy()               # (B,C)
+    np.put_along_axis(rest, indices, -np.inf, axis=1)
+    top = rest.max(axis=1, keepdims=True)                         # (B,1)
+    log_q_rest = top + np.log(np.exp(rest - top).sum(axis=1, keepdims=True))  # (B,1)  summed
+    named = (p * (log_p - np.take_along_axis(log_q, indices, axis=1))).sum(axis=1)        # (B,)
+    tiny = np.finfo(s.dtype).tiny     # log 0 is never taken; 0 log tiny is 0
+    unnamed = p_rest * (np.log(np.maximum(p_rest, tiny)) - log_q_rest)                    # (B,1)
+    kl = (named + unnamed[:, 0]).mean()                           # ()                    [KD-6]
+    return T**2 * kl, (log_q, indices, p, p_rest, rest - log_q_rest, T)
+
+
+def top_k_target_backward(cache):
+    log_q, indices, p, p_rest, log_share, T = cache  # log_share (B,C): in the rest; -inf where it is named
+    p_everywhere = p_rest * np.exp(log_share)                     # (B,C)  the rest, shared out as the student does
+    np.put_along_axis(p_everywhere, indices, p, axis=1)
+    return T * (np.exp(log_q) - p_everywhere) / len(p)            # (B,C)                 [KD-7]
+
+
 # ---------------------------------------------------------------------------------------------- parameter updates
 # These four write into what they are given; the state of an optimizer (v, or m and v) starts at zero.
 

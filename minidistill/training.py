@@ -12,12 +12,13 @@ import numpy as np
 
 from .checks import NotFiniteError, check_finite, check_labels, check_rows, check_seed, check_whole
 from .data import Dataset
-from .losses import CrossEntropy, Loss
+from .kernels import compiled_epochs
+from .losses import CrossEntropy, Loss, TopK
 from .network import MLP
 from .optim import SGD, Optimizer
 
 Augment = Callable[[np.ndarray, np.ndarray | None, "np.random.Generator"], tuple[np.ndarray, np.ndarray | None]]
-Targets = np.ndarray | Callable[[np.ndarray], np.ndarray]  # teacher logits (N,C), or who is asked for them
+Targets = np.ndarray | TopK | Callable[[np.ndarray], np.ndarray]  # teacher logits (N,C), or who is asked for them
 Callback = Callable[[MLP, "History"], None]
 
 
@@ -92,8 +93,8 @@ def fit(
     loss        CrossEntropy() unless given
     optimizer   SGD() unless given
     seed        of the order of the rows and of the augmentation; the order of an epoch depends on (seed, epoch) alone
-    targets     teacher logits (N,C), row i for row i of the data; or, where `augment` changes the rows, a function from
-                what the network sees to logits. `minidistill.distill` makes them
+    targets     teacher logits (N,C), or a TopK of them, row i for row i of the data; or, where `augment` changes the
+                rows, a function from what the network sees to logits. `minidistill.distill` makes them
     validation  measured after each epoch, never trained on
     patience    stop after this many epochs without a better validation accuracy, and go back to the best
     augment     a function (x, y, generator) -> (x, y) on each mini-batch
@@ -105,7 +106,8 @@ def fit(
     """
     loss = loss or CrossEntropy()
     optimizer = optimizer or SGD()
-    targets = targets if targets is None or callable(targets) else check_rows("targets", targets, dtype=network.dtype)
+    if not (targets is None or isinstance(targets, TopK) or callable(targets)):
+        targets = check_rows("targets", targets, dtype=network.dtype)
     _check_data(network, data, validation, targets)
     _check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
     callbacks = _listed(callbacks)
@@ -156,22 +158,44 @@ class _Run:
     def __post_init__(self) -> None:
         self.state = self.optimizer.initial_state(self.network.parameters)
         self.steps = math.ceil(len(self.data) / self.batch_size)  # an epoch; the last batch may be smaller
+        self.compiled = compiled_epochs(self.network, self.loss, self.optimizer, self.batch_size)
+        if self.augment is not None or callable(self.targets):
+            self.compiled = None  # what the network sees is made here, in Python, step by step
 
     def train_epoch(self, epoch: int) -> float:
         """One pass over the data in an order of its own; returns the mean loss over its samples."""
         generator = np.random.default_rng((self.seed, epoch))
         order = generator.permutation(len(self.data))
+        losses = self.one_call(order, epoch) if self.compiled else self.step_by_step(order, epoch, generator)
         total = 0.0
-        for k in range(self.steps):
-            rows = order[k * self.batch_size : (k + 1) * self.batch_size]
-            step = epoch * self.steps + k
-            value = self.train_step(rows, step, generator)
+        for k, value in enumerate(losses):
             if not math.isfinite(value):
-                raise self.diverged(step, f"the loss became {value}")
-            total += value * len(rows)
+                raise self.diverged(epoch, k, f"the loss became {value}")
+            total += value * len(self.rows(order, k))
         if not np.isfinite(self.network.parameters).all():
-            raise self.diverged(step, "the parameters are no longer finite")
+            raise self.diverged(epoch, k, "the parameters are no longer finite")
         return total / len(self.data)
+
+    def rows(self, order: np.ndarray, k: int) -> np.ndarray:
+        """The rows of batch k of an epoch."""
+        return order[k * self.batch_size : (k + 1) * self.batch_size]
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0 over the whole run."""
+        return self.optimizer.rate(step / (self.epochs * self.steps))
+
+    def step_by_step(self, order: np.ndarray, epoch: int, generator: "np.random.Generator") -> Iterator[float]:
+        """The epoch that one reads; yields the loss of each step."""
+        for k in range(self.steps):
+            yield self.train_step(self.rows(order, k), epoch * self.steps + k, generator)
+
+    def one_call(self, order: np.ndarray, epoch: int) -> Iterator[float]:
+        """The same, compiled (kernels/passes.py): after the same steps the same parameters but for rounding."""
+        assert self.compiled is not None
+        first, data = epoch * self.steps, self.data
+        rates = np.array([self.rate(first + k) for k in range(self.steps)])
+        targets: Any = self.targets
+        return self.compiled.losses(data.x, data.y, targets, self.state, order, rates, first)
 
     def train_step(self, rows: np.ndarray, step: int, generator: "np.random.Generator") -> float:
         """Forward, loss, backward, update; returns the loss. `step` counts from 0 over the whole run."""
@@ -181,12 +205,11 @@ class _Run:
             value, dlogits = self.loss(logits, t, y, self.network.ops)          # (), (B,C)
         except NotFiniteError:
             check_finite("x, once augmented,", x)
-            if t is not None:
+            if isinstance(t, np.ndarray):
                 check_finite("targets", t)
             return math.nan
         self.network.backward(dlogits, cache)
-        rate = self.optimizer.rate(step / (self.epochs * self.steps))
-        self.optimizer.update(self.network, self.state, rate, step + 1)
+        self.optimizer.update(self.network, self.state, self.rate(step), step + 1)
         return value
 
     def batch(self, rows: np.ndarray, generator: "np.random.Generator") -> tuple[Any, Any, Any]:
@@ -199,9 +222,8 @@ class _Run:
             return x, y, self.targets(x)                                        # what this very x is taught
         return x, y, None if self.targets is None else self.targets[rows]
 
-    def diverged(self, step: int, what: str) -> TrainingDiverged:
-        epoch, k = divmod(step, self.steps)
-        rate = self.optimizer.rate(step / (self.epochs * self.steps))
+    def diverged(self, epoch: int, k: int, what: str) -> TrainingDiverged:
+        rate = self.rate(epoch * self.steps + k)
         return TrainingDiverged(
             f"{what} at epoch {epoch + 1}, step {k + 1} of {self.steps}: try a learning rate below {rate:.3g}, "
             "clip_norm=1.0 in the optimizer, or standardised inputs"
@@ -252,6 +274,8 @@ def _check_data(network: MLP, data: Dataset, validation: Dataset | None, targets
             check_labels(f"{name}.y", part.y, len(part), classes)
     if validation is not None and validation.y is None:
         raise ValueError("validation must have labels")
+    if isinstance(targets, TopK) and (len(targets) != len(data) or targets.indices.max() >= classes):
+        raise ValueError(f"targets must be a TopK of {len(data)} rows and {classes} classes, got {len(targets)} rows")
     if isinstance(targets, np.ndarray) and targets.shape != (len(data), classes):
         raise ValueError(f"targets must have shape ({len(data)}, {classes}), got {targets.shape}")
     if targets is not None:
@@ -288,5 +312,5 @@ def _check_settings(
             raise ValueError("patience needs validation data to be judged on")
     if augment is not None and not callable(augment):
         raise TypeError(f"augment must be a function of (x, y, generator), got {augment!r}")
-    if augment is not None and isinstance(targets, np.ndarray):
-        raise ValueError("targets must be a function where augment changes the rows, got an array")
+    if augment is not None and targets is not None and not callable(targets):
+        raise ValueError("targets must be a function where augment changes the rows, got kept ones")

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 from minidistill import ops
 from minidistill.checks import NotFiniteError
 from minidistill.gradcheck import GradientError, check_gradient, numerical_gradient
-from minidistill.losses import CrossEntropy, SoftTarget
+from minidistill.losses import CrossEntropy, SoftTarget, TopK, TopKTarget
 
 B, C = 5, 7
 TEMPERATURES = (1.0, 4.0, 20.0)
@@ -610,3 +610,42 @@ def test_teacher_logits_that_are_not_finite_are_refused_and_located(alpha, bad):
         pytest.raises(NotFiniteError, match=rf"t \(teacher logits\) must be finite, got {bad} at row 3, column 2"),
     ):
         SoftTarget(4.0, alpha)(S, t, Y)
+
+
+# ---------------------------------------------------------------------------------------------- the k likeliest classes
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.0])
+def test_the_gradient_of_top_k_targets_agrees_with_finite_differences(alpha):
+    targets, loss = TopK.of(T_LOGITS, 3, 2.0), TopKTarget(2.0, alpha)
+    check_gradient(lambda s: loss(s, targets, Y)[0], S, loss(S, targets, Y)[1])
+
+
+def test_top_k_keeps_the_likeliest_classes():
+    targets = TopK.of(T_LOGITS, 3, 2.0)
+    likeliest = np.sort(np.argsort(-T_LOGITS, axis=1)[:, :3], axis=1)
+    np.testing.assert_array_equal(np.sort(targets.indices, axis=1), likeliest)
+    assert (np.exp(targets.log_p).sum(axis=1) < 1).all()
+    assert len(targets[np.array([1, 1, 0])]) == 3
+
+
+def test_top_k_targets_of_a_match_are_zero():
+    value, ds = TopKTarget(2.0, 1.0)(S, TopK.of(S, 3, 2.0), None)
+    assert abs(value) < 1e-12
+    assert np.abs(ds).max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: TopK.of(T_LOGITS, 7, 1.0), "k must be below the 7 classes, got 7"),
+        (lambda: TopK.of(T_LOGITS, 0, 1.0), "k must be at least 1, got 0"),
+        (lambda: TopKTarget(2.0)(S, TopK.of(T_LOGITS, 3, 1.0), Y), "t was softened at temperature 1, the loss has 2"),
+        (lambda: TopKTarget(2.0)(S, T_LOGITS, Y), "t must be a TopK of 5 rows, got ndarray"),
+        (lambda: TopKTarget(2.0)(S, TopK.of(T_LOGITS[:4], 3, 2.0), Y), "t must be a TopK of 5 rows"),
+        (lambda: TopKTarget(2.0, 0.5)(S, TopK.of(T_LOGITS, 3, 2.0), None), r"y \(labels\) is missing"),
+    ],
+)  # fmt: skip
+def test_top_k_targets_that_do_not_fit_are_refused(call, said):
+    with pytest.raises(ValueError, match=said):
+        call()

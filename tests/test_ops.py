@@ -448,6 +448,58 @@ def test_soft_target_backward_agrees_with_finite_differences(B, C, T):
     check_gradient(lambda s: ops.soft_target_forward(s, t, T)[0], s, ds)
 
 
+def named_classes(B, C, k, T, seed=1):
+    """The k likeliest classes of a teacher and their log-probabilities at T."""
+    t = awkward(B, C, seed=seed)
+    indices = np.argsort(-t, axis=1)[:, :k]
+    return t, indices, np.take_along_axis(ops.log_softmax_forward(t, T)[0], indices, axis=1)
+
+
+@pytest.mark.parametrize("T", [1.0, 4.0])
+@pytest.mark.parametrize(("B", "C", "k"), [(1, 2, 1), (5, 6, 2), (3, 11, 10)])
+def test_top_k_target_is_the_divergence_over_the_named_classes_and_the_rest(B, C, k, T):
+    """[KD-6]"""
+    s, (t, indices, log_p) = awkward(B, C), named_classes(B, C, k, T)
+    by_hand = []
+    for n in range(B):
+        q, p, named = row_softmax(s[n], T), row_softmax(t[n], T), set(indices[n].tolist())
+        rest = [tuple(sum(row[c] for c in range(C) if c not in named) for row in (p, q))]
+        shares = [(p[c], q[c]) for c in named]
+        shares.extend(rest)
+        by_hand.append(T * T * math.fsum(a * math.log(a / b) for a, b in shares))
+    assert math.isclose(ops.top_k_target_forward(s, indices, log_p, T)[0], math.fsum(by_hand) / B, rel_tol=1e-11)
+
+
+@pytest.mark.parametrize("T", [0.5, 1.0, 4.0])
+@pytest.mark.parametrize(("B", "C", "k"), [(1, 2, 1), (5, 6, 2), (3, 11, 10)])
+def test_top_k_target_backward_agrees_with_finite_differences(B, C, k, T):
+    """[KD-7]"""
+    s, (_, indices, log_p) = awkward(B, C), named_classes(B, C, k, T)
+    ds = ops.top_k_target_backward(ops.top_k_target_forward(s, indices, log_p, T)[1])
+    check_gradient(lambda s: ops.top_k_target_forward(s, indices, log_p, T)[0], s, ds)
+
+
+def test_top_k_target_agrees_with_all_classes_where_the_student_shares_out_the_rest_as_the_teacher_does():
+    """[KD-6] [KD-7]"""
+    t, indices, log_p = named_classes(4, 9, 3, 2.0)
+    s = t + 0.7
+    np.put_along_axis(s, indices, np.take_along_axis(s, indices, axis=1) + [0.5, -1.0, 2.0], axis=1)
+    some, cache = ops.top_k_target_forward(s, indices, log_p, 2.0)
+    every, full_cache = ops.soft_target_forward(s, t, 2.0)
+    assert math.isclose(some, every, rel_tol=1e-12)
+    np.testing.assert_allclose(ops.top_k_target_backward(cache), ops.soft_target_backward(full_cache), atol=1e-13)
+
+
+def test_top_k_target_is_finite_and_pulls_for_logits_of_1e4_in_float32():
+    s = np.array([[1e4, 0, -1e4, 5], [0, 1e4, 0, 0]], np.float32)
+    indices, log_p = np.array([[2], [0]]), np.log(np.array([[0.5], [0.9]], np.float32))
+    value, cache = ops.top_k_target_forward(s, indices, log_p, 1.0)
+    ds = ops.top_k_target_backward(cache)
+    assert np.isfinite(value)
+    assert value.dtype == ds.dtype == np.float32
+    np.testing.assert_allclose(ds, [[0.25, 0, -0.25, 0], [-0.45, 0.45, 0, 0]], atol=1e-6)
+
+
 def test_loss_backwards_agree_along_a_direction_on_many_rows():
     """[CE-2] [KD-3]"""
     s, t, y = awkward(*LARGE), awkward(*LARGE, seed=1), np.arange(33) * 7 % 65

@@ -2,18 +2,124 @@
 """The engine room: which module does the arithmetic.
 
 A backend is a module: it exports the function names of `minidistill.ops` with the same arguments, and the code above
-cannot tell which one it has. Today there is one, "numpy", which is `ops` itself.
+cannot tell which one it has.
+
+    "numpy"   `minidistill.ops` itself
+    "cpu"     kernels/cpu.py: compiled by numba, with whole passes and whole epochs in one call
+
+The default is the one that `use_backend` chose, else the one that the environment variable MINIDISTILL_BACKEND names,
+else "cpu". Where numba is missing or cannot start, NumPy serves instead, and one warning says so.
+
+Read the room in this order: rows (a formula for one number), simd (vectors), matmul (the ladder), cpu, passes, cache.
 """
 
+import os
+import platform
+import sys
+import warnings
+from functools import cache
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from .. import ops
 from ..checks import check_choice
 
-BACKENDS = ("numpy",)
+if TYPE_CHECKING:
+    from ..losses import Loss
+    from ..network import MLP
+    from ..optim import Optimizer
+    from .passes import Epochs, Passes
+
+BACKENDS = ("numpy", "cpu")
+VARIABLE = "MINIDISTILL_BACKEND"
+
+_chosen: str | None = None
 
 
-def load_backend(name: str = "numpy") -> ModuleType:
-    """The module behind a backend's name; ValueError for a name that is none."""
-    check_choice("backend", name, BACKENDS)
-    return ops
+def use_backend(name: str | None) -> None:
+    """Makes `name` the backend of the networks that are made from now on; None goes back to the default.
+
+    Raises ValueError for a name that is none, ImportError where that backend cannot start here.
+    """
+    global _chosen
+    if name is not None:
+        load_backend(name)
+    _chosen = name
+
+
+def default_backend() -> str:
+    """The name of the backend that a network gets unless told otherwise."""
+    if _chosen is not None:
+        return _chosen
+    named = os.environ.get(VARIABLE)
+    if named:
+        return check_choice(VARIABLE, named, BACKENDS)
+    return "cpu" if isinstance(_compiled(), ModuleType) else "numpy"
+
+
+def load_backend(name: str | None = None) -> ModuleType:
+    """The module behind a backend's name, by default behind the default's."""
+    name = default_backend() if name is None else check_choice("backend", name, BACKENDS)
+    if name == "numpy":
+        return ops
+    module = _compiled()
+    if isinstance(module, Exception):
+        raise ImportError(f"backend 'cpu' cannot start: {module}") from module
+    return module
+
+
+@cache
+def _compiled() -> ModuleType | Exception:
+    """kernels/cpu.py, imported when it is first asked for; or what keeps it from starting, told once."""
+    try:
+        from . import cpu
+    except Exception as error:  # numba is missing, or too old, or does not know this machine
+        warnings.warn(f"numba cannot start, so NumPy does the arithmetic: {error}", RuntimeWarning, stacklevel=2)
+        return error
+    return cpu
+
+
+def compiled_passes(network: "MLP") -> "Passes | None":
+    """The network's passes in one call each, where its backend has more than the functions of ops.py; else None."""
+    if network.ops is ops:
+        return None
+    from .passes import Passes
+
+    return Passes(network)
+
+
+def compiled_epochs(network: "MLP", loss: "Loss", optimizer: "Optimizer", batch_size: int) -> "Epochs | None":
+    """Epochs in one call each, where the network's backend can and knows the loss; else None."""
+    if network.ops is ops:
+        return None
+    from .passes import Epochs
+
+    return Epochs(network, loss, optimizer, batch_size) if Epochs.can_train(loss, optimizer) else None
+
+
+def describe() -> dict[str, Any]:
+    """What does the arithmetic here: machine, versions, backend; for "cpu" its vectors, threads and cache too."""
+    import numpy
+
+    found: dict[str, Any] = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "python": sys.version.split()[0],
+        "numpy": numpy.__version__,
+        "backend": default_backend(),
+    }
+    if isinstance(_compiled(), Exception):
+        return found
+    import numba
+
+    from .cache import folder
+    from .simd import REGISTER_BYTES
+
+    compiled = {
+        "numba": numba.__version__,
+        "vector_bytes": REGISTER_BYTES,
+        "threads": numba.get_num_threads(),
+        "cache_folder": str(folder()),
+    }
+    return {**found, **compiled}

@@ -6,10 +6,12 @@ the labels y (B,) or None, it returns its value and ds (B,C), the gradient for t
 
     cross_entropy   labels only: the loss of a network that learns alone
     soft_target     labels and the teacher's softened probabilities (Hinton, Vinyals and Dean 2015)
+    top_k           the same, of the teacher's k likeliest classes and all others as one
 """
 
 from .base import Loss
 from .cross_entropy import CrossEntropy
 from .soft_target import SoftTarget
+from .top_k import TopK, TopKTarget
 
-__all__ = ["CrossEntropy", "Loss", "SoftTarget"]
+__all__ = ["CrossEntropy", "Loss", "SoftTarget", "TopK", "TopKTarget"]

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Compiled kernels on disk: a process that finds them there starts in milliseconds, not in the seconds of a
+compilation.
+
+numba can do this, but it looks at one source file only: edit a formula in rows.py and the kernel of cpu.py that uses it
+would be loaded as it was. So the name of our folder holds a hash of all that goes into a kernel: every source file
+here, the versions of numba and LLVM, and the processor. What is edited or upgraded gets a new folder.
+
+A cache must never be in the way. Where no folder can be written, kernels are compiled anew in each process; a damaged
+entry is compiled again.
+"""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+from numba.core import config
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
+
+from . import simd
+
+
+def fingerprint():
+    """A short hash of everything that a compiled kernel depends on."""
+    parts = [source.read_bytes() for source in sorted(Path(__file__).parent.glob("*.py"))]
+    parts += [numba.__version__, llvmlite.__version__, sys.version, llvm.get_host_cpu_name(), simd.REGISTER_BYTES]
+    parts += [llvm.get_host_cpu_features().flatten(), config.BOUNDSCHECK, config.OPT]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else str(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def folder():
+    """Where kernels of this version for this machine are kept; NUMBA_CACHE_DIR or XDG_CACHE_HOME choose another
+    parent.
+    """
+    parent = config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(parent).expanduser() / "minidistill" / fingerprint()
+
+
+class OurFolder(CompileResultCacheImpl):
+    """numba's choice of a folder: ours or none, for one beside the sources would not know when they change."""
+
+    _locator_classes = (UserProvidedCacheLocator,)
+
+
+class KernelCache(FunctionCache):
+    """numba's cache, except that nothing that goes wrong with a file is an error."""
+
+    _impl_class = OurFolder
+
+    def load_overload(self, signature, target_context):
+        try:
+            return super().load_overload(signature, target_context)
+        except Exception:  # a damaged pickle can raise anything
+            self._start_afresh()
+            return None
+
+    def save_overload(self, signature, data):
+        try:
+            super().save_overload(signature, data)
+        except Exception:  # a full disk, say: the kernel is compiled and works all the same
+            self._start_afresh()
+
+    def _start_afresh(self):
+        try:
+            self.flush()
+        except OSError:
+            pass
+
+
+def kept_on_disk(kernel):
+    """The numba function `kernel`, with its machine code kept in `folder()` if that can be written."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder())
+    try:
+        kernel._cache = KernelCache(kernel.py_func)
+    except (RuntimeError, OSError):  # no such folder can be made: numba says so when it is asked to use it
+        pass
+    finally:
+        config.CACHE_DIR = before
+    return kernel

@@ -1,0 +1,1173 @@
+# SPDX-License-Identifier: MIT
+"""The numba backend: the names of ops.py, compiled; and whole passes and whole epochs in one call.
+
+No formula stands here. rows.py has them, matmul.py has the products; this file brings the numbers to them:
+
+    1  the formulas, compiled for Vectors
+    2  products and what is done to their blocks: bias and activation, the slope, the update of the weights
+    3  rows of logits: softmax and the losses
+    4  the passes of a network over flat vectors, and `train_steps`, a loop of them
+    5  what ops.py exports, under the same names
+
+Why a whole epoch in one call: a small network takes a few microseconds a step, and a call into compiled code costs 45
+nanoseconds an array. And why fused: what a product leaves in the cache is finished there, so that activations cross
+memory once, and weight gradients, in training without clipping, not at all.
+
+Sizes are data here, not types: one compilation serves every depth and width.
+"""
+
+import math
+import threading
+from typing import NamedTuple
+
+import numpy as np
+from numba import get_num_threads, njit, prange, types
+from numba.extending import overload
+
+from ..ops import one_hot  # noqa: F401  (a backend exports all names of ops)
+from . import matmul, rows, simd
+from .cache import kept_on_disk
+from .matmul import WHERE_IT_PAYS, internal
+from .simd import at, broadcast, first, lanes, load, load_first, pointer, store_first
+
+kernel = lambda function: kept_on_disk(njit(function))  # noqa: E731  a compiled function that Python calls
+
+# numba compiles, optimizes and links each function with all that it calls. A large one that is used in two or three
+# kernels costs less as text that each of them repeats.
+part_of_a_kernel = njit(inline="always")
+
+# ----------------------------------------------------------------------------------------------------- 1  the formulas
+
+
+def by_dtype(single, double):
+    """A function of one Vector: `single` where it holds float32, `double` where it holds float64."""
+
+    def choose(x):
+        raise NotImplementedError("for compiled code")
+
+    @overload(choose, strict=False)
+    def _choose(x):
+        chosen = single if x.dtype == types.float32 else double
+        return lambda x: chosen(x)
+
+    return choose
+
+
+@njit
+def within_single(x):
+    return max(min(x, rows.LIMIT_SINGLE), -rows.LIMIT_SINGLE)
+
+
+@njit
+def within_double(x):
+    return max(min(x, rows.LIMIT_DOUBLE), -rows.LIMIT_DOUBLE)
+
+
+formula = rows.compiled(
+    njit,
+    square_root=simd.square_root,
+    nearest=simd.nearest,
+    power_of_two=simd.power_of_two,
+    exponent=simd.exponent,
+    where_positive=simd.where_positive,
+    where_at_least=simd.where_at_least,
+    series=by_dtype(njit(rows.series_single), njit(rows.series_double)),
+    odd_series=by_dtype(njit(rows.odd_series_single), njit(rows.odd_series_double)),
+    within_range=by_dtype(within_single, within_double),
+    **{name: np.uint64(getattr(rows, name)) for name in ("WORD", "MIX_1", "MIX_2", "SHIFT_15", "SHIFT_16")},
+)
+hash32, keep = formula.hash32, formula.keep
+
+IDENTITY, RELU, TANH, GELU = np.arange(4)  # int64: a Python constant would have numba compile a version for each value
+ACTIVATIONS = {"relu": RELU, "tanh": TANH, "gelu": GELU}
+
+
+@njit
+def activate(activation, z):
+    if activation == RELU:
+        return formula.relu(z)
+    if activation == TANH:
+        return formula.tanh(z)
+    if activation == GELU:
+        return formula.gelu(z)
+    return z
+
+
+@njit
+def activate_backward(activation, da, kept):
+    """dz, from what the activation kept: z for GELU, its output for the others."""
+    if activation == RELU:
+        return formula.relu_backward(da, kept)
+    if activation == TANH:
+        return formula.tanh_backward(da, kept)
+    if activation == GELU:
+        return formula.gelu_backward(da, kept)
+    return da
+
+
+class Mask(NamedTuple):
+    """The dropout of one layer at one step."""
+
+    active: bool
+    key: int           # the hash of seed, step and layer
+    threshold: int     # a unit is kept where its 32 hashed bits reach this
+    scale: float       # 1 / (1 - rate)
+
+
+@njit
+def make_mask(rate, seed, step, layer, dtype_of):
+    """The Mask for a dropout rate; its scale has the dtype of the array `dtype_of`."""
+    key = hash32(np.uint64(seed))
+    key = hash32(key + np.uint64(step))
+    key = hash32(key + np.uint64(layer))
+    one = dtype_of.dtype.type(1)
+    return Mask(rate > 0, key, np.uint32(rate * 4294967296.0), one / dtype_of.dtype.type(1 - rate))
+
+
+@njit
+def masked(value, mask, row, column):
+    """The Vector `value`, which starts at this row and column, after dropout."""
+    bits = hash32(simd.count_up(value, column) + hash32(mask.key + np.uint64(row)))
+    return keep(value, bits, mask.threshold, mask.scale)
+
+
+# ------------------------------------------------------------------------------ 2  products, and what becomes of blocks
+
+
+SGD, ADAM = np.arange(2)
+
+
+class Update(NamedTuple):
+    """One step of an optimizer. All numbers have the dtype of the parameters."""
+
+    optimizer: int
+    rate: float
+    weight_decay: float
+    momentum: float
+    nesterov: bool
+    beta1: float
+    beta2: float
+    epsilon: float
+    correction1: float
+    correction2: float
+
+
+@njit(forceinline=True)
+def update_parameters(w, first_state, second_state, left, dw, update):
+    """One Vector of parameters, of which `left` lanes count, and what the optimizer remembers of them."""
+    old = load_first(w, left)
+    if update.optimizer == SGD:
+        v = load_first(first_state, left)
+        new, v = formula.sgd(old, dw, v, update.rate, update.momentum, update.nesterov, update.weight_decay)
+        store_first(first_state, left, v)
+    else:
+        m, v = load_first(first_state, left), load_first(second_state, left)
+        new, m, v = formula.adam(
+            old, dw, m, v, update.rate, update.correction1, update.correction2,
+            update.beta1, update.beta2, update.epsilon, update.weight_decay,
+        )  # fmt: skip
+        store_first(first_state, left, m)
+        store_first(second_state, left, v)
+    store_first(w, left, new)
+
+
+@njit
+def update_flat(P, w, dw, first_state, second_state, update):
+    """P parameters, from their gradients and what the optimizer remembers; all are pointers."""
+    n = lanes(w)
+    whole = P - P % n
+    for i in range(0, whole, n):
+        update_parameters(at(w, i), at(first_state, i), at(second_state, i), n, load(at(dw, i)), update)
+    if whole < P:
+        i, left = whole, P - whole
+        update_parameters(at(w, i), at(first_state, i), at(second_state, i), left, load_first(at(dw, i), left), update)
+
+
+STORE, FORWARD, BACKWARD, UPDATE = np.arange(4)
+
+
+class Finish(NamedTuple):
+    """What becomes of the blocks of a product, and where they go."""
+
+    kind: int
+    out: int           # a pointer: where row 0 begins. STORE, FORWARD, BACKWARD: the result; UPDATE: the weights
+    stride: int        # between rows of `out` and of the two below
+    first: int         # a pointer. FORWARD: the bias; UPDATE: the first state of the optimizer
+    second: int        # a pointer. FORWARD, BACKWARD: what the activation keeps; UPDATE: the optimizer's second state
+    activation: int
+    mask: Mask
+    update: Update
+
+
+@njit(forceinline=True)
+def forward_vector(row, column, z, left, finish):
+    place = row * finish.stride + column
+    z = z + load_first(at(finish.first, column), left)
+    a = activate(finish.activation, z)
+    if finish.activation == GELU:
+        store_first(at(finish.second, place), left, z)
+    elif finish.activation == TANH and finish.mask.active:
+        store_first(at(finish.second, place), left, a)
+    if finish.mask.active:
+        a = masked(a, finish.mask, row, column)
+    store_first(at(finish.out, place), left, a)
+
+
+@njit(forceinline=True)
+def backward_vector(row, column, da, left, finish):
+    place = row * finish.stride + column
+    if finish.mask.active:
+        da = masked(da, finish.mask, row, column)
+    kept = load_first(at(finish.second, place), left)
+    store_first(at(finish.out, place), left, activate_backward(finish.activation, da, kept))
+
+
+@njit(forceinline=True)
+def update_vector(row, column, dw, left, finish):
+    place = row * finish.stride + column
+    states = at(finish.first, place), at(finish.second, place)
+    update_parameters(at(finish.out, place), states[0], states[1], left, dw, finish.update)
+
+
+@njit(forceinline=True)
+def store_vector(row, column, value, left, finish):
+    store_first(at(finish.out, row * finish.stride + column), left, value)
+
+
+def over_block(finish_vector):
+    """An epilogue that does `finish_vector` to each Vector of a block."""
+
+    @njit
+    def finish_block(i, j, height, width, block, stride, place):
+        finish = simd.value_at(place)
+        n = lanes(block)
+        for r in range(height):
+            whole = width - width % n
+            for c in range(0, whole, n):  # the count of lanes is a constant here, and every mask disappears
+                finish_vector(i + r, j + c, load(at(block, r * stride + c)), n, finish)
+            if whole < width:
+                finish_vector(i + r, j + whole, load(at(block, r * stride + whole)), width - whole, finish)
+
+    return finish_block
+
+
+finish_forward, finish_backward = over_block(forward_vector), over_block(backward_vector)
+finish_update, finish_store = over_block(update_vector), over_block(store_vector)
+
+
+@internal
+def finish_block(i, j, height, width, block, stride, place):
+    """What the Finish at `place` says: it is handed on as a pointer, for a copy of all its fields would cost every
+    block.
+    """
+    kind = simd.value_at(place).kind
+    if kind == FORWARD:
+        finish_forward(i, j, height, width, block, stride, place)
+    elif kind == BACKWARD:
+        finish_backward(i, j, height, width, block, stride, place)
+    elif kind == UPDATE:
+        finish_update(i, j, height, width, block, stride, place)
+    else:
+        finish_store(i, j, height, width, block, stride, place)
+
+
+@internal
+def announce_block(i, j, height, place):
+    """An update reads weights and the optimizer's state, which in a large layer are far away."""
+    finish = simd.value_at(place)
+    if finish.kind == UPDATE:
+        for r in range(height):
+            start = (i + r) * finish.stride + j
+            simd.prefetch(at(finish.out, start))
+            simd.prefetch(at(finish.first, start))
+            if finish.update.optimizer == ADAM:
+                simd.prefetch(at(finish.second, start))
+
+
+product = matmul.make_product(finish_block, announce_block)
+LARGE_LAYER = 1 << 17  # weights: from here on, gradients are not written to memory and read again, but used at once
+UNIT = np.int64(1)  # the stride along a row
+
+
+# ---------------------------------------------------------------------------------------------------- 3  rows of logits
+
+
+# A row of many classes is read Vector by Vector, and at its end a sum or a maximum is taken across the lanes. Rows of
+# few classes are turned first, so that a lane holds a row and a Vector the same class of several: nothing crosses
+# lanes, and the exponentials of eight rows are under way at the same time. The loops are the same, and so are the
+# formulas.
+
+
+class Loss(NamedTuple):
+    """(1-alpha) CE(s, y) + alpha T^2 KL(p || q). All numbers have the dtype of the logits."""
+
+    alpha: float
+    temperature: float
+    over_temperature: float
+    kept: float        # of a label, 1 - e, by label smoothing
+    spread: float      # e / C
+    weight: float      # 1 / B
+
+
+def make_reductions(rows_in_lanes):
+    @njit
+    def sum_of_row(v):
+        """The sum of all numbers of a row, in every lane."""
+        return v if rows_in_lanes else broadcast(v, simd.sum_lanes(v))
+
+    @njit
+    def largest(length, s):
+        n = lanes(s)
+        top = broadcast(s, s[0])
+        for j in range(0, length - n + 1, n):
+            top = max(load(at(s, j)), top)
+        if rows_in_lanes:
+            return top
+        most = simd.max_lanes(top)
+        for j in range(length - length % n, length):
+            most = max(s[j], most)
+        return broadcast(s, most)
+
+    @njit
+    def exponentials(length, s, top, over_T, out, keep_them):
+        """The sum of exp((s - top) / T) over each row; where `keep_them` is true, out gets the terms."""
+        n = lanes(s)
+        total = broadcast(s, 0)
+        for j in range(0, length, n):
+            e = formula.exp(formula.scaled(load_first(at(s, j), length - j), top, over_T))
+            total = total + first(e, length - j)
+            if keep_them:
+                store_first(at(out, j), length - j, e)
+        return sum_of_row(total)
+
+    return sum_of_row, largest, exponentials
+
+
+def make_loss(rows_in_lanes):
+    sum_of_row, largest, exponentials = make_reductions(rows_in_lanes)
+
+    @njit
+    def loss_of(length, s, t, y, label, ds, loss):
+        """The loss of a row, or of each row in the lanes; writes the gradient to ds. y holds targets if label is -1."""
+        n = lanes(s)
+        with_labels, with_teacher = loss.alpha < 1, loss.alpha > 0
+        one = loss.temperature * loss.over_temperature
+        top = largest(length, s)
+        ones = broadcast(s, 1)
+        over_total, log_total, log_soft_total, top_t, log_total_t = ones, ones, ones, ones, ones
+        if with_labels:
+            total = exponentials(length, s, top, one, ds, True)
+            over_total, log_total = ones / total, formula.log(total)
+        if with_teacher:
+            log_soft_total = formula.log(exponentials(length, s, top, loss.over_temperature, ds, False))
+            top_t = largest(length, t)
+            log_total_t = formula.log(exponentials(length, t, top_t, loss.over_temperature, ds, False))
+
+        label_value, teacher_value = broadcast(s, 0), broadcast(s, 0)
+        for j in range(0, length, n):
+            left = length - j
+            logits = load_first(at(s, j), left)
+            label_slope, teacher_slope = broadcast(s, 0), broadcast(s, 0)
+            if with_labels:
+                log_q = formula.log_softmax(logits, top, log_total, one)
+                q = load_first(at(ds, j), left) * over_total
+                target = simd.one_hot(logits, j, label) if label >= 0 else load_first(at(y, j), left)
+                if loss.spread > 0:
+                    target = formula.smoothed(target, loss.kept, loss.spread)
+                label_value = label_value + first(formula.cross_entropy(target, log_q), left)
+                label_slope = formula.cross_entropy_backward(q, target)
+            if with_teacher:
+                log_q = formula.log_softmax(logits, top, log_soft_total, loss.over_temperature)
+                log_p = formula.log_softmax(load_first(at(t, j), left), top_t, log_total_t, loss.over_temperature)
+                p, q = formula.exp(log_p), formula.exp(log_q)
+                teacher_value = teacher_value + first(formula.soft_target(p, log_p, log_q), left)
+                teacher_slope = formula.soft_target_backward(q, p, loss.temperature)
+            store_first(at(ds, j), left, formula.both(loss.alpha, label_slope, teacher_slope) * loss.weight)
+
+        squared = loss.temperature * loss.temperature
+        return formula.both(loss.alpha, sum_of_row(label_value), squared * sum_of_row(teacher_value))
+
+    return loss_of
+
+
+sum_of_row, largest_of_row, exponentials_of_row = make_reductions(rows_in_lanes=False)
+loss_of_row = make_loss(rows_in_lanes=False)
+loss_of_lanes = make_loss(rows_in_lanes=True)
+FEW_CLASSES = 64
+LOGITS_FOR_THREADS = 1 << 13  # below, waking another core takes longer than the rows
+
+
+@njit
+def turn(rows, columns, source, stride, target, target_stride):
+    """Writes the transpose of (rows, columns) numbers at `source`; rows are `stride` apart, of the target
+    `target_stride`.
+    """
+    n = lanes(source)
+    squares = columns - columns % n if rows == n else 0
+    for c in range(0, squares, n):
+        simd.copy_transposed(at(source, c), stride, at(target, c * target_stride), target_stride)
+    for r in range(rows):
+        for c in range(squares, columns):
+            target[c * target_stride + r] = source[r * stride + c]
+
+
+@njit
+def loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch):
+    n = lanes(s)
+    turned_s, turned_t, turned_y = scratch, at(scratch, C * n), at(scratch, 2 * C * n)
+    turned_ds = at(scratch, 3 * C * n)
+    for i in range(3 * C * n):
+        scratch[i] = 0
+    for b in range(0, B, n):
+        rows = min(n, B - b)
+        turn(rows, C, at(s, b * C), C, turned_s, n)
+        for i in range(rows):
+            row = order[b + i]
+            if t.size:
+                turn(1, C, pointer(t, row * C), C, at(turned_t, i), n)
+            if y.size:
+                turn(1, C, pointer(y, row * C), C, at(turned_y, i), n)
+            if labels.size:
+                turned_y[labels[row] * n + i] = 1
+        value = loss_of_lanes(C * n, turned_s, turned_t, turned_y, -1, turned_ds, loss)
+        store_first(pointer(values, b), rows, value)
+        for c in range(0, C - C % n if rows == n else 0, n):
+            simd.copy_transposed(at(turned_ds, c * n), n, at(ds, b * C + c), C)
+        for i in range(rows):
+            for c in range(C - C % n if rows == n else 0, C):
+                ds[(b + i) * C + c] = turned_ds[c * n + i]
+            if labels.size:
+                turned_y[labels[order[b + i]] * n + i] = 0
+
+
+@njit
+def loss_of_one(b, C, s, t, y, labels, ds, values, loss, order):
+    row = order[b]
+    label = labels[row] if labels.size else -1
+    value = loss_of_row(C, at(s, b * C), pointer(t, row * C), pointer(y, row * C), label, at(ds, b * C), loss)
+    values[b] = simd.max_lanes(value)
+
+
+@njit(parallel=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def loss_rows(threads, B, C, s, t, y, labels, ds, values, loss, order, scratch):
+    """The losses of rows s and, in ds, their gradients.
+
+    Row b belongs to row order[b] of t, y and labels, which are empty where the loss does without them.
+    """
+    if C <= FEW_CLASSES:
+        loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch)
+    elif threads == 1 or B * C < LOGITS_FOR_THREADS:
+        for b in range(B):
+            loss_of_one(b, C, s, t, y, labels, ds, values, loss, order)
+    else:
+        for b in prange(B):
+            loss_of_one(b, C, s, t, y, labels, ds, values, loss, order)
+
+
+# ------------------------------------------------------------------------------------------- 4  the passes of a network
+
+
+class Plan(NamedTuple):
+    """What the compiled passes of one network know and use: made once by `plan`, for batches of up to `batch` rows."""
+
+    sizes: np.ndarray       # (L+1,) int64: inputs, hidden units, classes
+    outputs: np.ndarray     # (L+1,) int64: where in memory the batch's activations of each layer are; 0 the inputs
+    kept: np.ndarray        # (L+1,) int64: what the activations keep for the backward pass; often the same place
+    dropout: np.ndarray     # (L,) float64: a rate for what each layer takes in
+    memory: np.ndarray      # (.,) all numbers that are not parameters
+    errors: tuple           # two places in memory: dz of a layer and of the one below
+    values: int             # a place in memory: the loss of each row
+    scratch: int            # a place in memory: for matmul.py
+    activation: int
+    seed: int
+    batch: int
+    threads: int
+
+
+def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.float32, threads=None):
+    """A Plan; `dropout` holds a rate for each layer, `threads` is how many cores may be used (by default numba's
+    number).
+    """
+    layers = len(sizes) - 1
+    threads = threads or get_num_threads()
+    dropout = np.zeros(layers) if dropout is None else np.array(dropout, np.float64)
+    outputs, kept, end = np.zeros(layers + 1, np.int64), np.zeros(layers + 1, np.int64), 0
+
+    def take(numbers):
+        nonlocal end
+        start, end = end, end + -(-numbers // 16) * 16
+        return start
+
+    for k, size in enumerate(sizes):
+        outputs[k] = kept[k] = take(batch * size)
+        hidden = 0 < k < layers
+        if hidden and (activation == "gelu" or (activation == "tanh" and dropout[k] > 0)):
+            kept[k] = take(batch * size)
+    errors = take(batch * max(sizes)), take(batch * max(sizes))
+    values = take(batch)
+    scratch = take(max(matmul.scratch_size(K, dtype, threads) for K in (*sizes, batch)))
+    memory = np.zeros(end, dtype)
+    sizes = np.array(sizes, np.int64)
+    code = ACTIVATIONS[activation]
+    return Plan(sizes, outputs, kept, dropout, memory, errors, values, scratch, code, seed & 0xFFFFFFFF, batch, threads)
+
+
+@njit
+def no_update(parameters):
+    zero = parameters.dtype.type(0)
+    return Update(SGD, zero, zero, zero, zero > 0, zero, zero, zero, zero, zero)
+
+
+@part_of_a_kernel
+def forward_pass(B, x, plan, parameters, training, step):
+    """From the inputs at `x` (a pointer, B rows) to the logits, which are left in the plan's last output."""
+    itemsize = parameters.itemsize
+    layers = plan.sizes.size - 1
+    scratch = pointer(plan.memory, plan.scratch)
+    a, place = x, 0
+    for k in range(layers):
+        I, O = plan.sizes[k], plan.sizes[k + 1]
+        hidden = k < layers - 1
+        rate = plan.dropout[k + 1] if hidden and training else 0.0
+        finish = Finish(
+            FORWARD, pointer(plan.memory, plan.outputs[k + 1]), O, pointer(parameters, place + I * O),
+            pointer(plan.memory, plan.kept[k + 1]), plan.activation if hidden else IDENTITY,
+            make_mask(rate, plan.seed, step, k + 1, parameters), no_update(parameters),
+        )  # fmt: skip
+        product(
+            plan.threads, B, O, I, a, I, UNIT, pointer(parameters, place), O, UNIT,
+            itemsize, scratch, WHERE_IT_PAYS, simd.address_of(finish),
+        )  # fmt: skip
+        a = finish.out
+        place += (I + 1) * O
+
+
+ROWS_TOGETHER = 16  # so many rows are read side by side: few enough that the processor sees where each one goes on
+
+
+@njit
+def sum_rows(B, O, dz, db):
+    """db (O,) = the sum of the rows of dz (B,O)."""
+    for top in range(0, B, ROWS_TOGETHER):
+        bottom = min(B, top + ROWS_TOGETHER)
+        for j in range(0, O, lanes(dz)):
+            total = broadcast(dz, 0) if top == 0 else load_first(at(db, j), O - j)
+            for b in range(top, bottom):
+                total = total + load_first(at(dz, b * O + j), O - j)
+            store_first(at(db, j), O - j, total)
+
+
+@part_of_a_kernel
+def backward_pass(B, x, plan, parameters, gradients, first_state, second_state, update, fused, step):
+    """From dlogits, in the plan's first error, to the gradients; where `fused` is true, straight to the new
+    parameters.
+    """
+    itemsize = parameters.itemsize
+    layers = plan.sizes.size - 1
+    scratch = pointer(plan.memory, plan.scratch)
+    above, below = plan.errors
+    place = parameters.size
+    for k in range(layers - 1, -1, -1):
+        I, O = plan.sizes[k], plan.sizes[k + 1]
+        place -= (I + 1) * O
+        W, dz = pointer(parameters, place), pointer(plan.memory, above)
+        a = pointer(plan.memory, plan.outputs[k]) if k > 0 else x
+        first_of, second_of = pointer(first_state, place), pointer(second_state, place)
+        mask = make_mask(plan.dropout[k] if k > 0 else 0.0, plan.seed, step, k, parameters)
+        if k > 0:  # before W changes
+            finish = Finish(
+                BACKWARD, pointer(plan.memory, below), I, W, pointer(plan.memory, plan.kept[k]),
+                plan.activation, mask, update,
+            )  # fmt: skip
+            product(
+                plan.threads, B, I, O, dz, O, UNIT, W, UNIT, O,
+                itemsize, scratch, WHERE_IT_PAYS, simd.address_of(finish),
+            )  # fmt: skip
+        at_once = fused and I * O >= LARGE_LAYER
+        if at_once:
+            finish = Finish(UPDATE, W, O, first_of, second_of, IDENTITY, mask, update)
+        else:
+            finish = Finish(STORE, pointer(gradients, place), O, W, W, IDENTITY, mask, update)
+        product(
+            plan.threads, I, O, B, a, UNIT, I, dz, O, UNIT,
+            itemsize, scratch, WHERE_IT_PAYS, simd.address_of(finish),
+        )  # fmt: skip
+        db = pointer(gradients, place + I * O)
+        sum_rows(B, O, dz, db)
+        if at_once:
+            bias = I * O
+            update_flat(O, at(W, bias), db, at(first_of, bias), at(second_of, bias), update)
+        elif fused:
+            update_flat((I + 1) * O, W, pointer(gradients, place), first_of, second_of, update)
+        above, below = below, above
+
+
+ROWS_AHEAD = 4
+
+
+@njit
+def gather(B, x, order, plan, step):
+    """The inputs of a batch, rows `order` of x (N,I), side by side and after dropout: a pointer to them."""
+    I = plan.sizes[0]
+    mask = make_mask(plan.dropout[0], plan.seed, step, 0, plan.memory)
+    consecutive = not mask.active
+    for b in range(1, B):
+        consecutive = consecutive and order[b] == order[0] + b
+    if consecutive:
+        return pointer(x, order[0] * I)
+    to = pointer(plan.memory, plan.outputs[0])
+    line = 64 // x.itemsize
+    for b in range(B):
+        if b + ROWS_AHEAD < B:  # rows in a random order are a surprise to the processor: it is told of them in time
+            ahead = pointer(x, order[b + ROWS_AHEAD] * I)
+            for j in range(0, min(I, 8 * line), line):
+                simd.prefetch(at(ahead, j))
+        row = pointer(x, order[b] * I)
+        for j in range(0, I, lanes(to)):
+            value = load_first(at(row, j), I - j)
+            if mask.active:
+                value = masked(value, mask, b, j)
+            store_first(at(to, b * I + j), I - j, value)
+    return to
+
+
+class Optimizer(NamedTuple):
+    """The settings of an optimizer; a limit of 0 is none."""
+
+    kind: int = SGD
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    clip_norm: float = 0.0
+    max_norm: float = 0.0
+
+
+@njit
+def make_update(optimizer, rate, step, parameters):
+    """The Update number `step`, counted from 1."""
+    cast = parameters.dtype.type
+    return Update(
+        optimizer.kind, cast(rate), cast(optimizer.weight_decay), cast(optimizer.momentum), optimizer.nesterov,
+        cast(optimizer.beta1), cast(optimizer.beta2), cast(optimizer.epsilon),
+        cast(1 - optimizer.beta1**step), cast(1 - optimizer.beta2**step),
+    )  # fmt: skip
+
+
+STRIPE = 4096  # a long sum is made of sums of this many numbers: float32 would lose digits in one long chain
+
+
+@njit
+def norm(dw, P):
+    total = broadcast(dw, 0)
+    for start in range(0, P, STRIPE):
+        end = min(P, start + STRIPE)
+        part = broadcast(dw, 0)
+        for i in range(start, end, lanes(dw)):
+            g = load_first(at(dw, i), end - i)
+            part = part + g * g
+        total = total + part
+    return math.sqrt(simd.sum_lanes(total))
+
+
+@njit
+def scale(dw, P, factor):
+    for i in range(0, P, lanes(dw)):
+        store_first(at(dw, i), P - i, load_first(at(dw, i), P - i) * factor)
+
+
+@njit
+def shrink_columns(W, I, O, limit):
+    """Holds the column norms of W (I,O), a pointer, to the limit."""
+    n = lanes(W)
+    for j in range(0, O, n):
+        total = broadcast(W, 0)
+        for i in range(I):
+            w = load_first(at(W, i * O + j), O - j)
+            total = total + w * w
+        factor = formula.shrink(simd.square_root(total), broadcast(W, limit))
+        for i in range(I):
+            place = at(W, i * O + j)
+            store_first(place, O - j, load_first(place, O - j) * factor)
+
+
+@kernel
+def _forward(plan, parameters, x, training, step, logits):
+    C = plan.sizes[-1]
+    out = pointer(plan.memory, plan.outputs[-1])
+    for start in range(0, len(x), plan.batch):
+        B = min(plan.batch, len(x) - start)
+        inputs = pointer(x, start * plan.sizes[0])
+        if training and plan.dropout[0] > 0:
+            inputs = gather(B, x, np.arange(start, start + B), plan, step)
+        forward_pass(B, inputs, plan, parameters, training, step)
+        for i in range(B * C):
+            logits.flat[start * C + i] = out[i]
+
+
+@kernel
+def _backward(plan, parameters, gradients, x, dlogits, step):
+    B, C = dlogits.shape
+    dz = pointer(plan.memory, plan.errors[0])
+    for i in range(B * C):
+        dz[i] = dlogits.flat[i]
+    inputs = pointer(x, 0)
+    if plan.dropout[0] > 0:
+        inputs = pointer(plan.memory, plan.outputs[0])  # where the forward pass left them
+    backward_pass(B, inputs, plan, parameters, gradients, gradients, gradients, no_update(parameters), False, step)
+
+
+def forward(plan, parameters, x, training=False, step=0):
+    """Logits (N,C) of x (N,I). In training N is at most the plan's batch, and what `backward` needs stays in the
+    plan.
+    """
+    logits = np.empty((len(x), plan.sizes[-1]), parameters.dtype)
+    _forward(plan, parameters, x, training, step, logits)
+    return logits
+
+
+def backward(plan, parameters, gradients, x, dlogits, step=0):
+    """Writes the gradients (P,) after `forward(..., training=True)` on the same x and step."""
+    _backward(plan, parameters, gradients, x, dlogits, step)
+
+
+@kernel
+def _train_steps(
+    plan, parameters, gradients, first_state, second_state, x, order, batch, labels, y, t,
+    loss, optimizer, rates, step, losses,
+):  # fmt: skip
+    cast = parameters.dtype.type
+    classes = plan.sizes[-1]
+    fused = optimizer.clip_norm == 0
+    values = plan.memory[plan.values : plan.values + plan.batch]
+    s, ds = pointer(plan.memory, plan.outputs[-1]), pointer(plan.memory, plan.errors[0])
+    for k in range(losses.size):
+        rows = order[k * batch : (k + 1) * batch]
+        B = rows.size
+        inputs = gather(B, x, rows, plan, step + k)
+        forward_pass(B, inputs, plan, parameters, True, step + k)
+
+        row_loss = Loss(
+            cast(loss.alpha), cast(loss.temperature), cast(1 / loss.temperature),
+            cast(loss.kept), cast(loss.spread), cast(1 / B),
+        )  # fmt: skip
+        loss_rows(
+            plan.threads, B, classes, s, t, y, labels, ds, values, row_loss, rows, pointer(plan.memory, plan.scratch)
+        )
+        total = cast(0)
+        for b in range(B):
+            total += values[b]
+        losses[k] = total * row_loss.weight
+        if not math.isfinite(losses[k]):
+            return k + 1
+
+        update = make_update(optimizer, rates[k], step + k + 1, parameters)
+        backward_pass(B, inputs, plan, parameters, gradients, first_state, second_state, update, fused, step + k)
+        if not fused:
+            dw, limit = pointer(gradients, 0), cast(optimizer.clip_norm)
+            scale(dw, gradients.size, formula.shrink(norm(dw, gradients.size), limit))
+            w, first_of, second_of = pointer(parameters, 0), pointer(first_state, 0), pointer(second_state, 0)
+            update_flat(parameters.size, w, dw, first_of, second_of, update)
+        if optimizer.max_norm > 0:
+            place = 0
+            for layer in range(plan.sizes.size - 1):
+                I, O = plan.sizes[layer], plan.sizes[layer + 1]
+                shrink_columns(pointer(parameters, place), I, O, cast(optimizer.max_norm))
+                place += (I + 1) * O
+    return losses.size
+
+
+def train_steps(
+    plan, parameters, gradients, state, x, order, batch, rates,
+    labels=None, targets=None, alpha=0.0, temperature=1.0, label_smoothing=0.0, optimizer=Optimizer(), step=0,
+):  # fmt: skip
+    """Trains on the rows `order` of x, `batch` at a time, and returns the loss of each step; stops at one that is not
+    finite.
+
+    parameters, gradients (P,) and the optimizer's state (K,P) are changed in place; without clipping the gradients stay
+    in registers and the array is not touched. labels: (N,) whole numbers or (N,C) probabilities; targets: the teacher's
+    logits (N,C). rates: (S,) learning rates. `step` counts from 0 over the whole run, and chooses the dropout masks.
+    """
+    dtype, classes = parameters.dtype, int(plan.sizes[-1])
+    nothing = np.empty((0, classes), dtype)
+    whole = labels is not None and labels.ndim == 1
+    y = nothing if whole or labels is None else np.ascontiguousarray(labels, dtype)
+    labels = np.ascontiguousarray(labels, np.int64) if whole else np.empty(0, np.int64)
+    t = nothing if targets is None else np.ascontiguousarray(targets, dtype)
+    x = np.ascontiguousarray(x, dtype)
+    losses = np.full(len(rates), np.nan, dtype)
+    kept, spread = 1 - label_smoothing, label_smoothing / classes
+    settings = Loss(float(alpha), float(temperature), 1 / temperature, kept, spread, 0.0)
+    done = _train_steps(
+        plan, parameters, gradients, state[0], state[-1], x, np.ascontiguousarray(order, np.int64), batch, labels, y, t,
+        settings, optimizer, np.asarray(rates, np.float64), step, losses,
+    )  # fmt: skip
+    return losses[:done]
+
+
+# ------------------------------------------------------------------------ losses for any number of classes, in one pass
+
+
+@kernel
+def _distillation(s, t, y, labels, loss, threads, order, scratch, ds, values):
+    B, C = s.shape
+    loss_rows(threads, B, C, pointer(s, 0), t, y, labels, pointer(ds, 0), values, loss, order, pointer(scratch, 0))
+
+
+def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoothing=0.0, threads=None):
+    """(1-alpha) CE(s, y) + alpha T^2 KL(p || q) and its gradient ds (B,C), with no other array of that size.
+
+    y: (B,) labels or (B,C) probabilities, None where alpha is 1; t: the teacher's logits (B,C), None where alpha is 0.
+    """
+    (B, C), dtype = s.shape, s.dtype.type
+    nothing = np.empty((0, C), dtype)
+    whole = y is not None and y.ndim == 1
+    labels = np.ascontiguousarray(y, np.int64) if whole else np.empty(0, np.int64)
+    y = nothing if whole or y is None else np.ascontiguousarray(y, dtype)
+    t = nothing if t is None else np.ascontiguousarray(t, dtype)
+    numbers = alpha, temperature, 1 / temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
+    loss = Loss(*map(dtype, numbers))
+    scratch = np.empty(4 * min(C, FEW_CLASSES) * simd.REGISTER_BYTES // s.itemsize, dtype)
+    ds, values = np.empty((B, C), dtype), np.empty(B, dtype)
+    order = np.arange(B)
+    _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads or get_num_threads(), order, scratch, ds, values)
+    return values.mean(), ds
+
+
+@njit
+def top_k_row(C, k, s, indices, log_p, T, weight, ds):
+    """T^2 KL of one row between the k classes that the teacher names, the rest being one, and the student.
+
+    The rest is summed from its own largest logit, not taken as what the named classes leave: it may be tiny.
+    """
+    n = lanes(s)
+    over_T = weight / weight / T
+    for j in range(0, C, n):
+        store_first(at(ds, j), C - j, load_first(at(s, j), C - j))
+    top = broadcast(s, s[indices[0]])
+    for i in range(k):
+        top = max(top, broadcast(s, s[indices[i]]))
+        ds[indices[i]] = -math.inf
+    top_rest = largest_of_row(C, ds)
+    top = max(top, top_rest)
+    rest = exponentials_of_row(C, ds, top_rest, over_T, ds, True)
+
+    from_top = formula.exp(formula.scaled(top_rest, top, over_T))
+    total, p_rest = rest * from_top, broadcast(s, 1)
+    for i in range(k):
+        total = total + formula.exp(formula.scaled(broadcast(s, s[indices[i]]), top, over_T))
+        p_rest = p_rest - formula.exp(broadcast(s, log_p[i]))
+    p_rest, log_total = max(p_rest, broadcast(s, 0)), formula.log(total)
+
+    log_q_rest = formula.log(rest) + formula.log_softmax(top_rest, top, log_total, over_T)
+    value = formula.soft_target(p_rest, formula.log(max(p_rest, broadcast(s, SMALLEST))), log_q_rest)
+    for j in range(0, C, n):
+        e = load_first(at(ds, j), C - j)
+        slope = formula.rest_backward(e * from_top / total, p_rest, e / rest, T)
+        store_first(at(ds, j), C - j, slope * weight)
+    for i in range(k):
+        log_q = formula.log_softmax(broadcast(s, s[indices[i]]), top, log_total, over_T)
+        one_log_p = broadcast(s, log_p[i])
+        q, p = formula.exp(log_q), formula.exp(one_log_p)
+        value = value + formula.soft_target(p, one_log_p, log_q)
+        ds[indices[i]] = simd.max_lanes(formula.soft_target_backward(q, p, T) * weight)
+    return simd.max_lanes(value) * T * T
+
+
+SMALLEST = 1e-37  # the logarithm of a share of 0 is never taken
+
+
+@kernel
+def _top_k(s, indices, log_p, T, weight, threads, ds, values):
+    top_k_rows(threads, s, indices, log_p, T, weight, ds, values)
+
+
+@njit(parallel=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def top_k_rows(threads, s, indices, log_p, T, weight, ds, values):
+    B, C = s.shape
+    k = indices.shape[1]
+    for b in prange(B):
+        row = pointer(s, b * C)
+        named = pointer(indices, b * k)
+        values[b] = top_k_row(C, k, row, named, pointer(log_p, b * k), T, weight, pointer(ds, b * C))
+
+
+def top_k_target_forward(s, indices, log_p, T):
+    dtype, B = s.dtype.type, len(s)
+    ds, values = np.empty(s.shape, dtype), np.empty(B, dtype)
+    indices, log_p = np.ascontiguousarray(indices, np.int64), np.ascontiguousarray(log_p, dtype)
+    _top_k(np.ascontiguousarray(s), indices, log_p, dtype(T), dtype(1 / B), get_num_threads(), ds, values)
+    return values.mean(), ds
+
+
+def top_k_target_backward(cache):
+    return cache
+
+
+# --------------------------------------------------------------------------------------------- 5  the names of ops.py
+
+
+def _turned(A):
+    """A as a C-contiguous array, and whether that is its transpose."""
+    if A.T.flags.c_contiguous and not A.flags.c_contiguous:
+        return A.T, True
+    return np.ascontiguousarray(A), False
+
+
+_scratch = threading.local()
+
+
+def _product(A, B, bias=None, out=None):
+    """A @ B, + bias where there is one."""
+    (M, K), (k, N), dtype = A.shape, B.shape, B.dtype
+    if k != K or A.dtype != dtype:
+        raise ValueError(f"cannot multiply {A.shape} {A.dtype} by {B.shape} {B.dtype}")
+    if out is None or not out.flags.c_contiguous:
+        C = np.empty((M, N), dtype)
+    else:
+        C = out
+    (a, a_turned), (b, b_turned) = _turned(A), _turned(B)
+    threads = get_num_threads()
+    size = matmul.scratch_size(K, dtype, threads) * dtype.itemsize
+    if getattr(_scratch, "memory", None) is None or _scratch.memory.nbytes < size:
+        _scratch.memory = np.empty(size, np.uint8)
+    bias = np.empty(0, dtype) if bias is None else np.ascontiguousarray(bias, dtype)
+    _multiply(a, a_turned, b, b_turned, bias, C, _scratch.memory.view(dtype), threads)
+    if out is not None and out is not C:
+        out[...] = C
+        return out
+    return C
+
+
+@kernel
+def _multiply(a, a_turned, b, b_turned, bias, C, scratch, threads):
+    M, N = C.shape
+    K = a.shape[0] if a_turned else a.shape[1]
+    mask, update = make_mask(0.0, 0, 0, 0, C), no_update(C)
+    out = pointer(C, 0)
+    kind, row = (FORWARD, pointer(bias, 0)) if bias.size else (STORE, out)
+    a_row, a_col = (UNIT, M) if a_turned else (K, UNIT)
+    b_row, b_col = (UNIT, K) if b_turned else (N, UNIT)
+    finish = Finish(kind, out, N, row, out, IDENTITY, mask, update)
+    A, B, own = pointer(a, 0), pointer(b, 0), pointer(scratch, 0)
+    product(threads, M, N, K, A, a_row, a_col, B, b_row, b_col, C.itemsize, own, WHERE_IT_PAYS, simd.address_of(finish))
+
+
+def linear_forward(x, W, b):
+    return _product(x, W, b), (x, W)
+
+
+def linear_backward(dz, cache, dW=None, db=None, skip_dx=False):
+    x, W = cache
+    dx = None if skip_dx else _product(dz, W.T)
+    dW = _product(x.T, dz, out=dW)
+    db = np.sum(dz, axis=0, out=db)
+    return dx, dW, db
+
+
+@kernel
+def _activate(activation, z, out):
+    for i in range(0, z.size, lanes(pointer(z, 0))):
+        left = z.size - i
+        store_first(pointer(out, i), left, activate(activation, load_first(pointer(z, i), left)))
+
+
+@kernel
+def _activate_backward(activation, da, kept, out):
+    for i in range(0, da.size, lanes(pointer(da, 0))):
+        left = da.size - i
+        dz = activate_backward(activation, load_first(pointer(da, i), left), load_first(pointer(kept, i), left))
+        store_first(pointer(out, i), left, dz)
+
+
+def _activation(code, z):
+    z = np.ascontiguousarray(z)
+    a = np.empty_like(z)
+    _activate(code, z, a)
+    return a
+
+
+def _activation_backward(code, da, kept):
+    da = np.ascontiguousarray(da)
+    dz = np.empty_like(da)
+    _activate_backward(code, da, np.ascontiguousarray(kept, da.dtype), dz)
+    return dz
+
+
+def relu_forward(z):
+    a = _activation(RELU, z)
+    return a, a
+
+
+def relu_backward(da, a):
+    return _activation_backward(RELU, da, a)
+
+
+def tanh_forward(z):
+    a = _activation(TANH, z)
+    return a, a
+
+
+def tanh_backward(da, a):
+    return _activation_backward(TANH, da, a)
+
+
+def gelu_forward(z):
+    return _activation(GELU, z), z
+
+
+def gelu_backward(da, z):
+    return _activation_backward(GELU, da, z)
+
+
+@kernel
+def _dropout_mask(rate, seed, step, layer, out):
+    B, O = out.shape
+    mask = make_mask(rate, seed, step, layer, out)
+    ones = broadcast(pointer(out, 0), 1)
+    for b in range(B):
+        for j in range(0, O, lanes(ones)):
+            store_first(pointer(out, b * O + j), O - j, masked(ones, mask, b, j))
+
+
+def dropout_mask(shape, rate, seed, step, layer, dtype=np.float32):
+    mask = np.empty(shape, dtype)
+    _dropout_mask(float(rate), seed & 0xFFFFFFFF, step & 0xFFFFFFFF, layer & 0xFFFFFFFF, mask)
+    return mask
+
+
+def dropout_forward(a, rate, seed, step, layer):
+    mask = dropout_mask(a.shape, rate, seed, step, layer, a.dtype)
+    return a * mask, mask
+
+
+def dropout_backward(da, mask):
+    return da * mask
+
+
+@kernel
+def _softmax(s, T, out, logarithm):
+    B, C = s.shape
+    n = lanes(pointer(s, 0))
+    for b in range(B):
+        row, to = pointer(s, b * C), pointer(out, b * C)
+        top = largest_of_row(C, row)
+        total = exponentials_of_row(C, row, top, 1 / T, to, False)
+        log_total = formula.log(total)
+        for j in range(0, C, n):
+            z = load_first(at(row, j), C - j)
+            if logarithm:
+                q = formula.log_softmax(z, top, log_total, 1 / T)
+            else:
+                q = formula.softmax(z, top, total, 1 / T)
+            store_first(at(to, j), C - j, q)
+
+
+@kernel
+def _softmax_backward(dq, q, T, out, logarithm):
+    B, C = q.shape
+    n = lanes(pointer(q, 0))
+    for b in range(B):
+        total = broadcast(pointer(q, 0), 0)
+        for j in range(0, C, n):
+            d, p = load_first(pointer(dq, b * C + j), C - j), load_first(pointer(q, b * C + j), C - j)
+            total = total + (d if logarithm else d * p)
+        total = sum_of_row(total)
+        for j in range(0, C, n):
+            d, p = load_first(pointer(dq, b * C + j), C - j), load_first(pointer(q, b * C + j), C - j)
+            if logarithm:
+                ds = formula.log_softmax_backward(d, p, total, 1 / T)
+            else:
+                ds = formula.softmax_backward(d, p, total, 1 / T)
+            store_first(pointer(out, b * C + j), C - j, ds)
+
+
+def _rows(function, logarithm, T, *arrays):
+    arrays = [np.ascontiguousarray(a, arrays[0].dtype) for a in arrays]
+    out = np.empty_like(arrays[0])
+    function(*arrays, out.dtype.type(T), out, logarithm)
+    return out
+
+
+def log_softmax_forward(s, T=1.0):
+    log_q = _rows(_softmax, True, T, s)
+    return log_q, (log_q, T)
+
+
+def log_softmax_backward(dlog_q, cache):
+    log_q, T = cache
+    return _rows(_softmax_backward, True, T, dlog_q, log_q)
+
+
+def softmax_forward(s, T=1.0):
+    q = _rows(_softmax, False, T, s)
+    return q, (q, T)
+
+
+def softmax_backward(dq, cache):
+    q, T = cache
+    return _rows(_softmax_backward, False, T, dq, q)
+
+
+def cross_entropy_forward(s, y):
+    """As in ops.py; the gradient comes with the value, and is the cache."""
+    return distillation_loss(s, None, y)
+
+
+def cross_entropy_backward(cache):
+    return cache
+
+
+def soft_target_forward(s, t, T):
+    return distillation_loss(s, t, None, T, 1.0)
+
+
+def soft_target_backward(cache):
+    return cache
+
+
+def _changed_in_place(**arrays):
+    """Refuses arrays that would have to be copied first: the change would be lost."""
+    for name, array in arrays.items():
+        if not (array.flags.c_contiguous and array.flags.writeable):
+            raise ValueError(f"{name} must be contiguous and writeable, for it is changed in place")
+
+
+@kernel
+def _update(w, dw, first_state, second_state, optimizer, rate, step):
+    update = make_update(optimizer, rate, step, w)
+    update_flat(w.size, pointer(w, 0), pointer(dw, 0), pointer(first_state, 0), pointer(second_state, 0), update)
+
+
+def sgd_update(w, dw, v, rate, momentum=0.9, nesterov=False, weight_decay=0.0):
+    _changed_in_place(w=w, v=v)
+    settings = Optimizer(SGD, float(momentum), bool(nesterov), float(weight_decay))
+    _update(w, np.ascontiguousarray(dw, w.dtype), v, v, settings, float(rate), 1)
+
+
+def adam_update(w, dw, m, v, rate, step, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
+    _changed_in_place(w=w, m=m, v=v)
+    settings = Optimizer(ADAM, 0.0, False, float(weight_decay), float(beta1), float(beta2), float(epsilon))
+    _update(w, np.ascontiguousarray(dw, w.dtype), m, v, settings, float(rate), step)
+
+
+@kernel
+def _clip_norm(dw, limit):
+    scale(pointer(dw, 0), dw.size, formula.shrink(norm(pointer(dw, 0), dw.size), limit))
+
+
+def clip_norm(dw, limit):
+    _changed_in_place(dw=dw)
+    _clip_norm(dw, dw.dtype.type(limit))
+
+
+@kernel
+def _max_norm(W, limit):
+    shrink_columns(pointer(W, 0), W.shape[0], W.shape[1], limit)
+
+
+def max_norm(W, limit):
+    _changed_in_place(W=W)
+    _max_norm(W, W.dtype.type(limit))

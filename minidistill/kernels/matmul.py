@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: MIT
+"""Matrix products: the ladder from three loops to the speed of BLAS.
+
+Every rung is a function f(A, B, C) that overwrites C (M,N) with A (M,K) @ B (K,N), and each adds one idea:
+
+    1  three_loops        the definition: C[i,j] is the sum over k of A[i,k] * B[k,j]
+    2  reordered          the loops in the order i, k, j: memory is read in the order in which it lies
+    3  tiled              a piece of B that fits the cache serves all rows of A before the next one is fetched
+    4  register_blocked   a block of C stays in registers while k runs: each number that is loaded is used many times
+    5  packed             the columns of B that a block needs are first copied side by side: one stream, no cache misses
+    6  threaded           every core makes a share of C; k is never split, so the bits do not depend on how many there
+    are
+
+The first three are the loops that one would write, and LLVM does with them what it can. The others stand on simd.py,
+and they are one function, `make_product`, with its parts switched on. It reads A and B through two strides each, so
+that x @ W, dz @ W.T and x.T @ dz are the same code: to transpose is to swap the strides. What happens to a block of C
+while it is still in the cache is the product's *epilogue*: add a bias and apply the activation, or update the weights
+at once.
+"""
+
+import numpy as np
+from numba import get_num_threads, njit, prange
+
+from . import simd
+from .simd import at, lanes, load, load_first, pointer, store, store_first
+
+# ------------------------------------------------------------------------------------------------------- rungs 1 to 3
+
+
+@njit
+def three_loops(A, B, C):
+    M, K = A.shape
+    N = B.shape[1]
+    for i in range(M):
+        for j in range(N):
+            total = C.dtype.type(0)
+            for k in range(K):
+                total += A[i, k] * B[k, j]
+            C[i, j] = total
+
+
+@njit
+def reordered(A, B, C):
+    M, K = A.shape
+    N = B.shape[1]
+    C[:] = 0
+    for i in range(M):
+        for k in range(K):
+            for j in range(N):
+                C[i, j] += A[i, k] * B[k, j]
+
+
+TILE = 64  # 64 x 64 float32 are 16 KB: half of a usual first-level cache
+
+
+@njit
+def tiled(A, B, C):
+    M, K = A.shape
+    N = B.shape[1]
+    C[:] = 0
+    for k0 in range(0, K, TILE):
+        for j0 in range(0, N, TILE):
+            for i in range(M):
+                for k in range(k0, min(k0 + TILE, K)):
+                    for j in range(j0, min(j0 + TILE, N)):
+                        C[i, j] += A[i, k] * B[k, j]
+
+
+# ------------------------------------------------------------------------------------------ rung 4: blocks in registers
+# A block of C has ROWS rows of 2 Vectors. With AVX2 that is 6 x 2 = 12 of the 16 registers, and the row of B takes two
+# more. Each step of k loads these 2 Vectors and 6 numbers of A for 12 multiply-adds. Without a block, each multiply-add
+# would load two operands and store a result, and memory, not arithmetic, would set the pace.
+
+ROWS = 6 if simd.REGISTERS == 16 else 8
+
+internal = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # called from compiled code only
+
+
+def make_block(rows, columns, partial):
+    """The kernel for a block of rows x columns Vectors; of a partial one, the last Vector of a row is not full."""
+
+    @internal
+    def block(K, A, a_row, a_col, B, b_row, width, C):
+        """C, rows x columns Vectors side by side in memory, becomes A (rows,K) @ B (K,width)."""
+        total = simd.zeros(C, rows, columns)
+        for k in range(K):
+            b = simd.load_row(at(B, k * b_row), columns, width, partial)
+            total = simd.multiply_add(total, at(A, k * a_col), a_row, b)
+        simd.store_block(C, total)
+
+    return block
+
+
+def make_blocks(columns, partial):
+    """The kernels for 1 to ROWS rows behind one name: the number is known when it is called, not when it is
+    compiled.
+    """
+    kernels = [make_block(rows, columns, partial) for rows in range(1, ROWS + 1)]
+    one, two, three, four, five, six = kernels[:6]
+    seven, eight = kernels[6:] or (six, six)
+
+    @internal
+    def block(rows, K, A, a_row, a_col, B, b_row, width, C):
+        if rows == 6:
+            six(K, A, a_row, a_col, B, b_row, width, C)
+        elif rows == 5:
+            five(K, A, a_row, a_col, B, b_row, width, C)
+        elif rows == 4:
+            four(K, A, a_row, a_col, B, b_row, width, C)
+        elif rows == 3:
+            three(K, A, a_row, a_col, B, b_row, width, C)
+        elif rows == 2:
+            two(K, A, a_row, a_col, B, b_row, width, C)
+        elif rows == 1:
+            one(K, A, a_row, a_col, B, b_row, width, C)
+        elif rows == 7:
+            seven(K, A, a_row, a_col, B, b_row, width, C)
+        elif rows == 8:
+            eight(K, A, a_row, a_col, B, b_row, width, C)
+
+    return block
+
+
+full_block = make_blocks(2, False)      # the last Vector of a row is full,
+partial_block = make_blocks(2, True)    # or it is not,
+narrow_block = make_blocks(1, True)     # or one Vector is enough
+WIDE = 8
+wide_block = make_block(1, WIDE, False)  # a single row, a batch of one: as many sums at a time, in one row
+
+
+# -------------------------------------------------------------------------------------- rungs 5 and 6: packing, threads
+# The rows of a large B lie on different pages of memory, and a block would visit one after the other. So the columns of
+# a block are copied first: into a panel of K rows of 2 Vectors. Many panels are packed at a time, as many as half of
+# the second-level cache holds, and all rows of A pass over them. Copying is also where a transposed B is turned round.
+
+CACHE_BYTES = 256 * 1024
+PAGE_BYTES = 1024  # rows of an operand at least this far apart are worth packing,
+REUSES = 4         # where this many blocks of rows use the copy
+NEVER, WHERE_IT_PAYS = np.arange(2)
+WORK_FOR_THREADS = 1 << 20  # multiply-adds: some 20 microseconds of one core, against a few to wake the others
+
+
+@internal
+def pack(K, B, b_row, b_col, width, panel):
+    """Copies K rows of `width` columns of B side by side, 2 Vectors a row, with zeros behind the last column."""
+    n = lanes(B)
+    if b_col == 1:
+        for k in range(K):
+            row = at(B, k * b_row)
+            store(at(panel, 2 * n * k), load_first(row, width))
+            store(at(panel, 2 * n * k + n), load_first(at(row, n), width - n))
+        return
+    if b_row == 1 and width == 2 * n and n <= K:
+        for start in range(0, K, n):
+            k = min(start, K - n)  # the last square may do again what the one before it did
+            simd.copy_transposed(at(B, k), b_col, at(panel, 2 * n * k), 2 * n)
+            simd.copy_transposed(at(B, n * b_col + k), b_col, at(panel, 2 * n * k + n), 2 * n)
+        return
+    for k in range(K):
+        for j in range(width):
+            panel[2 * n * k + j] = B[k * b_row + j * b_col]
+        for j in range(width, 2 * n):
+            panel[2 * n * k + j] = 0
+
+
+@njit
+def panels_at_once(K, n, itemsize):
+    """How many panels of K rows of 2 Vectors of n numbers stay in the cache together."""
+    return max(1, CACHE_BYTES // (2 * n * K * itemsize))
+
+
+def scratch_size(K, dtype, threads=1):
+    """Numbers of scratch memory for a product of this K: for each thread a block of C, a panel of A and the panels of
+    B.
+    """
+    itemsize = np.dtype(dtype).itemsize
+    n = simd.REGISTER_BYTES // itemsize
+    return threads * _scratch_of_a_thread(K, n, itemsize)
+
+
+@njit
+def _scratch_of_a_thread(K, n, itemsize):
+    return 2 * n * (ROWS + K + panels_at_once(K, n, itemsize) * K)
+
+
+def make_product(epilogue, announce):
+    """The product whose blocks of C are finished by epilogue(i, j, rows, width, block, stride, extra).
+
+    The block is at rows i.., columns j.. of C; row r of its numbers starts at block + r * stride. Before it is
+    computed, announce(i, j, rows, extra) may ask memory for what the epilogue will want: it arrives in the meantime.
+    `extra` is handed on for every block: a pointer, or a short tuple of numbers and pointers.
+    """
+
+    @internal
+    def part(
+        first_row, last_row, first_column, last_column, K, A, a_row, a_col, B, b_row, b_col,
+        itemsize, scratch, pack_b, extra,
+    ):  # fmt: skip
+        """The part of C within these rows and columns."""
+        n = lanes(B)
+        block = scratch
+        a_panel = at(block, ROWS * 2 * n)
+        b_panels = at(a_panel, K * 2 * n)
+        blocks = (last_row - first_row + ROWS - 1) // ROWS
+        at_once = panels_at_once(K, n, itemsize) * 2 * n if pack_b else max(1, last_column - first_column)
+        pack_a = a_row == 1 and a_col * itemsize >= PAGE_BYTES and last_column - first_column >= REUSES * 2 * n
+        if last_row - first_row == 1 and not pack_b:
+            while first_column + WIDE * n <= last_column:
+                j = first_column
+                wide_block(K, at(A, first_row * a_row), a_row, a_col, at(B, j * b_col), b_row, WIDE * n, block)
+                epilogue(first_row, j, 1, WIDE * n, block, WIDE * n, extra)
+                first_column += WIDE * n
+        for left in range(first_column, last_column, at_once):
+            right = min(left + at_once, last_column)
+            if pack_b:
+                for j in range(left, right, 2 * n):
+                    pack(K, at(B, j * b_col), b_row, b_col, min(2 * n, right - j), at(b_panels, (j - left) * K))
+            i = first_row
+            for blocks_left in range(blocks, 0, -1):
+                height = (last_row - i + blocks_left - 1) // blocks_left  # nearly equal ones: no thin one is left over
+                a, row, col = at(A, i * a_row), a_row, a_col
+                if pack_a:
+                    pack(K, a, a_col, 1, height, a_panel)
+                    a, row, col = a_panel, 1, 2 * n
+                for j in range(left, right, 2 * n):
+                    width = min(2 * n, right - j)
+                    b, b_stride = at(B, j * b_col), b_row
+                    if pack_b:
+                        b, b_stride = at(b_panels, (j - left) * K), 2 * n
+                    announce(i, j, height, extra)
+                    if width == 2 * n:
+                        full_block(height, K, a, row, col, b, b_stride, width, block)
+                    elif width > n:
+                        partial_block(height, K, a, row, col, b, b_stride, width, block)
+                    else:
+                        narrow_block(height, K, a, row, col, b, b_stride, width, block)
+                    epilogue(i, j, height, width, block, 2 * n if width > n else n, extra)
+                i += height
+
+    @njit(parallel=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    def product(threads, M, N, K, A, a_row, a_col, B, b_row, b_col, itemsize, scratch, packing, extra):
+        n = lanes(B)
+        far_apart = b_row * itemsize >= PAGE_BYTES and M >= REUSES * ROWS
+        pack_b = b_col != 1 or (packing == WHERE_IT_PAYS and far_apart)
+        if threads == 1 or M * N * K < WORK_FOR_THREADS:
+            part(np.intp(0), M, np.intp(0), N, K, A, a_row, a_col, B, b_row, b_col, itemsize, scratch, pack_b, extra)
+            return
+        size = _scratch_of_a_thread(K, n, itemsize)
+        panels, blocks = (N + 2 * n - 1) // (2 * n), (M + ROWS - 1) // ROWS
+        by_columns = panels >= REUSES * threads
+        for share in prange(threads):
+            t = np.intp(share)
+            top, bottom, left, right = np.intp(0), M, np.intp(0), N
+            if by_columns:
+                left, right = panels * t // threads * 2 * n, min(N, panels * (t + 1) // threads * 2 * n)
+            else:
+                top, bottom = blocks * t // threads * ROWS, min(M, blocks * (t + 1) // threads * ROWS)
+            own = at(scratch, t * size)
+            part(top, bottom, left, right, K, A, a_row, a_col, B, b_row, b_col, itemsize, own, pack_b, extra)
+
+    return product
+
+
+@internal
+def store_block(i, j, rows, width, block, stride, C):
+    """The plainest epilogue: the block goes to its place in C, a (pointer, distance of rows)."""
+    start, c_row = C
+    n = lanes(start)
+    for r in range(rows):
+        for c in range(0, width, n):
+            store_first(at(start, (i + r) * c_row + j + c), width - c, load(at(block, r * stride + c)))
+
+
+@internal
+def nothing_to_announce(i, j, rows, extra):
+    pass
+
+
+plain_product = make_product(store_block, nothing_to_announce)
+
+
+@njit
+def _product_of_arrays(A, B, C, scratch, threads, packing):
+    M, K = A.shape
+    N = B.shape[1]
+    a_row, a_col = A.strides[0] // A.itemsize, A.strides[1] // A.itemsize
+    b_row, b_col = B.strides[0] // B.itemsize, B.strides[1] // B.itemsize
+    a, b, c, own = pointer(A, 0), pointer(B, 0), pointer(C, 0), pointer(scratch, 0)
+    plain_product(threads, M, N, K, a, a_row, a_col, b, b_row, b_col, A.itemsize, own, packing, (c, N))
+
+
+def _checked(A, B, C):
+    if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[0] or C.shape != (A.shape[0], B.shape[1]):
+        raise ValueError(f"cannot multiply {A.shape} by {B.shape} into {C.shape}")
+    if not A.dtype == B.dtype == C.dtype or C.dtype not in (np.float32, np.float64):
+        raise TypeError(f"A, B and C must all be float32 or all float64, got {A.dtype}, {B.dtype}, {C.dtype}")
+    if not C.flags.c_contiguous:
+        raise ValueError("C must be C-contiguous")
+
+
+def register_blocked(A, B, C):
+    """Rung 4. A, B may be views with any strides (B is packed all the same where its rows are not contiguous)."""
+    _checked(A, B, C)
+    _product_of_arrays(A, B, C, np.empty(scratch_size(A.shape[1], A.dtype), A.dtype), 1, NEVER)
+
+
+def packed(A, B, C):
+    """Rung 5."""
+    _checked(A, B, C)
+    _product_of_arrays(A, B, C, np.empty(scratch_size(A.shape[1], A.dtype), A.dtype), 1, WHERE_IT_PAYS)
+
+
+def threaded(A, B, C):
+    """Rung 6, on as many threads as `numba.set_num_threads` allows."""
+    _checked(A, B, C)
+    threads = get_num_threads()
+    scratch = np.empty(scratch_size(A.shape[1], A.dtype, threads), A.dtype)
+    _product_of_arrays(A, B, C, scratch, threads, WHERE_IT_PAYS)
+
+
+LADDER = (three_loops, reordered, tiled, register_blocked, packed, threaded)

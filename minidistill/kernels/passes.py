@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""A network's passes in one compiled call each: what `MLP` and `fit` ask of a backend that can do more than ops.py.
+
+The readable passes are in network.py and the readable epoch in training.py; these mean the same (tested), with fewer
+calls: a small network takes microseconds a step, and so does a call from Python.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..losses import CrossEntropy, Loss, SoftTarget
+from ..optim import SGD, Adam, Optimizer
+from . import cpu
+
+if TYPE_CHECKING:
+    from ..network import MLP
+
+BATCH = 128  # rows that prediction takes through the layers together
+SECONDS_A_CALL = 0.2  # an epoch is cut into calls of about this length: between them Ctrl-C is heard
+
+
+class PassCache(NamedTuple):
+    """What a compiled forward pass keeps: its input, and the memory where each layer left its activations."""
+
+    plan: Any
+    x: np.ndarray
+    step: int
+
+    @property
+    def hidden(self) -> list[np.ndarray]:
+        """The hidden activations as the layer after each saw them (dropout included), each (B, width)."""
+        widths, places = self.plan.sizes[1:-1], self.plan.outputs[1:-1]
+        B, memory = len(self.x), self.plan.memory
+        pairs = zip(places, widths, strict=True)
+        return [memory[place : place + B * width].reshape(B, width) for place, width in pairs]
+
+
+class Passes:
+    """The compiled passes of one network; its memory for prediction is made once."""
+
+    def __init__(self, network: "MLP") -> None:
+        self.network = network
+        self.plan = self.plan_for(BATCH)
+
+    def plan_for(self, batch: int) -> Any:
+        network = self.network
+        return cpu.plan(network.sizes, network.activation, network.dropout, network.seed, batch, network.dtype)
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """Logits (N,C) of x (N,I), in evaluation mode."""
+        return np.asarray(cpu.forward(self.plan, self.network.parameters, x))
+
+    def forward(self, x: np.ndarray, training: bool, step: int) -> tuple[np.ndarray, PassCache]:
+        plan = self.plan_for(len(x))
+        x = np.ascontiguousarray(x, self.network.dtype)
+        return cpu.forward(plan, self.network.parameters, x, training, step), PassCache(plan, x, step)
+
+    def backward(self, dlogits: np.ndarray, cache: PassCache, input_gradient: bool) -> np.ndarray | None:
+        network = self.network
+        dlogits = np.ascontiguousarray(dlogits, network.dtype)
+        cpu.backward(cache.plan, network.parameters, network.gradients, cache.x, dlogits, cache.step)
+        return self._input_gradient(cache) if input_gradient else None
+
+    def _input_gradient(self, cache: PassCache) -> np.ndarray:
+        """dx (B,I): the error that `backward` left of the first layer, through its weights and its dropout."""
+        plan, network, B = cache.plan, self.network, len(cache.x)
+        place = plan.errors[(len(plan.sizes) - 2) % 2]  # two places took turns on the way down
+        dz = plan.memory[place : place + B * plan.sizes[1]].reshape(B, -1)      # (B,O)
+        dx, _, _ = cpu.linear_backward(dz, (cache.x, network.weights[0]))       # (B,I)
+        rate = network.dropout[0]
+        if rate > 0:
+            dx = cpu.dropout_backward(dx, cpu.dropout_mask(dx.shape, rate, network.seed, cache.step, 0, dx.dtype))
+        return np.asarray(dx)
+
+
+class Epochs:
+    """Whole epochs of one training run, for the two losses that are compiled."""
+
+    def __init__(self, network: "MLP", loss: Loss, optimizer: Optimizer, batch_size: int) -> None:
+        self.network = network
+        self.batch_size = batch_size
+        self.plan = Passes(network).plan_for(batch_size)
+        self.loss = _loss_settings(loss)
+        self.optimizer = _optimizer_settings(optimizer)
+
+    @staticmethod
+    def can_train(loss: Loss, optimizer: Optimizer) -> bool:
+        return type(loss) in (CrossEntropy, SoftTarget) and isinstance(optimizer, SGD | Adam)
+
+    def losses(
+        self,
+        x: np.ndarray,
+        labels: np.ndarray | None,
+        targets: np.ndarray | None,
+        state: np.ndarray,
+        order: np.ndarray,
+        rates: np.ndarray,
+        first_step: int,
+    ) -> Iterator[float]:
+        """Trains on the rows `order` and yields the loss of each step; the last one may be not finite."""
+        network, done, count = self.network, 0, 1
+        while done < len(rates):
+            start = time.perf_counter()
+            rows = order[done * self.batch_size : (done + count) * self.batch_size]
+            values = cpu.train_steps(
+                self.plan, network.parameters, network.gradients, state, x, rows, self.batch_size,
+                rates[done : done + count], labels, targets, optimizer=self.optimizer, step=first_step + done,
+                **self.loss,
+            )  # fmt: skip
+            yield from values.tolist()
+            done += len(values)
+            steps_a_second = count / (time.perf_counter() - start)
+            count = max(1, min(len(rates) - done, int(SECONDS_A_CALL * steps_a_second)))
+
+
+def _loss_settings(loss: Loss) -> dict[str, float]:
+    if isinstance(loss, SoftTarget):
+        return {"alpha": loss.alpha, "temperature": loss.temperature}
+    assert isinstance(loss, CrossEntropy)
+    return {"alpha": 0.0, "label_smoothing": loss.label_smoothing}
+
+
+def _optimizer_settings(optimizer: Optimizer) -> Any:
+    names = ["weight_decay", "clip_norm", "max_norm"]
+    if isinstance(optimizer, Adam):
+        kind, own = cpu.ADAM, ["beta1", "beta2", "epsilon"]
+    else:
+        kind, own = cpu.SGD, ["momentum", "nesterov"]
+    settings: dict[str, Any] = {name: getattr(optimizer, name) or 0.0 for name in names + own}  # no limit is 0 there
+    settings["nesterov"] = bool(settings.get("nesterov", False))
+    return cpu.Optimizer(kind=int(kind), **settings)

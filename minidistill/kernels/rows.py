@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: MIT
+"""The maths once more, one number at a time: what a compiler makes fast, on the CPU and on a GPU alike.
+
+ops.py says what an operation does to an array; here stands what happens to one element, under the same tags. Nothing
+here loops and nothing touches memory: kernels/cpu.py and kernels/cuda.py bring the elements and take the results away.
+
+    activations     relu, tanh, gelu and their backward                                        [ACT-1 to ACT-6]
+    dropout         hash32, keep                                                               [DROP-1 to DROP-4]
+    losses          log-softmax, cross-entropy, soft targets, top-k targets       [SM-1, CE-1 to CE-3, KD-1 to KD-7]
+    optimizers      sgd, adam, clipping                                                        [OPT-1 to OPT-7]
+    exp, log        polynomials that run on vectors
+
+The formulas are plain Python and run as such. `compiled(jit, ...)` wraps each of them for a target. No formula holds a
+literal: 0.5 is a double, and one of them makes a float32 kernel compute in double. Their constants have names, and a
+target gives the names values of its own dtype.
+"""
+
+import math
+from types import FunctionType, ModuleType
+
+ZERO, HALF, ONE, TWO, THREE = 0.0, 0.5, 1.0, 2.0, 3.0
+
+# ------------------------------------------------------------------------------------------------- what targets replace
+# A processor has an instruction for each of these, and so each target brings its own.
+
+
+def square_root(a):
+    return math.sqrt(a)
+
+
+def nearest(a):
+    """The nearest whole number, ties to even."""
+    return float(round(a))
+
+
+def power_of_two(n):
+    """2**n for whole n."""
+    return 2.0**n
+
+
+def exponent(a):
+    """The whole number e of a = 2**e * m with 1 <= m < 2."""
+    return float(math.frexp(a)[1] - 1)
+
+
+def where_positive(a, value):
+    return value if a > ZERO else ZERO
+
+
+def where_at_least(bits, threshold, value):
+    return value if bits >= threshold else ZERO
+
+
+# ------------------------------------------------------------------------------------------------------------------ exp
+# exp(x) = 2**n exp(r) with n the nearest whole number to x / ln 2, so that |r| <= ln(2) / 2 = 0.35. There the Taylor
+# series up to r**7 is wrong by less than 0.35**8 / 8! = 6e-9, and up to r**13 by less than 5e-18: nothing in float32,
+# in float64. With rounding, the relative error is below 1.2e-7 and 2.5e-16 (tested). ln 2 is subtracted in two parts: n
+# * LN2_HIGH is exact, since LN2_HIGH has only 16 bits, and LN2_LOW is the rest.
+
+LOG2_E = 1.4426950408889634
+LN2_HIGH = 45426 / 65536
+LN2_LOW = 1.4286068203094172e-06
+C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C13 = (1 / math.factorial(k) for k in range(2, 14))
+LIMIT_SINGLE, LIMIT_DOUBLE = 87.3, 708.3  # beyond, exp leaves the range of normal numbers
+
+
+def series_single(r):
+    """exp(r) - 1 for |r| <= 0.35."""
+    return r + r * r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * C7)))))
+
+
+def series_double(r):
+    tail = C8 + r * (C9 + r * (C10 + r * (C11 + r * (C12 + r * C13))))
+    return r + r * r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * (C7 + r * tail))))))
+
+
+def series(r):
+    return series_double(r)
+
+
+def within_range(x):
+    """x held to where exp(x) is a normal number; NaN stays NaN."""
+    return max(min(x, LIMIT_DOUBLE), -LIMIT_DOUBLE)
+
+
+def exp(x):
+    x = within_range(x)
+    n = nearest(x * LOG2_E)
+    scale = power_of_two(n)
+    return scale + scale * series((x - n * LN2_HIGH) - n * LN2_LOW)
+
+
+def exp_minus_one(x):
+    """exp(x) - 1 without the cancellation near zero, where exp(x) is close to 1."""
+    x = within_range(x)
+    n = nearest(x * LOG2_E)
+    scale = power_of_two(n)
+    return (scale - ONE) + scale * series((x - n * LN2_HIGH) - n * LN2_LOW)
+
+
+# log(x) = e ln 2 + log(m) with x = 2**e m and m between 1/sqrt(2) and sqrt(2). With f = (m - 1) / (m + 1), |f| <=
+# 0.172, log(m) = 2 (f + f**3/3 + f**5/5 + ...): in float32 five terms are enough, in float64 eleven.
+
+SQRT_2 = math.sqrt(2)
+D3, D5, D7, D9, D11, D13, D15, D17, D19, D21 = (1 / k for k in range(3, 22, 2))
+
+
+def odd_series_single(f):
+    """f + f**3/3 + f**5/5 + ..."""
+    g = f * f
+    return f + f * g * (D3 + g * (D5 + g * (D7 + g * D9)))
+
+
+def odd_series_double(f):
+    g = f * f
+    tail = D11 + g * (D13 + g * (D15 + g * (D17 + g * (D19 + g * D21))))
+    return f + f * g * (D3 + g * (D5 + g * (D7 + g * (D9 + g * tail))))
+
+
+def odd_series(f):
+    return odd_series_double(f)
+
+
+def log(x):
+    """The natural logarithm of a normal positive x."""
+    e = exponent(x)
+    m = x * power_of_two(-e)
+    above = where_positive(m - SQRT_2, m / m)  # one or zero
+    e, m = e + above, m * (ONE - HALF * above)
+    return e * LN2_HIGH + (e * LN2_LOW + TWO * odd_series((m - ONE) / (m + ONE)))
+
+
+# ---------------------------------------------------------------------------------------------------------- activations
+
+
+def relu(z):
+    return max(z, ZERO)                                            # [ACT-1]
+
+
+def relu_backward(da, a):
+    return where_positive(a, da)                                   # [ACT-2]
+
+
+def tanh(z):
+    m = exp_minus_one(TWO * z)
+    return m / (m + TWO)                                           # [ACT-3]
+
+
+def tanh_backward(da, a):
+    return da * (ONE - a * a)                                      # [ACT-4]
+
+
+GELU_SCALE = math.sqrt(2 / math.pi)
+GELU_CUBIC = 0.044715
+
+
+def gelu(z):
+    return HALF * z * (ONE + tanh(GELU_SCALE * (z + GELU_CUBIC * z * z * z)))  # [ACT-5]
+
+
+def gelu_backward(da, z):
+    th = tanh(GELU_SCALE * (z + GELU_CUBIC * z * z * z))
+    du = GELU_SCALE * (ONE + THREE * GELU_CUBIC * z * z)
+    return da * (HALF * (ONE + th) + HALF * z * (ONE - th * th) * du)  # [ACT-6]
+
+
+# -------------------------------------------------------------------------------------------------------------- dropout
+# Words of 32 bits. A target may compute in longer ones: every sum and product is cut back to 32 bits.
+
+WORD = 0xFFFFFFFF
+MIX_1, MIX_2 = 0x7FEB352D, 0x846CA68B
+SHIFT_15, SHIFT_16 = 15, 16
+
+
+def hash32(x):
+    x = x & WORD
+    x = ((x ^ (x >> SHIFT_16)) * MIX_1) & WORD
+    x = ((x ^ (x >> SHIFT_15)) * MIX_2) & WORD
+    return x ^ (x >> SHIFT_16)                                     # [DROP-1]
+
+
+def keep(value, bits, threshold, scale):
+    """`value` times the mask, which is `scale` where the hashed `bits` reach the threshold, else zero."""
+    return where_at_least(bits, threshold, value * scale)          # [DROP-2, DROP-3, DROP-4]
+
+
+# --------------------------------------------------------------------------------------------------------------- losses
+# A row of logits is walked twice. The first walk finds its largest logit `top` and then `log_total`, the logarithm of
+# the sum of exp((s - top) / T); with these two every element knows its probability.
+
+
+def scaled(s, top, over_T):
+    """(s - top) / T, with 1/T computed once: the largest is 0, so no exponential overflows."""
+    return (s - top) * over_T
+
+
+def log_softmax(s, top, log_total, over_T):
+    return scaled(s, top, over_T) - log_total                      # [SM-1, KD-1]
+
+
+def softmax(s, top, total, over_T):
+    return exp(scaled(s, top, over_T)) / total                     # [SM-3]
+
+
+def log_softmax_backward(dlog_q, log_q, total, over_T):
+    """`total` is the sum of dlog_q over the row."""
+    return (dlog_q - exp(log_q) * total) * over_T                  # [SM-2]
+
+
+def softmax_backward(dq, q, total, over_T):
+    """`total` is the sum of dq * q over the row."""
+    return q * (dq - total) * over_T                               # [SM-4]
+
+
+def smoothed(y, kept, spread):
+    """A target of which `kept` = 1 - e stays and `spread` = e / C is given to every class."""
+    return kept * y + spread                                       # [CE-3]
+
+
+def cross_entropy(y, log_q):
+    return -(y * log_q)                                            # [CE-1]
+
+
+def cross_entropy_backward(q, y):
+    return q - y                                                   # [CE-2], over B
+
+
+def soft_target(p, log_p, log_q):
+    return p * (log_p - log_q)                                     # [KD-2, KD-6], times T^2
+
+
+def soft_target_backward(q, p, T):
+    return T * (q - p)                                             # [KD-3], over B
+
+
+def rest_backward(q, p_rest, share, T):
+    """For a class that the teacher does not name: the rest's probability, shared out as the student does."""
+    return T * (q - p_rest * share)                                # [KD-7], over B
+
+
+def both(alpha, label_part, teacher_part):
+    """Value or gradient: what the labels say and what the teacher says."""
+    return (ONE - alpha) * label_part + alpha * teacher_part       # [KD-4, KD-5]
+
+
+# ----------------------------------------------------------------------------------------------------------- optimizers
+
+
+def sgd(w, dw, v, rate, momentum, nesterov, weight_decay):
+    """The new w and v."""
+    g = dw + weight_decay * w
+    v = momentum * v + g                                           # [OPT-1]
+    change = g + momentum * v if nesterov else v
+    return w - rate * change, v                                    # [OPT-2]
+
+
+def adam(w, dw, m, v, rate, correction1, correction2, beta1, beta2, epsilon, weight_decay):
+    """The new w, m and v; the corrections are 1 - beta1**step and 1 - beta2**step."""
+    m = beta1 * m + (ONE - beta1) * dw                             # [OPT-3]
+    v = beta2 * v + (ONE - beta2) * dw * dw                        # [OPT-4]
+    w = w * (ONE - rate * weight_decay)
+    return w - rate * (m / correction1) / (square_root(v / correction2) + epsilon), m, v  # [OPT-5]
+
+
+def shrink(norm, limit):
+    """The factor that brings a vector of this norm within the limit."""
+    return limit / max(norm, limit)                                # [OPT-6, OPT-7]
+
+
+# ------------------------------------------------------------------------------------------------------------ compiling
+
+
+def compiled(jit, **replaced):
+    """A module of every formula wrapped by `jit`, each calling the others' wrapped versions.
+
+    `replaced` are names that the target brings itself. It is a module because compilers look through modules, not
+    objects.
+    """
+    scope = dict(globals(), **replaced)
+    for name, formula in globals().items():
+        if isinstance(formula, FunctionType) and name not in replaced and formula is not compiled:
+            scope[name] = jit(FunctionType(formula.__code__, scope, name))
+    target = ModuleType("formula", compiled.__doc__)
+    target.__dict__.update(scope)
+    return target

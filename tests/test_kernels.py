@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Which module does the arithmetic: chosen by argument, by call, by variable; NumPy where numba cannot start."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import minidistill
+from minidistill import MLP, kernels, ops
+from minidistill.cli import main
+
+pytest.importorskip("numba")
+
+
+def names_of(module):
+    functions = {name: value for name, value in vars(module).items() if callable(value)}
+    return {name for name, value in functions.items() if value.__module__ == module.__name__}
+
+
+def in_a_new_process(code, **variables):
+    environment = {**os.environ, **variables}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_backend_exports_the_names_of_ops():
+    compiled = kernels.load_backend("cpu")
+    assert [name for name in names_of(ops) if not callable(getattr(compiled, name, None))] == []
+
+
+def test_the_argument_goes_before_what_was_chosen():
+    assert MLP((3, 2)).ops is ops
+    assert MLP((3, 2), backend="cpu").ops is kernels.load_backend("cpu")
+
+
+def test_use_backend_rules_the_networks_that_are_made_from_then_on():
+    before = MLP((3, 2))
+    minidistill.use_backend("cpu")
+    try:
+        assert MLP((3, 2)).ops is kernels.load_backend("cpu")
+        assert before.ops is ops
+    finally:
+        minidistill.use_backend("numpy")
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="backend must be one of 'numpy', 'cpu', got 'abacus'"):
+        minidistill.use_backend("abacus")
+    assert kernels.default_backend() == "numpy"
+
+
+def test_the_variable_names_the_default():
+    code = "import minidistill; print(minidistill.MLP((3, 2)).ops.__name__)"
+    assert in_a_new_process(code, MINIDISTILL_BACKEND="numpy").stdout.strip() == "minidistill.ops"
+    assert in_a_new_process(code, MINIDISTILL_BACKEND="cpu").stdout.strip() == "minidistill.kernels.cpu"
+    assert in_a_new_process(code, MINIDISTILL_BACKEND="").stdout.strip() == "minidistill.kernels.cpu"
+    assert "MINIDISTILL_BACKEND must be one of" in in_a_new_process(code, MINIDISTILL_BACKEND="abacus").stderr
+
+
+def test_where_numba_is_missing_numpy_serves_and_one_warning_says_so():
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import minidistill as m\n"
+        "print([m.MLP((3, 2)).ops.__name__ for _ in range(3)])\n"
+        "m.MLP((3, 2), backend='cpu')"
+    )
+    done = in_a_new_process(code)
+    assert done.stdout.count("minidistill.ops") == 3
+    assert done.stderr.count("numba cannot start, so NumPy does the arithmetic") == 1
+    assert "ImportError: backend 'cpu' cannot start" in done.stderr
+
+
+def test_info_tells_what_does_the_arithmetic(capsys):
+    assert main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["numpy"] == np.__version__
+    assert found["backend"] == "numpy"
+    assert found["vector_bytes"] in (16, 32, 64)
+    assert found["threads"] >= 1
+    assert "minidistill" in found["cache_folder"]

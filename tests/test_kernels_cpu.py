@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: MIT
+"""kernels/cpu.py: the names of ops.py with the same results, and an epoch in one call that is the loop of
+training.py.
+"""
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, SoftTarget, ops
+from minidistill.kernels import cpu
+
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
+dtypes = st.sampled_from(list(TOLERANCE))
+rows_and_columns = st.tuples(st.integers(1, 40), st.integers(2, 90))
+seeds = st.integers(0, 999)
+drawn = settings(max_examples=25, deadline=None)
+
+
+def numbers(seed, *shape, dtype):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def assert_same(mine, reference, size=None):
+    """Equal within the dtype's tolerance, relative to the largest number (or to `size`); and of the same dtype."""
+    mine, reference = np.asarray(mine), np.asarray(reference)
+    assert mine.dtype == reference.dtype and mine.shape == reference.shape
+    assert np.isfinite(mine).all()
+    tolerance = TOLERANCE[reference.dtype.type]
+    size = max(1e-30, abs(reference).max()) if size is None else size
+    np.testing.assert_allclose(mine, reference, rtol=tolerance, atol=tolerance * size)
+
+
+def test_every_name_of_ops_is_here_with_the_same_arguments():
+    for name, function in vars(ops).items():
+        if inspect.isfunction(function) and name != "hash32":
+            mine = inspect.signature(getattr(cpu, name)).parameters
+            assert list(mine) == list(inspect.signature(function).parameters), name
+
+
+@given(B=st.integers(1, 40), sizes=rows_and_columns, dtype=dtypes, seed=seeds, turned=st.booleans())
+@drawn
+def test_linear(B, sizes, dtype, seed, turned):
+    inputs, outputs = sizes
+    x = numbers(seed, inputs, B, dtype=dtype).T if turned else numbers(seed, B, inputs, dtype=dtype)
+    W, b, dz = (numbers(seed + k, *shape, dtype=dtype) for k, shape in enumerate([sizes, (outputs,), (B, outputs)]))
+    z, cache = cpu.linear_forward(x, W, b)
+    # a sum that happens to cancel is as exact as its terms are large, in either order of summation: so is the tolerance
+    sizes_of = [(abs(dz) @ abs(W.T)).max(), (abs(x.T) @ abs(dz)).max(), abs(dz).sum(axis=0).max()]
+    assert_same(z, ops.linear_forward(x, W, b)[0], size=(abs(x) @ abs(W) + abs(b)).max())
+    dW, db = np.empty_like(W), np.empty_like(b)
+    results = cpu.linear_backward(dz, cache, dW, db), ops.linear_backward(dz, (x, W))
+    for mine, reference, size in zip(*results, sizes_of, strict=True):
+        assert_same(mine, reference, size)
+    assert_same(dW, x.T @ dz, sizes_of[1])
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
+@given(shape=rows_and_columns, dtype=dtypes, seed=seeds)
+@drawn
+def test_activations(name, shape, dtype, seed):
+    z, da = numbers(seed, *shape, dtype=dtype), numbers(seed + 1, *shape, dtype=dtype)
+    a, kept = getattr(cpu, f"{name}_forward")(z)
+    reference, reference_kept = getattr(ops, f"{name}_forward")(z)
+    assert_same(a, reference)
+    assert_same(getattr(cpu, f"{name}_backward")(da, kept), getattr(ops, f"{name}_backward")(da, reference_kept))
+
+
+@given(shape=rows_and_columns, rate=st.floats(0, 0.95), seed=st.integers(0, 2**40), step=seeds, dtype=dtypes)
+@drawn
+def test_dropout_masks_are_the_same_bit_for_bit(shape, rate, seed, step, dtype):
+    arguments = shape, rate, seed, step, 3, dtype
+    np.testing.assert_array_equal(cpu.dropout_mask(*arguments), ops.dropout_mask(*arguments))
+
+
+@given(shape=rows_and_columns, T=st.floats(0.5, 20), dtype=dtypes, seed=seeds, scale=st.sampled_from([1, 30]))
+@drawn
+def test_rows_of_logits(shape, T, dtype, seed, scale):
+    s, t = (numbers(seed + k, *shape, dtype=dtype) * dtype(scale) for k in range(2))
+    y = np.random.default_rng(seed).integers(0, shape[1], shape[0])
+    p = ops.softmax_forward(t)[0]
+    for name in ("softmax", "log_softmax"):
+        q, cache = getattr(cpu, f"{name}_forward")(s, T)
+        reference, reference_cache = getattr(ops, f"{name}_forward")(s, T)
+        assert_same(q, reference)
+        backward = f"{name}_backward"
+        assert_same(getattr(cpu, backward)(t, cache), getattr(ops, backward)(t, reference_cache))
+    for arguments in ((s, y), (s, p)):
+        value, cache = cpu.cross_entropy_forward(*arguments)
+        reference, reference_cache = ops.cross_entropy_forward(*arguments)
+        assert_same(value, reference)
+        np.testing.assert_allclose(
+            cpu.cross_entropy_backward(cache), ops.cross_entropy_backward(reference_cache), atol=10 * TOLERANCE[dtype]
+        )
+    value, cache = cpu.soft_target_forward(s, t, T)
+    reference, reference_cache = ops.soft_target_forward(s, t, T)
+    np.testing.assert_allclose(value, reference, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype] * T * T * scale)
+    np.testing.assert_allclose(
+        cpu.soft_target_backward(cache), ops.soft_target_backward(reference_cache), atol=10 * T * TOLERANCE[dtype]
+    )
+
+
+@given(P=st.integers(1, 200), dtype=dtypes, seed=seeds, decay=st.sampled_from([0.0, 0.02]), nesterov=st.booleans())
+@drawn
+def test_updates(P, dtype, seed, decay, nesterov):
+    w, dw, m, v = (numbers(seed + k, P, dtype=dtype) for k in range(4))
+    v = abs(v)
+    for change in (
+        lambda ops, w, dw, m, v: ops.sgd_update(w, dw, m, 0.1, 0.8, nesterov, decay),
+        lambda ops, w, dw, m, v: ops.adam_update(w, dw, m, v, 0.1, 7, weight_decay=decay),
+        lambda ops, w, dw, m, v: ops.clip_norm(dw, 0.5),
+        lambda ops, w, dw, m, v: ops.max_norm(w.reshape(-1, 1), 0.5),
+    ):
+        mine, reference = [a.copy() for a in (w, dw, m, v)], [a.copy() for a in (w, dw, m, v)]
+        change(cpu, *mine)
+        change(ops, *reference)
+        for a, b in zip(mine, reference, strict=True):
+            assert_same(a, b)
+
+
+def test_updates_refuse_what_they_could_not_change_in_place():
+    w, dw, v = np.zeros((3, 8), np.float32)
+    with pytest.raises(ValueError, match="w must be contiguous"):
+        cpu.sgd_update(w[::2], dw[:4], v[:4], 0.1)
+    w.flags.writeable = False
+    with pytest.raises(ValueError, match="writeable"):
+        cpu.sgd_update(w, dw, v, 0.1)
+
+
+# ------------------------------------------------------------------------------------------------------ whole networks
+
+NETS = [
+    ((9, 5), "relu", 0.0),
+    ((12, 33, 10), "relu", 0.3),
+    ((12, 17, 9, 70), "tanh", (0.1, 0.5, 0.2)),
+    ((7, 20, 3), "gelu", 0.2),
+]
+
+
+@pytest.mark.parametrize(("sizes", "activation", "dropout"), NETS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_the_passes_are_those_of_the_network(sizes, activation, dropout, dtype):
+    network = MLP(sizes, activation, dropout, seed=4, dtype=dtype)
+    x, dlogits = numbers(0, 13, sizes[0], dtype=dtype), numbers(1, 13, sizes[-1], dtype=dtype)
+    plan = cpu.plan(sizes, activation, network.dropout, 4, 13, dtype)
+    logits, cache = network.forward(x, training=True, step=6)
+    network.backward(dlogits, cache)
+    gradients = np.full_like(network.gradients, np.nan)
+    assert_same(cpu.forward(plan, network.parameters, x, True, 6), logits)
+    cpu.backward(plan, network.parameters, gradients, x, dlogits, 6)
+    assert_same(gradients, network.gradients)
+    many = np.tile(x, (3, 1))  # more rows than the plan holds at once
+    assert_same(cpu.forward(plan, network.parameters, many), network.forward(many)[0])
+
+
+def the_loop(network, state, x, y, t, order, batch, loss, optimizer, rates, step):
+    """What training.py does, step by step."""
+    losses = []
+    for k, rate in enumerate(rates):
+        rows = order[k * batch : (k + 1) * batch]
+        logits, cache = network.forward(x[rows], training=True, step=step + k)
+        value, dlogits = loss(logits, None if t is None else t[rows], None if y is None else y[rows])
+        network.backward(dlogits, cache)
+        optimizer.update(network, state, rate, step + k + 1)
+        losses.append(value)
+    return losses
+
+
+OPTIMIZERS = [
+    (SGD(), cpu.Optimizer()),
+    (SGD(momentum=0.8, nesterov=True, weight_decay=0.01), cpu.Optimizer(cpu.SGD, 0.8, True, 0.01)),
+    (Adam(), cpu.Optimizer(cpu.ADAM)),
+    (AdamW(clip_norm=0.3), cpu.Optimizer(cpu.ADAM, weight_decay=0.01, clip_norm=0.3)),
+    (SGD(clip_norm=0.2, max_norm=0.9), cpu.Optimizer(cpu.SGD, clip_norm=0.2, max_norm=0.9)),
+]
+LOSSES = [
+    (CrossEntropy(), {}),
+    (CrossEntropy(0.1), {"label_smoothing": 0.1}),
+    (SoftTarget(4.0, 0.7), {"temperature": 4.0, "alpha": 0.7}),
+    (SoftTarget(2.0, 1.0), {"temperature": 2.0, "alpha": 1.0}),
+]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("optimizer", "compiled_optimizer"), OPTIMIZERS)
+@pytest.mark.parametrize(("loss", "compiled_loss"), LOSSES)
+@pytest.mark.parametrize("labels", ["whole", "probabilities"])
+def test_an_epoch_in_one_call_is_the_loop(dtype, optimizer, compiled_optimizer, loss, compiled_loss, labels):
+    random = np.random.default_rng(0)
+    for sizes, activation, dropout in NETS:
+        network = MLP(sizes, activation, dropout, seed=5, dtype=dtype)
+        parameters = network.parameters.copy()
+        rows, batch = 45, 12  # the last batch has 9 rows
+        x, t = (random.standard_normal((rows, size)).astype(dtype) for size in (sizes[0], sizes[-1]))
+        y = random.integers(0, sizes[-1], rows) if labels == "whole" else ops.softmax_forward(t[::-1])[0]
+        y = None if compiled_loss.get("alpha") == 1 else y
+        t = t if "alpha" in compiled_loss else None
+        order, rates = random.permutation(rows), np.array([0.01, 0.02, 0.03, 0.01])
+        state = optimizer.initial_state(parameters)
+        reference_state = state.copy()
+        losses = the_loop(network, reference_state, x, y, t, order, batch, loss, optimizer, rates, step=3)
+        plan = cpu.plan(sizes, activation, network.dropout, 5, batch, dtype, threads=1)
+        mine = cpu.train_steps(
+            plan, parameters, np.empty_like(parameters), state, x, order, batch, rates, y, t,
+            optimizer=compiled_optimizer, step=3, **compiled_loss,
+        )  # fmt: skip
+        close = {"rtol": 20 * TOLERANCE[dtype], "atol": 20 * TOLERANCE[dtype]}
+        np.testing.assert_allclose(mine, losses, **close)
+        np.testing.assert_allclose(parameters, network.parameters, **close)
+        np.testing.assert_allclose(state, reference_state, **close)
+
+
+def trained(threads, sizes=(300, 400, 200, 10), batch=128, steps=6):
+    network = MLP(sizes, "relu", 0.3, seed=5)
+    x, y = numbers(0, batch * steps, sizes[0], dtype=np.float32), np.arange(batch * steps) % sizes[-1]
+    plan = cpu.plan(sizes, "relu", network.dropout, 5, batch, threads=threads)
+    state = np.zeros((1, network.parameters.size), np.float32)
+    order = np.random.default_rng(1).permutation(len(x))
+    rates = np.full(steps, 0.01)
+    losses = cpu.train_steps(plan, network.parameters, network.gradients, state, x, order, batch, rates, y)
+    return np.concatenate([losses, network.parameters, state[0]])
+
+
+def test_the_same_bits_from_run_to_run_and_on_any_number_of_threads():
+    once = trained(threads=1)
+    for _ in range(5):
+        np.testing.assert_array_equal(trained(threads=1), once)
+        np.testing.assert_array_equal(trained(threads=2), once)
+
+
+def test_training_stops_at_a_loss_that_is_not_finite():
+    network = MLP((6, 4, 3))
+    x = numbers(0, 40, 6, dtype=np.float32)
+    x[25] = np.nan
+    state = np.zeros((1, network.parameters.size), np.float32)
+    plan = cpu.plan(network.sizes, batch=10)
+    losses = cpu.train_steps(
+        plan, network.parameters, network.gradients, state, x, np.arange(40), 10, np.full(4, 0.1), np.arange(40) % 3
+    )
+    assert len(losses) == 3 and np.isfinite(losses[:2]).all() and np.isnan(losses[2])
+    assert np.isfinite(network.parameters).all(), "the step of the bad loss was taken"
+
+
+# -------------------------------------------------------------------------------------------------- many classes, top k
+
+
+@pytest.mark.parametrize("C", [2, 10, 64, 65, 3000])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_the_loss_in_one_pass(C, dtype):
+    s, t = (numbers(k, 21, C, dtype=dtype) * 3 for k in range(2))
+    y = np.arange(21) % C
+    for loss in (SoftTarget(3.0, 0.4), CrossEntropy(0.1), SoftTarget(1.0, 1.0)):
+        options = (
+            {"label_smoothing": loss.label_smoothing}
+            if isinstance(loss, CrossEntropy)
+            else {"temperature": loss.temperature, "alpha": loss.alpha}
+        )
+        value, ds = loss(s, t, y)
+        mine, slope = cpu.distillation_loss(s, t, y, **options)
+        np.testing.assert_allclose(mine, value, rtol=10 * TOLERANCE[dtype])
+        np.testing.assert_allclose(slope, ds, atol=10 * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("C", [5, 40, 1001])
+def test_top_k_targets(C, dtype):
+    s, t, T = numbers(0, 3, C, dtype=dtype), numbers(1, 3, C, dtype=dtype), 2.0
+    log_p, _ = ops.log_softmax_forward(t, T)
+    indices = np.argsort(-log_p, axis=1)[:, :3]
+    log_p = np.take_along_axis(log_p, indices, 1)
+    value, cache = cpu.top_k_target_forward(s, indices, log_p, T)
+    reference, reference_cache = ops.top_k_target_forward(s, indices, log_p, T)
+    np.testing.assert_allclose(value, reference, rtol=10 * TOLERANCE[dtype])
+    assert_same(cpu.top_k_target_backward(cache), ops.top_k_target_backward(reference_cache))
+
+
+def test_top_k_targets_of_extreme_logits():
+    s = np.array([[1e4, 0, -1e4, 5], [0, 1e4, 0, 0]], np.float32)
+    indices, log_p = np.array([[2], [0]]), np.log(np.array([[0.5], [0.9]], np.float32))
+    value, ds = cpu.top_k_target_forward(s, indices, log_p, 1.0)
+    reference, cache = ops.top_k_target_forward(s, indices, log_p, 1.0)
+    np.testing.assert_allclose(value, reference, rtol=1e-5)
+    np.testing.assert_allclose(ds, ops.top_k_target_backward(cache), atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------ machine code, on disk
+
+
+def test_float32_rows_hold_no_double_arithmetic():
+    """The settings of an optimizer come as doubles and are converted once a step; the rows themselves never are."""
+    s = np.ones((2, 70), np.float32)
+    cpu.softmax_forward(s, 2.0)
+    for signature, code in cpu._softmax.inspect_asm().items():
+        if signature[0].dtype.bitwidth == 32:
+            assert not [line for line in code.splitlines() if "pd\t" in line and ("mul" in line or "add" in line)]
+
+
+PROGRAM = """
+import numpy as np
+from minidistill.kernels import cpu
+z = np.array([[-1.0, 2.0]], np.float32)
+assert cpu.relu_forward(z)[0].tolist() == [[0.0, 2.0]]
+print(sum(cpu._activate.stats.cache_hits.values()))
+"""
+
+
+def run_with_cache(folder):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def test_kernels_are_kept_on_disk_and_damage_is_survived(tmp_path):
+    assert run_with_cache(tmp_path) == 0
+    assert run_with_cache(tmp_path) == 1
+    for kind in ("*.nbc", "*.nbi"):
+        for file in Path(tmp_path).rglob(kind):
+            file.write_bytes(b"damaged")
+        assert run_with_cache(tmp_path) == 0
+        assert run_with_cache(tmp_path) == 1
+
+
+def test_without_a_writable_folder_kernels_still_work(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("no folder can be made below a file")
+    assert run_with_cache(file) == 0
+
+
+def test_an_edited_formula_gets_a_new_folder(tmp_path, monkeypatch):
+    from minidistill.kernels import cache
+
+    before = cache.fingerprint()
+    for source in Path(cache.__file__).parent.glob("*.py"):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    assert cache.fingerprint() == before
+    with open(tmp_path / "rows.py", "a") as rows:
+        rows.write("# edited\n")
+    assert cache.fingerprint() != before

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""The compiled passes and epochs mean what the readable ones mean, whatever the network, loss and optimizer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from minidistill import MLP, SGD, Adam, AdamW, Cosine, CrossEntropy, Dataset, SoftTarget, TrainingDiverged, distill, fit
+
+pytest.importorskip("numba")
+
+RANDOM = np.random.default_rng(3)
+DATA = Dataset(RANDOM.standard_normal((70, 9)).astype(np.float32), np.arange(70) % 5)
+TEACHER_LOGITS = 3 * RANDOM.standard_normal((70, 5)) + 4 * (np.arange(5) == DATA.y[:, None])
+TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}  # relative to the largest parameter, after all the steps
+DTYPES = list(TOLERANCE)
+
+
+@dataclass(frozen=True)
+class Squares:
+    """A loss that no kernel knows."""
+
+    def __call__(self, s, t, y, ops=None):
+        return float((s**2).sum()) / len(s), 2 * s / len(s)
+
+
+def pair(dtype=np.float32, **options):
+    settings = {"sizes": (9, 13, 8, 5), "activation": "gelu", "dropout": (0.1, 0.3, 0.2), "seed": 4, **options}
+    return [MLP(**settings, dtype=dtype, backend=backend) for backend in ("numpy", "cpu")]
+
+
+def assert_same(readable, compiled, dtype=np.float32):
+    scale = np.abs(readable).max()
+    assert np.isfinite(readable).all()
+    np.testing.assert_allclose(compiled, readable, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+@pytest.mark.parametrize("B", [1, 70])
+def test_forward_and_backward_are_those_of_the_readable_network(dtype, activation, B):
+    readable, compiled = pair(dtype, activation=activation)
+    x, dlogits = DATA.x[:B].astype(dtype), TEACHER_LOGITS[:B].astype(dtype)
+    results = []
+    for network in (readable, compiled):
+        logits, cache = network.forward(x, training=True, step=3)
+        dx = network.backward(dlogits, cache, input_gradient=True)
+        results.append((logits, network.gradients, dx, *cache.hidden))
+    for expected, found in zip(*results, strict=True):
+        assert_same(expected, found, dtype)
+
+
+def test_two_forward_passes_do_not_share_their_caches():
+    _, network = pair()
+    _, first = network.forward(DATA.x[:8], training=True, step=0)
+    network.backward(np.ones((8, 5), np.float32), first)
+    alone = network.gradients.copy()
+    network.forward(DATA.x[8:30], training=True, step=1)
+    network.backward(np.ones((8, 5), np.float32), first)
+    np.testing.assert_array_equal(network.gradients, alone)
+
+
+def test_prediction_of_many_rows_is_that_of_each_row():
+    _, network = pair()
+    x = RANDOM.standard_normal((300, 9)).astype(np.float32)
+    together = network.logits(x)
+    for i in (0, 127, 128, 299):
+        np.testing.assert_allclose(network.logits(x[i : i + 1])[0], together[i], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(Cosine(0.05)),
+        SGD(0.05, nesterov=True, weight_decay=0.01),
+        SGD(0.05, momentum=0.0, clip_norm=0.5),
+        SGD(0.1, max_norm=0.9),
+        Adam(0.003),
+        AdamW(0.003, weight_decay=0.1, clip_norm=1.0, max_norm=1.5),
+    ],
+    ids=repr,
+)
+def test_an_epoch_in_one_call_is_the_readable_epoch_for_each_optimizer(dtype, optimizer):
+    networks = pair(dtype)
+    for network in networks:
+        fit(network, DATA, epochs=3, batch_size=32, optimizer=optimizer, seed=2)
+    assert_same(*(network.parameters for network in networks), dtype)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [CrossEntropy(), CrossEntropy(0.1), SoftTarget(4, 0.5), SoftTarget(1, 1), SoftTarget(8, 0), Squares()],
+    ids=repr,
+)
+def test_an_epoch_in_one_call_is_the_readable_epoch_for_each_loss(loss):
+    networks = pair(np.float64)
+    losses = [fit(n, DATA, loss, targets=TEACHER_LOGITS, epochs=2, batch_size=32).column("loss") for n in networks]
+    assert_same(*(network.parameters for network in networks), np.float64)
+    np.testing.assert_allclose(*losses, rtol=1e-12)
+
+
+def test_no_labels_are_needed_where_alpha_is_1():
+    networks = pair()
+    for network in networks:
+        fit(network, Dataset(DATA.x), SoftTarget(4, 1), targets=TEACHER_LOGITS, epochs=2, batch_size=16)
+    assert_same(*(network.parameters for network in networks))
+
+
+def test_augmented_epochs_go_step_by_step():
+    def shift(x, y, generator):
+        return x + generator.standard_normal(x.shape).astype(x.dtype), y
+
+    networks = pair()
+    for network in networks:
+        distill(MLP((9, 4, 5), seed=9), network, DATA, augment=shift, epochs=2, batch_size=16)
+    assert_same(*(network.parameters for network in networks))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_a_run_that_diverges_names_epoch_and_step(backend):
+    network = MLP((9, 13, 5), backend=backend)
+    before = network.parameters.copy()
+    with pytest.raises(TrainingDiverged, match=r"at epoch 1, step 2 of 3"):
+        fit(network, DATA, epochs=2, batch_size=32, optimizer=SGD(1e30))
+    np.testing.assert_array_equal(network.parameters, before)
+
+
+def test_the_same_seed_gives_the_same_bits():
+    parameters = []
+    for _ in range(2):
+        _, network = pair()
+        fit(network, DATA, epochs=2, batch_size=32)
+        parameters.append(network.parameters)
+    np.testing.assert_array_equal(*parameters)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""kernels/rows.py: each formula on plain numbers is what ops.py does to arrays, and exp and log are as exact as they
+say.
+"""
+
+import ast
+import inspect
+import math
+
+import numpy as np
+import pytest
+from numba import njit
+
+from minidistill import ops
+from minidistill.kernels import cpu, rows
+from minidistill.kernels.simd import lanes, load_first, pointer, store_first
+
+Z = np.linspace(-6, 6, 241)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
+def test_activations(name):
+    a, kept = getattr(ops, f"{name}_forward")(Z)
+    mine = [getattr(rows, name)(z) for z in Z]
+    np.testing.assert_allclose(mine, a, rtol=1e-13, atol=1e-15)
+    da = np.cos(Z)
+    slopes = [getattr(rows, f"{name}_backward")(d, k) for d, k in zip(da, kept, strict=True)]
+    np.testing.assert_allclose(slopes, getattr(ops, f"{name}_backward")(da, kept), rtol=1e-12, atol=1e-14)
+
+
+def test_hash32():
+    words = np.random.default_rng(0).integers(0, 2**32, 1000, dtype=np.uint32)
+    assert [rows.hash32(int(word)) for word in words] == ops.hash32(words).tolist()
+
+
+def test_updates():
+    random = np.random.default_rng(0)
+    w, dw, m, v = random.standard_normal((4, 50))
+    for nesterov in (False, True):
+        new, speed = w.copy(), m.copy()
+        ops.sgd_update(new, dw, speed, 0.1, 0.8, nesterov, 0.02)
+        mine = [rows.sgd(*each, 0.1, 0.8, nesterov, 0.02) for each in zip(w, dw, m, strict=True)]
+        np.testing.assert_allclose(np.transpose(mine), [new, speed], rtol=1e-13)
+    v = abs(v)
+    new, first, second = w.copy(), m.copy(), v.copy()
+    ops.adam_update(new, dw, first, second, 0.1, 3, weight_decay=0.02)
+    settings = 0.1, 1 - 0.9**3, 1 - 0.999**3, 0.9, 0.999, 1e-8, 0.02
+    mine = [rows.adam(*each, *settings) for each in zip(w, dw, m, v, strict=True)]
+    np.testing.assert_allclose(np.transpose(mine), [new, first, second], rtol=1e-12)
+
+
+def test_rows_of_logits():
+    s, t, T = np.random.default_rng(0).standard_normal((2, 1, 9)) * 3, np.linspace(-2, 2, 9)[None], 2.5
+    s = s[0]
+    (log_q, _), (log_p, _) = ops.log_softmax_forward(s, T), ops.log_softmax_forward(t, T)
+    total = sum(rows.exp(rows.scaled(x, s.max(), 1 / T)) for x in s[0])
+    mine = [rows.log_softmax(x, s.max(), math.log(total), 1 / T) for x in s[0]]
+    np.testing.assert_allclose(mine, log_q[0], rtol=1e-12)
+    p, q = np.exp(log_p[0]), np.exp(log_q[0])
+    value, cache = ops.soft_target_forward(s, t, T)
+    terms = [rows.soft_target(*each) for each in zip(p, log_p[0], log_q[0], strict=True)]
+    assert math.isclose(T * T * sum(terms), value, rel_tol=1e-12)
+    slopes = [rows.soft_target_backward(*each, T) for each in zip(q, p, strict=True)]
+    np.testing.assert_allclose(slopes, ops.soft_target_backward(cache)[0], rtol=1e-10, atol=1e-15)
+
+
+def compiled(formula):
+    @njit
+    def run(x, out):
+        for i in range(0, x.size, lanes(pointer(x, 0))):
+            store_first(pointer(out, i), x.size - i, formula(load_first(pointer(x, i), x.size - i)))
+
+    return run
+
+
+@pytest.mark.parametrize(("dtype", "reach", "promised"), [(np.float32, 87, 1.2e-7), (np.float64, 708, 4e-16)])
+def test_exp_and_log_are_as_exact_as_they_say(dtype, reach, promised):
+    x = np.concatenate([np.linspace(-reach, reach, 200_001), np.linspace(-1, 1, 20_001)]).astype(dtype)
+    out = np.zeros_like(x)
+    compiled(cpu.formula.exp)(x, out)
+    exact = np.exp(x.astype(np.longdouble))
+    assert np.max(abs(out - exact) / exact) < promised
+    y = np.concatenate([np.geomspace(1e-30, 1e30, 100_001), np.linspace(0.5, 2, 100_001)]).astype(dtype)
+    out = np.zeros_like(y)
+    compiled(cpu.formula.log)(y, out)
+    exact = np.log(y.astype(np.longdouble))
+    assert np.max(abs(out - exact) / np.maximum(abs(exact), 0.1)) < 4 * promised
+
+
+def test_nan_stays_nan():
+    x = np.array([np.nan, 1, np.nan], np.float32)
+    for name in ("exp", "log", "relu", "tanh", "gelu"):
+        out = np.zeros_like(x)
+        compiled(getattr(cpu.formula, name))(x, out)
+        assert np.isnan(out[[0, 2]]).all() and np.isfinite(out[1]), name
+
+
+def test_no_formula_holds_a_literal():
+    for name, formula in vars(rows).items():
+        if inspect.isfunction(formula) and name not in ("compiled", "nearest", "power_of_two", "exponent"):
+            (tree,) = ast.parse(inspect.getsource(formula)).body
+            body = tree.body[1:] if ast.get_docstring(tree) else tree.body
+            numbers = [node.value for part in body for node in ast.walk(part) if isinstance(node, ast.Constant)]
+            assert not numbers, f"{name} holds {numbers}: a float32 kernel would compute in double"
