@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test peers lint results clean
+.PHONY: demo test test-kernels peers lint results bench clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
 
 test: $(VENV)/test.installed lint
-	$(ONE_THREAD) $(BIN)/python -m pytest
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not compiles"
+
+# The tests of the compiled kernels, which take minutes to compile every kernel for both dtypes.
+test-kernels: $(VENV)/test.installed
+	$(BIN)/python -m pytest -m compiles
 
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check
@@ -26,6 +30,10 @@ results: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo --json --figure docs/images/demo.png > docs/results/demo.json
 	$(BIN)/python docs/quote_results.py
 
+bench: $(VENV)/bench.installed
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/minidistill bench --json --figure docs/images/bench.png > docs/results/bench.json
+	$(BIN)/python docs/quote_results.py
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -37,10 +45,15 @@ $(BIN)/python:
 
 $(VENV)/demo.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[plot]'
+	$(BIN)/minidistill info --compile
 	touch $@
 
 $(VENV)/test.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[plot]' --group test
+	touch $@
+
+$(VENV)/bench.installed: pyproject.toml | $(VENV)/demo.installed
+	$(BIN)/python -m pip install --quiet --editable '.[plot,bench]'
 	touch $@
 
 $(VENV)/peers.installed: pyproject.toml | $(VENV)/test.installed

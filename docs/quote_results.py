@@ -37,12 +37,51 @@ def _spread(row: dict[str, Any]) -> str:
     return f" ± {100 * row['accuracy_std']:.1f}" if len(row["accuracies"]) > 1 else ""
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"demo": demo_table}
+def bench_table(found: dict[str, Any]) -> str:
+    """A table of training steps for each number of threads, and the machine, as Markdown."""
+    steps = [row for row in found["rows"] if row["group"] == "training step"]
+    tables = [_steps_table(steps, threads) for threads in sorted({row["threads"] for row in steps})]
+    machine = found["machine"]
+    shares = [
+        f"{share:.0%} on {case} with {_threads(int(threads))}"
+        for case, by_threads in machine["share_of_peak"].items()
+        for threads, share in by_threads.items()
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    reached = f" Of the speed of BLAS on large matrices, minidistill reaches {', '.join(shares)}." if shares else ""
+    missing = f" Not installed: {', '.join(machine['missing'])}." if machine["missing"] else ""
+    return "\n\n".join([*tables, f"{machine['processor']}, {machine['cores']} cores; {versions}.{reached}{missing}"])
+
+
+def _steps_table(steps: list[dict[str, Any]], threads: int) -> str:
+    rows = {(row["case"], row["library"]): row for row in steps if row["threads"] == threads}
+    cases, libraries = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
+    lines = [f"| µs a step, {_threads(threads)} | {' | '.join(libraries)} |", f"| --- |{' ---: |' * len(libraries)}"]
+    lines += [f"| {case} | {' | '.join(_time(rows.get((case, name))) for name in libraries)} |" for case in cases]
+    return "\n".join(lines)
+
+
+def _time(row: dict[str, Any] | None) -> str:
+    """Microseconds and, for the others, how many times minidistill's."""
+    if row is None:
+        return "-"
+    time, ratio = 1e6 * row["seconds"], row["ratio_to_minidistill"]
+    shown = f"{time:,.0f}" if time >= 100 else f"{time:.3g}"
+    return shown if ratio is None or row["library"] == "minidistill" else f"{shown} ({ratio:.1f}x)"
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count != 1)}"
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"demo": demo_table, "bench": bench_table}
 
 
 def with_tables(text: str) -> str:
     """The README's text with each table made anew from its results file."""
     for name, table in TABLES.items():
+        if not (RESULTS / f"{name}.json").exists():
+            continue  # not measured yet
         found = json.loads((RESULTS / f"{name}.json").read_text())
         between = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
         marks = between.findall(text)

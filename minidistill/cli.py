@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: demo, train, distill, evaluate, predict, info.
+"""The command line: demo, train, distill, evaluate, predict, bench, info.
 
 Figures go to stdout, all else to stderr. Exit status 0 for success, 2 for what the user can mend, 130 after Ctrl-C.
 Each command imports what it needs when it runs, so that --help is quick.
@@ -35,6 +35,9 @@ TEACHER_HELP = "a saved network, or several: their mean probability"
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -45,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, ArithmeticError, OSError, ImportError) as error:
+    except (ValueError, TypeError, ArithmeticError, OSError, ImportError, MemoryError) as error:
         print(f"minidistill {options.command}: error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -56,7 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def demo(options: argparse.Namespace) -> None:
     from .demo import run_demo
+    from .files import check_place
 
+    if options.figure:
+        check_place("--figure", options.figure)
     found = run_demo(options.seeds, options.seed, say=_say)
     _print(options, found.to_dict(), str(found))
     if options.figure:
@@ -70,7 +76,9 @@ def train(options: argparse.Namespace) -> None:
     data = _data(options)[0]
     if data.y is None:
         raise ValueError(f"{options.data} has no labels to learn from")
-    lesson = _Lesson(options, data, max(2, data.classes, options.classes or 0))
+    if options.classes is not None and options.classes < data.classes:
+        raise ValueError(f"--classes must be at least the {data.classes} that the labels need, got {options.classes}")
+    lesson = _Lesson(options, data, max(2, options.classes or data.classes))
     lesson.run(lambda: fit(lesson.network, lesson.training, **lesson.fit_options()))
 
 
@@ -99,24 +107,45 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def predict(options: argparse.Namespace) -> None:
+    from .files import check_place
     from .network import MLP
 
+    if options.out is not None:
+        check_place("--out", options.out)
     model = MLP.load(options.model)
     x = _data(options)[1].x
     if x.shape[1] == model.sizes[0] + 1 and options.label is None:
         raise ValueError(f"{options.data} has a column more than the network: if that is the label, say --label -1")
     probabilities = model.predict_proba(x, options.temperature)                 # (N,C)
     labels = probabilities.argmax(axis=1)                                       # (N,)
-    if options.out:
+    if options.out is not None:
         _write_predictions(options.out, labels, probabilities, options.proba)
         _say(f"saved {options.out}")
     lines = (",".join(f"{p:.6g}" for p in row) for row in probabilities) if options.proba else map(str, labels)
     result = {"labels": labels.tolist()} | ({"probabilities": probabilities.tolist()} if options.proba else {})
-    if options.json or not options.out:
+    if options.json or options.out is None:
         _print(options, result, "\n".join(lines) if not options.json else "")
 
 
+def bench(options: argparse.Namespace) -> None:
+    from .bench import run_bench
+    from .files import check_place
+
+    if options.figure:
+        check_place("--figure", options.figure)
+    found = run_bench(options.quick, say=_say)
+    _print(options, found.to_dict(), str(found))
+    if options.figure:
+        found.plot(options.figure)
+        _say(f"saved {options.figure}")
+
+
 def info(options: argparse.Namespace) -> None:
+    if options.compile:
+        from .kernels import compile_kernels
+
+        _say("compiling the kernels for this machine, once ...")
+        compile_kernels()
     from . import __version__
     from .kernels import describe
 
@@ -133,10 +162,11 @@ class _Lesson:
 
     def __init__(self, options: argparse.Namespace, data: "Dataset", classes: int) -> None:
         from .checks import check_number
+        from .files import check_place
         from .network import MLP
 
         self.options = options
-        _check_place(options.out)
+        check_place("--out", options.out)
         check_number("--validation", options.validation, "[0, 1)", 0, 1)
         sizes = (data.x.shape[1], *options.hidden, classes)
         self.network = MLP(sizes, options.activation, options.dropout, options.seed)
@@ -154,7 +184,7 @@ class _Lesson:
         options = self.options
         return {
             "epochs": options.epochs,
-            "batch_size": options.batch_size or min(32, len(self.training)),
+            "batch_size": min(32, len(self.training)) if options.batch_size is None else options.batch_size,
             "optimizer": _optimizer(options),
             "seed": options.seed,
             "validation": self.validation,
@@ -198,21 +228,26 @@ class _Lesson:
 def _optimizer(options: argparse.Namespace) -> "Optimizer":
     from .optim import SGD, Adam, Cosine
 
+    rate = options.learning_rate
     if options.optimizer == "adam":
-        return Adam(Cosine(options.learning_rate or 0.003))
-    return SGD(Cosine(options.learning_rate or 0.1), clip_norm=1.0)  # a rare column, standardised, can be huge
+        return Adam(Cosine(0.003 if rate is None else rate))
+    return SGD(Cosine(0.1 if rate is None else rate), clip_norm=1.0)  # a rare column, standardised, can be huge
 
 
 # ---------------------------------------------------------------------------------------------- reading and writing
 
 
 def _data(options: argparse.Namespace) -> tuple["Dataset", "Dataset"]:
-    """Data to train on and to test on; a file serves as both, the digits are two sets."""
-    from .data import digits, load_table
+    """Data to train on and to test on, in float32; a file serves as both, the digits are two sets."""
+    import numpy as np
+
+    from .checks import check_rows
+    from .data import Dataset, digits, load_table
 
     if options.data == "digits":
         return digits()
     data = load_table(options.data, options.label)
+    data = Dataset(check_rows(f"x of {options.data}", data.x, dtype=np.float32), data.y)
     return data, data
 
 
@@ -225,15 +260,6 @@ def _networks(paths: list[str]) -> tuple[Any, int]:
     if len(classes) > 1:
         raise ValueError(f"teachers must have the same number of classes, got {sorted(classes)}")
     return networks[0] if len(networks) == 1 else networks, classes.pop()
-
-
-def _check_place(path: str) -> None:
-    """Says now, and not after the training, that a file cannot be written."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path):
-        raise ValueError(f"--out: cannot write {path}: it is a folder")
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"--out: cannot write {path}: no folder {folder} that one may write to")
 
 
 def _write_predictions(path: str, labels: Any, probabilities: Any, proba: bool) -> None:
@@ -327,7 +353,7 @@ spare capacity. With --alpha 1 no labels are needed (--label none).""")
     _add_data(added)
     added.add_argument("--teacher", required=True, nargs="+", metavar="FILE", help=TEACHER_HELP)
     added.add_argument("--temperature", type=float, default=4.0, metavar="T", help="softens both sides (default 4)")
-    added.add_argument("--alpha", type=float, default=0.9, metavar="A", help="the teacher's weight (default 0.9)")
+    added.add_argument("--alpha", type=float, default=0.5, metavar="A", help="the teacher's weight (default 0.5)")
     _add_training(added)
 
     added = command(evaluate, "measure a network, beside its teacher or alone", """\
@@ -345,8 +371,16 @@ Prints a label a line, or with --proba the probabilities of the classes. Of the 
     added.add_argument("--temperature", type=float, default=1.0, metavar="T", help="softens them (default 1)")
     added.add_argument("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
 
-    command(info, "say what does the arithmetic here", """\
+    added = command(bench, "time it beside the libraries that one would use instead", """\
+Training steps, losses, predictions and matrix products, by minidistill, NumPy, PyTorch, JAX, scikit-learn and ONNX
+Runtime, each where it is installed: the same work, compared before it is timed, in turns, on one thread and on all.
+It takes about ten minutes, with --quick under one.""")
+    added.add_argument("--quick", action="store_true", help="small cases, on one thread")
+    added.add_argument("--figure", default="", metavar="FILE", help="draw the training steps")
+
+    added = command(info, "say what does the arithmetic here", """\
 Machine, versions, backend, width of the vectors, threads, and the folder where compiled kernels are kept.""")
+    added.add_argument("--compile", action="store_true", help="compile the kernels now, and not when first used")
     return parser
 
 

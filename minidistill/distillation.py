@@ -40,7 +40,7 @@ def distill(
 
     teacher  an MLP; a list of teachers (their mean probability); an object with `predict_proba`, such as a scikit-learn
              forest; a function from x (N,I) to logits (N,C); `SoftTargets`; or an array of logits (N,C), whose row i
-             must answer row i of the data
+             must answer row i of the data (refused where they suit the labels no better than in any order)
     data     its labels may be missing where the loss does without them
     loss     SoftTarget() unless given
     augment  as in `fit`; the teacher is then asked anew about what the student sees
@@ -158,7 +158,7 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
         if len(teacher) == 0:
             raise ValueError("teacher is an empty list: at least one teacher is needed")
         members = [as_teacher(member, classes) for member in teacher]
-        return lambda x: _log(np.mean([ops.softmax_forward(member(x))[0] for member in members], axis=0))
+        return lambda x: _log(_mean_probability([member(x) for member in members], classes))
     if hasattr(teacher, "predict_proba"):
         return lambda x: _log(class_probabilities(teacher, x, classes))
     if callable(teacher):
@@ -167,6 +167,12 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
         "teacher must be an MLP, a list of teachers, SoftTargets, an array of logits, a function of x or an object "
         f"with predict_proba, got {type(teacher).__name__}"
     )
+
+
+def _mean_probability(logits: list[np.ndarray], classes: int) -> np.ndarray:
+    """The mean of the members' probabilities (N,C)."""
+    members = [check_rows("a teacher's logits", rows, columns=classes) for rows in logits]
+    return np.asarray(np.mean([ops.softmax_forward(rows)[0] for rows in members], axis=0))
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:

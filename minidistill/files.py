@@ -11,23 +11,39 @@ import numpy as np
 ZIP_MAGIC = b"PK"  # an .npz is a zip archive of .npy files
 
 
+def check_place(name: str, path: str | os.PathLike[str]) -> None:
+    """Refuses a path where no file can be written, before the work whose result would go there."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path) or not os.path.basename(path):
+        raise IsADirectoryError(f"{name}: cannot write {os.fspath(path)!r}: it is a folder")
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise FileNotFoundError(f"{name}: cannot write {path}: no folder {folder} that one may write to")
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of `path` when the block ends well, and vanishes when it does not."""
+    """A binary file that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    A link is followed; what is no regular file, such as a pipe or /dev/null, is written to and not replaced.
+    """
     import tempfile  # here, since few who import the package write files
 
-    folder, name = os.path.split(os.path.abspath(path))
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"cannot write {path}: it is a folder")
+    check_place("path", path)
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        with open(target, "wb") as stream:
+            yield stream
+        return
+    folder = os.path.dirname(target)
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=".part")
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".minidistill-", suffix=".part")
     except OSError as error:
         raise type(error)(f"cannot write {path}: {error.strerror} ({folder})") from None
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode lets nobody else read
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
         raise

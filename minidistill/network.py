@@ -18,6 +18,7 @@ from .kernels import compiled_passes, load_backend
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
 DTYPES = ("float32", "float64")
+MOST_PARAMETERS = 2**31
 ROWS_AT_ONCE = 1024  # prediction goes through many rows in portions: their hidden activations need not exist together
 
 
@@ -70,6 +71,8 @@ class MLP:
         self.activate = getattr(self.ops, f"{activation}_forward")
         self.activate_backward = getattr(self.ops, f"{activation}_backward")
 
+        if self.num_parameters > MOST_PARAMETERS:
+            raise ValueError(f"sizes {self.sizes} make {self.num_parameters:,} parameters, too many for memory")
         self.parameters = np.zeros(self.num_parameters, self.dtype)
         self.gradients = np.zeros(self.num_parameters, self.dtype)
         self.weights, self.biases = self._views(self.parameters)
@@ -198,7 +201,8 @@ class MLP:
         W /= scale[:, None]                                                     # (I,O)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the network to one .npz file; the file is whole or not there. OSError where it cannot be written."""
+        """Writes the network to one .npz file, whole or not there; OSError where it cannot, ValueError for NaN."""
+        check_finite("parameters", self.parameters)
         shape = {"sizes": self.sizes, "activation": self.activation, "dropout": self.dropout, "seed": self.seed}
         write_npz(path, "network", {**shape, "parameters": self.parameters})
 

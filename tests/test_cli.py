@@ -146,6 +146,14 @@ def test_help_teaches(capsys):
          "alpha must be in [0, 1], got 2.0"),
         (["predict", "teacher.npz", "clouds.csv"], "if that is the label, say --label -1"),
         (["evaluate", "teacher.npz", "digits"], "must have 2 columns, got shape"),
+        (["train", "clouds.csv", "--out", "x.npz", "--classes", "1"], "--classes must be at least the 2"),
+        (["train", "clouds.csv", "--out", "x.npz", "--batch-size", "0"], "batch_size must be at least 1, got 0"),
+        (["train", "clouds.csv", "--out", "x.npz", "--learning-rate", "0"], "rate must be in (0, inf), got 0.0"),
+        (["train", "clouds.csv", "--out", "x.npz", "--hidden", "100000,100000"], "too many for memory"),
+        (["train", "clouds.csv", "--out", ""], "cannot write '': it is a folder"),
+        (["train", "clouds.csv", "--out", "clouds.csv/x.npz"], "cannot write clouds.csv/x.npz: no folder"),
+        (["predict", "teacher.npz", "clouds.csv", "--out", "nowhere/p.csv"], "--out: cannot write nowhere/p.csv"),
+        (["demo", "--figure", "nowhere/demo.png"], "--figure: cannot write nowhere/demo.png"),
         (["demo", "--seeds", "0"], "seeds must be at least 1, got 0"),
     ],
 )  # fmt: skip
@@ -158,6 +166,13 @@ def test_one_class_only_is_refused(folder, capsys):
     assert "at least two classes" in refusal(capsys, "train", "one.csv", "--out", "x.npz", "--validation", "0")
 
 
+def test_closed_streams_are_no_error(teacher, table):
+    command = f"{sys.executable} -m minidistill train {table} --out x.npz --epochs 1 >&- 2>&-"
+    environment = {**os.environ, "MINIDISTILL_BACKEND": "numpy"}
+    assert subprocess.run(command, shell=True, env=environment, check=False).returncode == 0
+    assert MLP.load("x.npz").sizes == (2, 64, 2)
+
+
 def test_a_truncated_network_is_refused(teacher, folder, capsys):
     whole = (folder / teacher).read_bytes()
     (folder / "half.npz").write_bytes(whole[: len(whole) // 2])
@@ -167,13 +182,22 @@ def test_a_truncated_network_is_refused(teacher, folder, capsys):
 # ---------------------------------------------------------------------------------------------- Ctrl-C, pipes
 
 
-def start(*arguments):
-    return subprocess.Popen([sys.executable, "-m", "minidistill", *arguments], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)  # fmt: skip
+def start(*arguments, backend="numpy"):
+    return subprocess.Popen(
+        [sys.executable, "-m", "minidistill", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "MINIDISTILL_BACKEND": backend},
+    )
 
 
-def test_ctrl_c_keeps_the_best_network_so_far(folder):
-    process = start("train", "digits", "--hidden", "16", "--epochs", "1000000", "--out", "x.npz")
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+def test_ctrl_c_keeps_the_best_network_so_far(folder, backend):
+    train = ("train", "digits", "--hidden", "16", "--out", "x.npz", "--epochs")
+    start(*train, "1", backend=backend).communicate(timeout=120)  # compiles, where that is needed
+    os.unlink("x.npz")
+    process = start(*train, "1000000", backend=backend)
     assert "training" in process.stderr.readline()
     time.sleep(2)
     process.send_signal(signal.SIGINT)

@@ -91,13 +91,13 @@ def test_a_folder_in_its_place_is_named(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"cannot write .*f\.npz: No such file.*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"cannot write .*f\.npz: no folder .*nowhere"):
         write_npz(tmp_path / "nowhere" / "f.npz", "sample", ARRAYS)
 
 
 def test_a_file_in_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError, match=r"cannot write .*f\.npz: Not a directory"):
+    with pytest.raises(FileNotFoundError, match=r"cannot write .*f\.npz: no folder"):
         write_npz(tmp_path / "file" / "f.npz", "sample", ARRAYS)
 
 
@@ -176,3 +176,22 @@ def test_an_array_of_pickled_objects_is_refused_and_not_run(tmp_path):
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(OSError, match=tmp_path.name):
         read_npz(tmp_path, "sample", ("a",))
+
+
+def test_a_link_is_followed(tmp_path):
+    target, link = tmp_path / "target.npz", tmp_path / "link.npz"
+    link.symlink_to(target)
+    write_npz(link, "sample", ARRAYS)
+    assert link.is_symlink()
+    assert set(read_npz(target, "sample", tuple(ARRAYS))) == set(ARRAYS)
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with replacing(pipe) as stream:
+        stream.write(b"all of it")
+    assert os.read(reader, 100) == b"all of it"
+    os.close(reader)
+    assert stat.S_ISFIFO(os.stat(pipe).st_mode)

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cpu.py: the names of ops.py with the same results, and an epoch in one call that is the loop of
-training.py.
-"""
+"""kernels/cpu.py: the names of ops.py with the same results, and an epoch in one call that is training.py's loop."""
 
 import inspect
 import os
@@ -16,6 +14,8 @@ from hypothesis import strategies as st
 
 from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, SoftTarget, ops
 from minidistill.kernels import cpu
+
+pytestmark = pytest.mark.compiles
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 dtypes = st.sampled_from(list(TOLERANCE))
@@ -279,6 +279,15 @@ def test_top_k_targets(C, dtype):
     reference, reference_cache = ops.top_k_target_forward(s, indices, log_p, T)
     np.testing.assert_allclose(value, reference, rtol=10 * TOLERANCE[dtype])
     assert_same(cpu.top_k_target_backward(cache), ops.top_k_target_backward(reference_cache))
+
+
+def test_a_gradient_that_explodes_is_clipped_and_not_erased():
+    exploding = np.full(37, 1e20, np.float32)
+    mine, reference = exploding.copy(), exploding.copy()
+    cpu.clip_norm(mine, 1.0)
+    ops.clip_norm(reference, 1.0)
+    assert_same(mine, reference)
+    assert np.isclose(np.linalg.norm(mine), 1)
 
 
 def test_top_k_targets_of_extreme_logits():

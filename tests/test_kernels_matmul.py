@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from minidistill.kernels import matmul
 
+pytestmark = pytest.mark.compiles
+
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 sizes = st.integers(1, 70)
 

@@ -8,6 +8,8 @@ import pytest
 
 from minidistill import MLP, SGD, Adam, AdamW, Cosine, CrossEntropy, Dataset, SoftTarget, TrainingDiverged, distill, fit
 
+pytestmark = pytest.mark.compiles
+
 pytest.importorskip("numba")
 
 RANDOM = np.random.default_rng(3)

@@ -12,6 +12,8 @@ from numba import njit
 from minidistill.kernels import simd
 from minidistill.kernels.simd import lanes, load, load_first, pointer, store, store_first
 
+pytestmark = pytest.mark.compiles
+
 DTYPES = (np.float32, np.float64)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Tables of your own: CSV as spreadsheets write it, NPZ as NumPy does.
 
-CSV is for people; large data belongs in NPZ, which loads some forty times as fast.
+CSV is for people; large data belongs in NPZ, which loads far faster.
 """
 
 import csv

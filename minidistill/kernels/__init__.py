@@ -21,6 +21,8 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
 from .. import ops
 from ..checks import check_choice
 
@@ -97,10 +99,19 @@ def compiled_epochs(network: "MLP", loss: "Loss", optimizer: "Optimizer", batch_
     return Epochs(network, loss, optimizer, batch_size) if Epochs.can_train(loss, optimizer) else None
 
 
+def compile_kernels() -> None:
+    """Compiles what training in float32 needs, which takes about half a minute, and keeps it on disk."""
+    from ..data import Dataset
+    from ..network import MLP
+    from ..training import fit
+
+    if isinstance(_compiled(), ModuleType):
+        x, y = numpy.eye(4, dtype=numpy.float32), numpy.arange(4) % 2
+        fit(MLP((4, 3, 2), backend="cpu"), Dataset(x, y), epochs=1, batch_size=2, validation=Dataset(x, y))
+
+
 def describe() -> dict[str, Any]:
     """What does the arithmetic here: machine, versions, backend; for "cpu" its vectors, threads and cache too."""
-    import numpy
-
     found: dict[str, Any] = {
         "machine": platform.machine(),
         "system": platform.system(),

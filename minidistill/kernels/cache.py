@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compiled kernels on disk: a process that finds them there starts in milliseconds, not in the seconds of a
-compilation.
+"""Compiled kernels on disk: a process that finds them there starts in milliseconds, not after seconds of compiling.
 
 numba can do this, but it looks at one source file only: edit a formula in rows.py and the kernel of cpu.py that uses it
 would be loaded as it was. So the name of our folder holds a hash of all that goes into a kernel: every source file
@@ -37,9 +36,7 @@ def fingerprint():
 
 
 def folder():
-    """Where kernels of this version for this machine are kept; NUMBA_CACHE_DIR or XDG_CACHE_HOME choose another
-    parent.
-    """
+    """Where these kernels are kept for this machine; NUMBA_CACHE_DIR or XDG_CACHE_HOME choose another parent."""
     parent = config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(parent).expanduser() / "minidistill" / fingerprint()
 

@@ -257,9 +257,7 @@ finish_update, finish_store = over_block(update_vector), over_block(store_vector
 
 @internal
 def finish_block(i, j, height, width, block, stride, place):
-    """What the Finish at `place` says: it is handed on as a pointer, for a copy of all its fields would cost every
-    block.
-    """
+    """What the Finish at `place` says: a pointer, for copies of all its fields would cost every block."""
     kind = simd.value_at(place).kind
     if kind == FORWARD:
         finish_forward(i, j, height, width, block, stride, place)
@@ -399,9 +397,7 @@ LOGITS_FOR_THREADS = 1 << 13  # below, waking another core takes longer than the
 
 @njit
 def turn(rows, columns, source, stride, target, target_stride):
-    """Writes the transpose of (rows, columns) numbers at `source`; rows are `stride` apart, of the target
-    `target_stride`.
-    """
+    """Writes the transpose of (rows, columns) numbers; the rows of the source are `stride` apart."""
     n = lanes(source)
     squares = columns - columns % n if rows == n else 0
     for c in range(0, squares, n):
@@ -485,9 +481,7 @@ class Plan(NamedTuple):
 
 
 def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.float32, threads=None):
-    """A Plan; `dropout` holds a rate for each layer, `threads` is how many cores may be used (by default numba's
-    number).
-    """
+    """A Plan; `dropout` holds a rate for each layer, `threads` says how many cores may be used (by default all)."""
     layers = len(sizes) - 1
     threads = threads or get_num_threads()
     dropout = np.zeros(layers) if dropout is None else np.array(dropout, np.float64)
@@ -534,10 +528,8 @@ def forward_pass(B, x, plan, parameters, training, step):
             pointer(plan.memory, plan.kept[k + 1]), plan.activation if hidden else IDENTITY,
             make_mask(rate, plan.seed, step, k + 1, parameters), no_update(parameters),
         )  # fmt: skip
-        product(
-            plan.threads, B, O, I, a, I, UNIT, pointer(parameters, place), O, UNIT,
-            itemsize, scratch, WHERE_IT_PAYS, simd.address_of(finish),
-        )  # fmt: skip
+        W, at_finish = pointer(parameters, place), simd.address_of(finish)
+        product(plan.threads, B, O, I, a, I, UNIT, W, O, UNIT, itemsize, scratch, WHERE_IT_PAYS, at_finish)
         a = finish.out
         place += (I + 1) * O
 
@@ -559,9 +551,7 @@ def sum_rows(B, O, dz, db):
 
 @part_of_a_kernel
 def backward_pass(B, x, plan, parameters, gradients, first_state, second_state, update, fused, step):
-    """From dlogits, in the plan's first error, to the gradients; where `fused` is true, straight to the new
-    parameters.
-    """
+    """From dlogits, in the plan's first error, to the gradients; or, where `fused` is true, to the new parameters."""
     itemsize = parameters.itemsize
     layers = plan.sizes.size - 1
     scratch = pointer(plan.memory, plan.scratch)
@@ -579,19 +569,15 @@ def backward_pass(B, x, plan, parameters, gradients, first_state, second_state, 
                 BACKWARD, pointer(plan.memory, below), I, W, pointer(plan.memory, plan.kept[k]),
                 plan.activation, mask, update,
             )  # fmt: skip
-            product(
-                plan.threads, B, I, O, dz, O, UNIT, W, UNIT, O,
-                itemsize, scratch, WHERE_IT_PAYS, simd.address_of(finish),
-            )  # fmt: skip
+            at_finish = simd.address_of(finish)
+            product(plan.threads, B, I, O, dz, O, UNIT, W, UNIT, O, itemsize, scratch, WHERE_IT_PAYS, at_finish)
         at_once = fused and I * O >= LARGE_LAYER
         if at_once:
             finish = Finish(UPDATE, W, O, first_of, second_of, IDENTITY, mask, update)
         else:
             finish = Finish(STORE, pointer(gradients, place), O, W, W, IDENTITY, mask, update)
-        product(
-            plan.threads, I, O, B, a, UNIT, I, dz, O, UNIT,
-            itemsize, scratch, WHERE_IT_PAYS, simd.address_of(finish),
-        )  # fmt: skip
+        at_finish = simd.address_of(finish)
+        product(plan.threads, I, O, B, a, UNIT, I, dz, O, UNIT, itemsize, scratch, WHERE_IT_PAYS, at_finish)
         db = pointer(gradients, place + I * O)
         sum_rows(B, O, dz, db)
         if at_once:
@@ -659,17 +645,31 @@ def make_update(optimizer, rate, step, parameters):
 STRIPE = 4096  # a long sum is made of sums of this many numbers: float32 would lose digits in one long chain
 
 
+TINY_STEP = 2.0**-64  # squares of gradients that explode overflow; those of gradients times this do not
+
+
 @njit
 def norm(dw, P):
+    """The length of dw, P numbers."""
+    one = dw[0] * 0 + 1
+    squares = sum_of_squares(dw, P, one)
+    if math.isfinite(squares):
+        return math.sqrt(squares)
+    step = one * TINY_STEP
+    return math.sqrt(sum_of_squares(dw, P, step)) / step
+
+
+@njit
+def sum_of_squares(dw, P, factor):
     total = broadcast(dw, 0)
     for start in range(0, P, STRIPE):
         end = min(P, start + STRIPE)
         part = broadcast(dw, 0)
         for i in range(start, end, lanes(dw)):
-            g = load_first(at(dw, i), end - i)
+            g = load_first(at(dw, i), end - i) * factor
             part = part + g * g
         total = total + part
-    return math.sqrt(simd.sum_lanes(total))
+    return simd.sum_lanes(total)
 
 
 @njit
@@ -720,9 +720,7 @@ def _backward(plan, parameters, gradients, x, dlogits, step):
 
 
 def forward(plan, parameters, x, training=False, step=0):
-    """Logits (N,C) of x (N,I). In training N is at most the plan's batch, and what `backward` needs stays in the
-    plan.
-    """
+    """Logits (N,C) of x (N,I). In training N is at most the plan's batch, and the plan keeps what `backward` needs."""
     logits = np.empty((len(x), plan.sizes[-1]), parameters.dtype)
     _forward(plan, parameters, x, training, step, logits)
     return logits
@@ -768,8 +766,8 @@ def _train_steps(
         if not fused:
             dw, limit = pointer(gradients, 0), cast(optimizer.clip_norm)
             scale(dw, gradients.size, formula.shrink(norm(dw, gradients.size), limit))
-            w, first_of, second_of = pointer(parameters, 0), pointer(first_state, 0), pointer(second_state, 0)
-            update_flat(parameters.size, w, dw, first_of, second_of, update)
+            first_of, second_of = pointer(first_state, 0), pointer(second_state, 0)
+            update_flat(parameters.size, pointer(parameters, 0), dw, first_of, second_of, update)
         if optimizer.max_norm > 0:
             place = 0
             for layer in range(plan.sizes.size - 1):
@@ -783,8 +781,7 @@ def train_steps(
     plan, parameters, gradients, state, x, order, batch, rates,
     labels=None, targets=None, alpha=0.0, temperature=1.0, label_smoothing=0.0, optimizer=Optimizer(), step=0,
 ):  # fmt: skip
-    """Trains on the rows `order` of x, `batch` at a time, and returns the loss of each step; stops at one that is not
-    finite.
+    """Trains on the rows `order` of x, `batch` at a time; returns the loss of each step, up to one that is not finite.
 
     parameters, gradients (P,) and the optimizer's state (K,P) are changed in place; without clipping the gradients stay
     in registers and the array is not touched. labels: (N,) whole numbers or (N,C) probabilities; targets: the teacher's
@@ -799,7 +796,7 @@ def train_steps(
     x = np.ascontiguousarray(x, dtype)
     losses = np.full(len(rates), np.nan, dtype)
     kept, spread = 1 - label_smoothing, label_smoothing / classes
-    settings = Loss(float(alpha), float(temperature), 1 / temperature, kept, spread, 0.0)
+    settings = Loss(float(alpha), float(temperature), 1 / temperature, float(kept), float(spread), 0.0)
     done = _train_steps(
         plan, parameters, gradients, state[0], state[-1], x, np.ascontiguousarray(order, np.int64), batch, labels, y, t,
         settings, optimizer, np.asarray(rates, np.float64), step, losses,

@@ -8,8 +8,7 @@ Every rung is a function f(A, B, C) that overwrites C (M,N) with A (M,K) @ B (K,
     3  tiled              a piece of B that fits the cache serves all rows of A before the next one is fetched
     4  register_blocked   a block of C stays in registers while k runs: each number that is loaded is used many times
     5  packed             the columns of B that a block needs are first copied side by side: one stream, no cache misses
-    6  threaded           every core makes a share of C; k is never split, so the bits do not depend on how many there
-    are
+    6  threaded           every core makes a share of C; k is never split, so their number does not change a bit
 
 The first three are the loops that one would write, and LLVM does with them what it can. The others stand on simd.py,
 and they are one function, `make_product`, with its parts switched on. It reads A and B through two strides each, so
@@ -92,9 +91,7 @@ def make_block(rows, columns, partial):
 
 
 def make_blocks(columns, partial):
-    """The kernels for 1 to ROWS rows behind one name: the number is known when it is called, not when it is
-    compiled.
-    """
+    """The kernels for 1 to ROWS rows behind one name: their number is known when it is called, not before."""
     kernels = [make_block(rows, columns, partial) for rows in range(1, ROWS + 1)]
     one, two, three, four, five, six = kernels[:6]
     seven, eight = kernels[6:] or (six, six)
@@ -170,9 +167,7 @@ def panels_at_once(K, n, itemsize):
 
 
 def scratch_size(K, dtype, threads=1):
-    """Numbers of scratch memory for a product of this K: for each thread a block of C, a panel of A and the panels of
-    B.
-    """
+    """Numbers of scratch memory for a product of this K: a thread's block of C, panel of A and panels of B."""
     itemsize = np.dtype(dtype).itemsize
     n = simd.REGISTER_BYTES // itemsize
     return threads * _scratch_of_a_thread(K, n, itemsize)

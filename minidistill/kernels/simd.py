@@ -249,9 +249,7 @@ def store(typing, p, value):
 
 @intrinsic
 def store_masked(typing, p, n, value):
-    """The first n < lanes of a Vector: by a masked store where the processor is good at it, else in pieces of 4, 2 and
-    1.
-    """
+    """The first n < lanes of a Vector: by a masked store where processors are good at it, else in pieces of 4, 2, 1."""
 
     def emit(context, builder, signature, args):
         place, n, rest = args

@@ -8,7 +8,7 @@ others. The student is softened by the same T and pulled towards them:
     ds = ((1-alpha) (softmax(s) - onehot(y)) + alpha T (q - p)) / B                               [KD-5]
 
 Softening by T costs the gradient 1/T twice, once by the chain rule and once because q - p shrinks; T^2 gives it
-back, so that alpha means the same at every temperature. docs/ops.md has the derivation in full.
+back, so that alpha means the same at every temperature. The derivation in full is in docs/ops.md and docs/losses.md.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from .cross_entropy import CrossEntropy
 class SoftTarget:
     """Weighted sum of the cross-entropy with the labels and T^2 KL(p || q) with the teacher."""
 
-    temperature: float = 4.0  # above 0; small students like small ones
+    temperature: float = 4.0  # above 0: chosen on validation data
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
 
     def __post_init__(self) -> None:
