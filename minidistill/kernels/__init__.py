@@ -100,14 +100,16 @@ def compiled_epochs(network: "MLP", loss: "Loss", optimizer: "Optimizer", batch_
 
 
 def compile_kernels() -> None:
-    """Compiles what training in float32 needs, which takes about half a minute, and keeps it on disk."""
+    """Compiles what training and prediction in float32 need, which takes about half a minute; it stays on disk."""
     from ..data import Dataset
     from ..network import MLP
     from ..training import fit
 
     if isinstance(_compiled(), ModuleType):
         x, y = numpy.eye(4, dtype=numpy.float32), numpy.arange(4) % 2
-        fit(MLP((4, 3, 2), backend="cpu"), Dataset(x, y), epochs=1, batch_size=2, validation=Dataset(x, y))
+        network = MLP((4, 3, 2), backend="cpu")
+        fit(network, Dataset(x, y), epochs=1, batch_size=2, validation=Dataset(x, y))
+        network.predict_proba(x)
 
 
 def describe() -> dict[str, Any]:
