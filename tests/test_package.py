@@ -52,8 +52,9 @@ def test_the_import_is_quick(tmp_path):
         "import time, numpy; start = time.perf_counter(); import minidistill; "
         "print(1000 * (time.perf_counter() - start))"
     )
-    times = [float(in_a_new_process(code, tmp_path)) for _ in range(8)]
-    assert min(times[1:]) <= MOST_MILLISECONDS  # the first one compiles; of the others, the one least disturbed
+    in_a_new_process(code, tmp_path)  # compiles
+    times = [float(in_a_new_process(code, tmp_path)) for _ in range(20)]
+    assert min(times) <= MOST_MILLISECONDS  # of the run that other programs disturbed least
 
 
 def test_the_import_brings_nothing_heavy(tmp_path):
