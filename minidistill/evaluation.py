@@ -58,13 +58,14 @@ def sample_std(values: Sequence[float]) -> float:
 
 
 def seconds_per_call(model: Any, x: np.ndarray) -> float:
-    """The median time of predict_proba(x), warm, in seconds."""
-    predict_proba(model, x)
+    """The median time of the model's own predict_proba(x), warm and without the checks of ours, in seconds."""
+    call = (lambda x: predict_proba(model, x)) if isinstance(model, list | tuple) else model.predict_proba
+    call(x)
     times: list[float] = []
     end = time.perf_counter() + TIMING_SECONDS
     while len(times) < FEWEST_CALLS or time.perf_counter() < end:
         start = time.perf_counter()
-        predict_proba(model, x)
+        call(x)
         times.append(time.perf_counter() - start)
     return float(np.median(times))
 
