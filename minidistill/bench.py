@@ -299,6 +299,7 @@ def run_bench(quick: bool = False, say: Callable[[str], None] = lambda line: Non
     rows = with_ratios([row for part in found.values() for row in part["rows"]])
     peaks = {str(threads): part["sgemm_gflops"] for threads, part in found.items()}
     machine = {
+        "command": f"minidistill bench{' --quick' if quick else ''}",
         "processor": processor(),
         "cores": cores,
         "system": f"{platform.system()} {platform.machine()}",
