@@ -158,9 +158,10 @@ class _Run:
     def __post_init__(self) -> None:
         self.state = self.optimizer.initial_state(self.network.parameters)
         self.steps = math.ceil(len(self.data) / self.batch_size)  # an epoch; the last batch may be smaller
-        self.compiled = compiled_epochs(self.network, self.loss, self.optimizer, self.batch_size)
-        if self.augment is not None or callable(self.targets):
-            self.compiled = None  # what the network sees is made here, in Python, step by step
+        self.compiled = None
+        if self.augment is None and not callable(self.targets):  # else what is learned is made here, step by step
+            settings = (self.loss, self.optimizer, self.batch_size)
+            self.compiled = compiled_epochs(self.network, *settings, self.data.y, self.targets)
 
     def train_epoch(self, epoch: int) -> float:
         """One pass over the data in an order of its own; returns the mean loss over its samples."""

@@ -6,7 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from minidistill import MLP, SGD, Adam, AdamW, Cosine, CrossEntropy, Dataset, SoftTarget, TrainingDiverged, distill, fit
+from minidistill import (
+    MLP,
+    SGD,
+    Adam,
+    AdamW,
+    Cosine,
+    CrossEntropy,
+    Dataset,
+    SoftTarget,
+    TopK,
+    TopKTarget,
+    TrainingDiverged,
+    distill,
+    fit,
+)
 
 pytestmark = pytest.mark.compiles
 
@@ -63,6 +77,15 @@ def test_two_forward_passes_do_not_share_their_caches():
     np.testing.assert_array_equal(network.gradients, alone)
 
 
+def test_shapes_that_do_not_fit_are_refused_and_not_read_from_memory():
+    _, network = pair()
+    with pytest.raises(ValueError, match=r"x must have shape \(B, 9\), got \(4, 8\)"):
+        network.forward(DATA.x[:4, :8])
+    _, cache = network.forward(DATA.x[:4], training=True)
+    with pytest.raises(ValueError, match=r"dlogits must have shape \(4, 5\), got \(3, 5\)"):
+        network.backward(np.ones((3, 5), np.float32), cache)
+
+
 def test_prediction_of_many_rows_is_that_of_each_row():
     _, network = pair()
     x = RANDOM.standard_normal((300, 9)).astype(np.float32)
@@ -108,6 +131,28 @@ def test_no_labels_are_needed_where_alpha_is_1():
     for network in networks:
         fit(network, Dataset(DATA.x), SoftTarget(4, 1), targets=TEACHER_LOGITS, epochs=2, batch_size=16)
     assert_same(*(network.parameters for network in networks))
+
+
+@pytest.mark.parametrize(
+    ("data", "loss", "targets", "said"),
+    [
+        (DATA, SoftTarget(4, 0.5), None, r"t \(teacher logits\) is missing"),
+        (Dataset(DATA.x), SoftTarget(4, 0.5), TEACHER_LOGITS, r"y \(labels\) is missing"),
+        (Dataset(DATA.x), CrossEntropy(), TEACHER_LOGITS, r"y \(labels\) is missing"),
+        (DATA, SoftTarget(4, 0.5), TopK.of(TEACHER_LOGITS, 2, 4.0), "t must be an array of logits, got TopK"),
+    ],
+)
+def test_what_a_loss_lacks_is_told_and_not_read_from_memory(data, loss, targets, said):
+    for network in pair():
+        with pytest.raises((ValueError, TypeError), match=said):
+            fit(network, data, loss, targets=targets, epochs=1, batch_size=16)
+
+
+def test_top_k_targets_train_alike():
+    networks = pair(np.float64)
+    for network in networks:
+        fit(network, DATA, TopKTarget(2.0, 0.5), targets=TopK.of(TEACHER_LOGITS, 2, 2.0), epochs=2, batch_size=16)
+    assert_same(*(network.parameters for network in networks), np.float64)
 
 
 def test_augmented_epochs_go_step_by_step():

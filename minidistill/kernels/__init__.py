@@ -90,13 +90,17 @@ def compiled_passes(network: "MLP") -> "Passes | None":
     return Passes(network)
 
 
-def compiled_epochs(network: "MLP", loss: "Loss", optimizer: "Optimizer", batch_size: int) -> "Epochs | None":
-    """Epochs in one call each, where the network's backend can and knows the loss; else None."""
+def compiled_epochs(
+    network: "MLP", loss: "Loss", optimizer: "Optimizer", batch_size: int, labels: Any, targets: Any
+) -> "Epochs | None":
+    """Epochs in one call each, where the backend can, with this loss on these labels and targets; else None."""
     if network.ops is ops:
         return None
     from .passes import Epochs
 
-    return Epochs(network, loss, optimizer, batch_size) if Epochs.can_train(loss, optimizer) else None
+    if not Epochs.can_train(loss, optimizer, labels, targets):
+        return None
+    return Epochs(network, loss, optimizer, batch_size)
 
 
 def compile_kernels() -> None:

@@ -54,12 +54,16 @@ class Passes:
         return np.asarray(cpu.forward(self.plan, self.network.parameters, x))
 
     def forward(self, x: np.ndarray, training: bool, step: int) -> tuple[np.ndarray, PassCache]:
+        if x.ndim != 2 or x.shape[1] != self.network.sizes[0]:  # the kernels do not check what they read
+            raise ValueError(f"x must have shape (B, {self.network.sizes[0]}), got {x.shape}")
         plan = self.plan_for(len(x))
         x = np.ascontiguousarray(x, self.network.dtype)
         return cpu.forward(plan, self.network.parameters, x, training, step), PassCache(plan, x, step)
 
     def backward(self, dlogits: np.ndarray, cache: PassCache, input_gradient: bool) -> np.ndarray | None:
         network = self.network
+        if dlogits.shape != (len(cache.x), network.sizes[-1]):
+            raise ValueError(f"dlogits must have shape {(len(cache.x), network.sizes[-1])}, got {dlogits.shape}")
         dlogits = np.ascontiguousarray(dlogits, network.dtype)
         cpu.backward(cache.plan, network.parameters, network.gradients, cache.x, dlogits, cache.step)
         return self._input_gradient(cache) if input_gradient else None
@@ -87,8 +91,13 @@ class Epochs:
         self.optimizer = _optimizer_settings(optimizer)
 
     @staticmethod
-    def can_train(loss: Loss, optimizer: Optimizer) -> bool:
-        return type(loss) in (CrossEntropy, SoftTarget) and isinstance(optimizer, SGD | Adam)
+    def can_train(loss: Loss, optimizer: Optimizer, labels: Any, targets: Any) -> bool:
+        """Whether the kernels know loss and optimizer and have what the loss needs: they read it without a check."""
+        alpha = loss.alpha if isinstance(loss, SoftTarget) else 0.0
+        known = type(loss) in (CrossEntropy, SoftTarget) and isinstance(optimizer, SGD | Adam)
+        has_labels = alpha == 1 or labels is not None
+        has_teacher = alpha == 0 or isinstance(targets, np.ndarray)
+        return known and has_labels and has_teacher
 
     def losses(
         self,
@@ -102,6 +111,7 @@ class Epochs:
     ) -> Iterator[float]:
         """Trains on the rows `order` and yields the loss of each step; the last one may be not finite."""
         network, done, count = self.network, 0, 1
+        targets = targets if self.loss["alpha"] > 0 else None  # whatever they are, nobody looks at them
         while done < len(rates):
             start = time.perf_counter()
             rows = order[done * self.batch_size : (done + count) * self.batch_size]

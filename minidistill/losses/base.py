@@ -26,6 +26,8 @@ def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
     if s.ndim != 2 or len(s) == 0:
         raise ValueError(f"s must be logits of shape (B, C) with at least one row, got shape {s.shape}")
     if t is not None:
+        if not isinstance(t, np.ndarray | list):
+            raise TypeError(f"t must be an array of logits, got {type(t).__name__}")
         t = np.asarray(t).astype(s.dtype, copy=False)
         if t.shape != s.shape:
             raise ValueError(f"t must have the shape of s, {s.shape}, got {t.shape}")
