@@ -137,16 +137,34 @@ NEVER, WHERE_IT_PAYS = np.arange(2)
 WORK_FOR_THREADS = 1 << 20  # multiply-adds: some 20 microseconds of one core, against a few to wake the others
 
 
+ROWS_AHEAD = 8  # rows of B on other pages than the one being copied: no processor guesses them, it is told of them
+
+
 @internal
-def pack(K, B, b_row, b_col, width, panel):
-    """Copies K rows of `width` columns of B side by side, 2 Vectors a row, with zeros behind the last column."""
+def pack(K, B, b_row, b_col, columns, panels):
+    """Copies K rows of B into panels of 2 Vectors a row, one panel behind the other, with zeros behind the last column.
+
+    A row is read to its end before the next one: neighbours in memory arrive together.
+    """
     n = lanes(B)
+    wide = 2 * n
     if b_col == 1:
         for k in range(K):
             row = at(B, k * b_row)
-            store(at(panel, 2 * n * k), load_first(row, width))
-            store(at(panel, 2 * n * k + n), load_first(at(row, n), width - n))
+            for j in range(0, columns, wide):
+                target = at(panels, j * K + wide * k)
+                simd.prefetch(at(row, ROWS_AHEAD * b_row + j))
+                store(target, load_first(at(row, j), columns - j))
+                store(at(target, n), load_first(at(row, j + n), columns - j - n))
         return
+    for j in range(0, columns, wide):
+        pack_turned(K, at(B, j * b_col), b_row, b_col, min(wide, columns - j), at(panels, j * K))
+
+
+@internal
+def pack_turned(K, B, b_row, b_col, width, panel):
+    """One panel of a B whose columns are not side by side."""
+    n = lanes(B)
     if b_row == 1 and width == 2 * n and n <= K:
         for start in range(0, K, n):
             k = min(start, K - n)  # the last square may do again what the one before it did
@@ -208,8 +226,7 @@ def make_product(epilogue, announce):
         for left in range(first_column, last_column, at_once):
             right = min(left + at_once, last_column)
             if pack_b:
-                for j in range(left, right, 2 * n):
-                    pack(K, at(B, j * b_col), b_row, b_col, min(2 * n, right - j), at(b_panels, (j - left) * K))
+                pack(K, at(B, left * b_col), b_row, b_col, right - left, b_panels)
             i = first_row
             for blocks_left in range(blocks, 0, -1):
                 height = (last_row - i + blocks_left - 1) // blocks_left  # nearly equal ones: no thin one is left over

@@ -124,7 +124,7 @@ def prefetch(typing, p):
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        to_read, keep_near, data = word(0), word(2), word(1)
+        to_read, keep_near, data = word(0), word(3), word(1)
         builder.call(function, [builder.bitcast(args[0], byte), to_read, keep_near, data])
         return context.get_dummy_value()
 
