@@ -269,17 +269,24 @@ def finish_block(i, j, height, width, block, stride, place):
         finish_store(i, j, height, width, block, stride, place)
 
 
+@njit
+def announce_line(p, start, last):
+    simd.prefetch(at(p, start))
+    simd.prefetch(at(p, start + last))
+
+
 @internal
 def announce_block(i, j, height, place):
     """An update reads weights and the optimizer's state, which in a large layer are far away."""
     finish = simd.value_at(place)
     if finish.kind == UPDATE:
+        last = 2 * lanes(finish.out) - 1  # a row of a block may lie on two cache lines
         for r in range(height):
             start = (i + r) * finish.stride + j
-            simd.prefetch(at(finish.out, start))
-            simd.prefetch(at(finish.first, start))
+            announce_line(finish.out, start, last)
+            announce_line(finish.first, start, last)
             if finish.update.optimizer == ADAM:
-                simd.prefetch(at(finish.second, start))
+                announce_line(finish.second, start, last)
 
 
 product = matmul.make_product(finish_block, announce_block)
