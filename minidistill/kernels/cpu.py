@@ -125,10 +125,15 @@ def make_mask(rate, seed, step, layer, dtype_of):
 
 
 @njit
-def masked(value, mask, row, column):
-    """The Vector `value`, which starts at this row and column, after dropout."""
-    bits = hash32(simd.count_up(value, column) + hash32(mask.key + np.uint64(row)))
-    return keep(value, bits, mask.threshold, mask.scale)
+def key_of_row(mask, row):
+    """What the row adds to the hash of its units; 0 where nothing is dropped."""
+    return hash32(mask.key + np.uint64(row)) if mask.active else np.uint64(0)
+
+
+@njit
+def masked(value, mask, key, column):
+    """The Vector `value`, which starts at this column of the row with this key, after dropout."""
+    return keep(value, hash32(simd.count_up(value, column) + key), mask.threshold, mask.scale)
 
 
 # ------------------------------------------------------------------------------ 2  products, and what becomes of blocks
@@ -200,8 +205,7 @@ class Finish(NamedTuple):
 
 
 @njit(forceinline=True)
-def forward_vector(row, column, z, left, finish):
-    place = row * finish.stride + column
+def forward_vector(place, column, key, z, left, finish):
     z = z + load_first(at(finish.first, column), left)
     a = activate(finish.activation, z)
     if finish.activation == GELU:
@@ -209,29 +213,27 @@ def forward_vector(row, column, z, left, finish):
     elif finish.activation == TANH and finish.mask.active:
         store_first(at(finish.second, place), left, a)
     if finish.mask.active:
-        a = masked(a, finish.mask, row, column)
+        a = masked(a, finish.mask, key, column)
     store_first(at(finish.out, place), left, a)
 
 
 @njit(forceinline=True)
-def backward_vector(row, column, da, left, finish):
-    place = row * finish.stride + column
+def backward_vector(place, column, key, da, left, finish):
     if finish.mask.active:
-        da = masked(da, finish.mask, row, column)
+        da = masked(da, finish.mask, key, column)
     kept = load_first(at(finish.second, place), left)
     store_first(at(finish.out, place), left, activate_backward(finish.activation, da, kept))
 
 
 @njit(forceinline=True)
-def update_vector(row, column, dw, left, finish):
-    place = row * finish.stride + column
+def update_vector(place, column, key, dw, left, finish):
     states = at(finish.first, place), at(finish.second, place)
     update_parameters(at(finish.out, place), states[0], states[1], left, dw, finish.update)
 
 
 @njit(forceinline=True)
-def store_vector(row, column, value, left, finish):
-    store_first(at(finish.out, row * finish.stride + column), left, value)
+def store_vector(place, column, key, value, left, finish):
+    store_first(at(finish.out, place), left, value)
 
 
 def over_block(finish_vector):
@@ -241,12 +243,13 @@ def over_block(finish_vector):
     def finish_block(i, j, height, width, block, stride, place):
         finish = simd.value_at(place)
         n = lanes(block)
+        whole = width - width % n
         for r in range(height):
-            whole = width - width % n
+            start, row, key = (i + r) * finish.stride + j, at(block, r * stride), key_of_row(finish.mask, i + r)
             for c in range(0, whole, n):  # the count of lanes is a constant here, and every mask disappears
-                finish_vector(i + r, j + c, load(at(block, r * stride + c)), n, finish)
+                finish_vector(start + c, j + c, key, load(at(row, c)), n, finish)
             if whole < width:
-                finish_vector(i + r, j + whole, load(at(block, r * stride + whole)), width - whole, finish)
+                finish_vector(start + whole, j + whole, key, load(at(row, whole)), width - whole, finish)
 
     return finish_block
 
@@ -615,11 +618,11 @@ def gather(B, x, order, plan, step):
             ahead = pointer(x, order[b + ROWS_AHEAD] * I)
             for j in range(0, min(I, 8 * line), line):
                 simd.prefetch(at(ahead, j))
-        row = pointer(x, order[b] * I)
+        row, key = pointer(x, order[b] * I), key_of_row(mask, b)
         for j in range(0, I, lanes(to)):
             value = load_first(at(row, j), I - j)
             if mask.active:
-                value = masked(value, mask, b, j)
+                value = masked(value, mask, key, j)
             store_first(at(to, b * I + j), I - j, value)
     return to
 
@@ -1032,8 +1035,9 @@ def _dropout_mask(rate, seed, step, layer, out):
     mask = make_mask(rate, seed, step, layer, out)
     ones = broadcast(pointer(out, 0), 1)
     for b in range(B):
+        key = key_of_row(mask, b)
         for j in range(0, O, lanes(ones)):
-            store_first(pointer(out, b * O + j), O - j, masked(ones, mask, b, j))
+            store_first(pointer(out, b * O + j), O - j, masked(ones, mask, key, j))
 
 
 def dropout_mask(shape, rate, seed, step, layer, dtype=np.float32):
