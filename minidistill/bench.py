@@ -57,7 +57,8 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Seconds that a run of each library took, one figure a round.
 
-    Taking turns, they all meet whatever else the machine does meanwhile.
+    Taking turns, they all meet whatever else the machine does meanwhile. A turn begins with runs that are not timed:
+    they wake the library's threads and fill the caches with its data, as the steps before do in the middle of training.
     """
     begin, times = clock(), {library: list[float]() for library in works}
     repeats = {library: _repeats(work, clock) for library, work in works.items()}
@@ -65,9 +66,11 @@ def interleaved(
         if k >= 3 and clock() - begin > budget:
             break
         for library, work in works.items():
+            (settle or wait_until_idle)()
+            for _ in range(repeats[library]):
+                work.run()
             if work.reset:
                 work.reset()
-            (settle or wait_until_idle)()
             start = clock()
             for _ in range(repeats[library]):
                 work.run()

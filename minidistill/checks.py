@@ -77,8 +77,9 @@ def check_rows(name: str, rows: Any, columns: int | None = None, dtype: Any = No
         raise ValueError(f"{name} must have {columns} columns, got shape {array.shape}")
     if dtype is None:
         dtype = np.float64 if array.dtype.kind == "f" and array.itemsize == 8 else np.float32
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
-        array = array.astype(dtype, copy=False)
+    if array.dtype != dtype:
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+            array = array.astype(dtype)
     check_finite(name, array)
     return array
 

@@ -95,11 +95,17 @@ def test_a_turn_is_the_mean_of_its_runs_and_there_is_one_a_round():
     assert np.allclose(times["long"], 0.3)
 
 
-def test_the_libraries_take_turns():
+def test_the_libraries_take_turns_and_each_is_warm_before_it_is_timed():
     clock, turns = Clock(), []
     works = {name: Work(lambda name=name: turns.append(name), list, lambda: None) for name in "abc"}
     interleaved(works, rounds=3, budget=1e9, clock=clock, settle=lambda: turns.append("-"))
-    assert "".join(turns) == "-a-b-c" * 3
+    assert "".join(turns) == "-aa-bb-cc" * 3
+
+
+def test_what_a_library_needs_to_warm_up_is_not_timed():
+    clock = Clock()
+    times = interleaved({"a": clock.work([7.0, 2.0], lambda: None)}, rounds=3, budget=1e9, clock=clock, settle=int)
+    assert np.allclose(times["a"], 2.0)
 
 
 def test_short_work_is_repeated_and_work_with_a_reset_is_not():
@@ -110,10 +116,10 @@ def test_short_work_is_repeated_and_work_with_a_reset_is_not():
         clock.now += bench.TURN / 10
 
     interleaved({"a": Work(run, list)}, rounds=1, clock=clock, settle=lambda: None)
-    assert len(runs) in (4 + 10, 4 + 11)  # the first four tell how long it takes
+    assert len(runs) in (4 + 2 * 10, 4 + 2 * 11)  # the first four tell how long it takes
     runs.clear()
     interleaved({"a": Work(run, list, lambda: resets.append(1))}, rounds=4, clock=clock, settle=lambda: None)
-    assert len(runs) == len(resets) == 4
+    assert len(runs) == 2 * len(resets) == 8
 
 
 def test_neither_reset_nor_settling_is_timed():

@@ -249,6 +249,52 @@ def test_training_stops_at_a_loss_that_is_not_finite():
     assert np.isfinite(network.parameters).all(), "the step of the bad loss was taken"
 
 
+WRONG_ARGUMENTS = {
+    "x": (np.zeros((40, 5), np.float32), "x must have shape"),
+    "parameters": (np.zeros(5, np.float32), "parameters must have shape"),
+    "gradients": (np.zeros(43), "gradients must be contiguous float32"),
+    "state": (np.zeros((1, 86), np.float32)[:, ::2], "state must be contiguous float32"),
+    "order": (np.arange(1, 41), "order must hold rows in 0..39, got 1..40"),
+    "batch": (11, "batch must be in 1..10"),
+    "rates": (np.full(3, 0.1), "rates must be 4 for 40 rows, got 3"),
+    "labels": (np.arange(40) % 4, "labels must be in 0..2, got 0..3"),
+    "targets": (np.zeros((39, 3), np.float32), "targets must have shape"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ARGUMENTS)
+def test_steps_refuse_what_they_would_read_beyond_its_end(name):
+    network = MLP((6, 4, 3))
+    assert network.num_parameters == 43
+    right = {
+        "parameters": network.parameters, "gradients": network.gradients, "state": np.zeros((1, 43), np.float32),
+        "x": np.zeros((40, 6), np.float32), "order": np.arange(40), "batch": 10, "rates": np.full(4, 0.1),
+        "labels": np.arange(40) % 3,
+    }  # fmt: skip
+    wrong, message = WRONG_ARGUMENTS[name]
+    with pytest.raises((ValueError, TypeError), match=message):
+        cpu.train_steps(cpu.plan(network.sizes, batch=10), **right | {name: wrong})
+
+
+def test_passes_refuse_what_they_would_read_or_write_beyond_its_end():
+    network, x = MLP((6, 4, 3)), np.zeros((10, 6), np.float32)
+    plan = cpu.plan(network.sizes, batch=5)
+    with pytest.raises(ValueError, match="as many columns as the network has inputs"):
+        cpu.forward(plan, network.parameters, x[:, :5].copy())
+    with pytest.raises(ValueError, match="more rows than the plan was made for"):
+        cpu.forward(plan, network.parameters, x, training=True)
+    with pytest.raises(TypeError, match="x must be contiguous float32"):
+        cpu.forward(plan, network.parameters, x.astype(np.float64))
+    with pytest.raises(TypeError, match="got not contiguous float32"):
+        cpu.forward(plan, network.parameters, np.asfortranarray(x))
+    read_only = network.gradients.view()
+    read_only.flags.writeable = False
+    with pytest.raises(ValueError, match="gradients must be contiguous and writeable"):
+        cpu.backward(plan, network.parameters, read_only, x[:5], np.zeros((5, 3), np.float32))
+    with pytest.raises(ValueError, match="dlogits must have shape"):
+        cpu.backward(plan, network.parameters, network.gradients, x[:5], np.zeros((4, 3), np.float32))
+
+
 # -------------------------------------------------------------------------------------------------- many classes, top k
 
 
@@ -355,3 +401,16 @@ def test_an_edited_formula_gets_a_new_folder(tmp_path, monkeypatch):
     with open(tmp_path / "rows.py", "a") as rows:
         rows.write("# edited\n")
     assert cache.fingerprint() != before
+
+
+def test_functions_compiled_in_two_processes_never_have_the_same_name():
+    """A kernel from the disk would call the function of its name that another kernel was compiled with just now."""
+    program = (
+        "import minidistill.kernels.cache, numba\n"
+        "part = numba.njit(lambda x: x)\n"
+        "part(1)\n"
+        "print(part.overloads[part.signatures[0]].fndesc.mangled_name)"
+    )
+    command = [sys.executable, "-c", program]
+    names = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)}
+    assert len(names) == 2

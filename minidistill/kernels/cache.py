@@ -7,9 +7,15 @@ here, the versions of numba and LLVM, and the processor. What is edited or upgra
 
 A cache must never be in the way. Where no folder can be written, kernels are compiled anew in each process; a damaged
 entry is compiled again.
+
+And it must never mix things up. A kernel calls its parts by names, and numba tells functions of one name apart, such as
+those that matmul.py makes for blocks of one and of two Vectors, by a number that each gets when it is compiled. Numba
+counts from 1 in every process: what came from the disk and what was compiled just now would share names, and the linker
+would take either for the other. Our counts begin at random, and do not meet.
 """
 
 import hashlib
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -18,9 +24,12 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 from numba.core import config
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
 
 from . import simd
+
+FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6)))
 
 
 def fingerprint():

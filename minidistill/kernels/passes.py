@@ -32,9 +32,8 @@ class PassCache(NamedTuple):
     @property
     def hidden(self) -> list[np.ndarray]:
         """The hidden activations as the layer after each saw them (dropout included), each (B, width)."""
-        widths, places = self.plan.sizes[1:-1], self.plan.outputs[1:-1]
-        B, memory = len(self.x), self.plan.memory
-        pairs = zip(places, widths, strict=True)
+        plan, B = self.plan.unpacked(), len(self.x)
+        memory, pairs = plan.memory, zip(plan.outputs[1:-1], plan.sizes[1:-1], strict=True)
         return [memory[place : place + B * width].reshape(B, width) for place, width in pairs]
 
 
@@ -70,7 +69,7 @@ class Passes:
 
     def _input_gradient(self, cache: PassCache) -> np.ndarray:
         """dx (B,I): the error that `backward` left of the first layer, through its weights and its dropout."""
-        plan, network, B = cache.plan, self.network, len(cache.x)
+        plan, network, B = cache.plan.unpacked(), self.network, len(cache.x)
         place = plan.errors[(len(plan.sizes) - 2) % 2]  # two places took turns on the way down
         dz = plan.memory[place : place + B * plan.sizes[1]].reshape(B, -1)      # (B,O)
         dx, _, _ = cpu.linear_backward(dz, (cache.x, network.weights[0]))       # (B,I)
