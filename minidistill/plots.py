@@ -176,7 +176,7 @@ def sweep_figure(sweep: "Sweep", path: str | os.PathLike[str] | None = None) -> 
         ax.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
         ax.set_facecolor("#e4e6eb")
         _titled(ax, f"Width {width}", xlabel="temperature", ylabel="alpha")
-    figure.colorbar(image, ax=list(axes[0]), label="accuracy on validation data, %")
+    figure.colorbar(image, ax=list(axes[0]), label="validation accuracy, %")
     return save(figure, path)
 
 

@@ -21,10 +21,11 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -318,7 +319,7 @@ def _json(line: bytes) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------- 4  the workers
 
 Submit = Callable[[Setting], "Future[Point]"]
-CONNECTING = 5  # seconds that a Dask scheduler has to answer
+CONNECTING = 5  # seconds that a Dask scheduler has to answer, and then its workers
 
 
 @contextmanager
@@ -336,7 +337,7 @@ def _workers(executor: Executor | str | None, common: Common, points: int) -> It
         workers = _dask(rest.removeprefix("//"), common)
     else:
         raise ValueError(
-            "executor must be 'processes:N', 'dask://HOST:PORT' or a concurrent.futures.Executor, " f"got {executor!r}"
+            f"executor must be 'processes:N', 'dask://HOST:PORT' or a concurrent.futures.Executor, got {executor!r}"
         )
     with workers as submit:
         yield submit
@@ -349,11 +350,20 @@ def _dask(address: str, common: Common) -> Iterator[Submit]:
         from distributed import Client
     except ImportError:
         raise ImportError("executor 'dask://...' needs Dask: pip install 'minidistill[dask]'") from None
+    silent = ConnectionError(f"executor: no Dask scheduler answers at {address}")
     try:
+        host, port = address.rsplit(":", 1)
+        with socket.create_connection((host.strip("[]"), port), CONNECTING) as greeting:
+            if not greeting.recv(1):  # a scheduler speaks first; on a server that is none, Client would wait for ever
+                raise silent
         client = Client(f"tcp://{address}", timeout=CONNECTING, set_as_default=False)
     except OSError as error:
-        raise ConnectionError(f"executor: no Dask scheduler answers at {address}") from error
+        raise silent from error
     with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECTING)
+        except TimeoutError:
+            raise ConnectionError(f"executor: the Dask scheduler at {address} has no workers") from None
         sent = client.scatter(common, broadcast=True, hash=False)
         pool = client.get_executor(pure=False)
         yield lambda setting: pool.submit(Common.train, sent, setting)
@@ -479,8 +489,8 @@ def sweep(
     validation_targets  the teacher's kept answers to the validation rows, where it cannot be asked: without them there
                         is no agreement to tell of
     executor            'processes:N', by default on as many as there are cores; 'dask://HOST:PORT', the scheduler of a
-                        Dask cluster whose workers have minidistill; or any concurrent.futures.Executor, which is left
-                        open, and to which the data goes anew with each point
+                        Dask cluster on which minidistill is installed; or any concurrent.futures.Executor, which is
+                        left open, and to which the data goes anew with each point
     file                keeps each point as soon as it is finished. A sweep that was stopped goes on from its file, and
                         a larger grid takes from it what it has; a sweep of other data or settings is refused
     progress            a progress bar; by default on long runs in a terminal
@@ -525,7 +535,6 @@ def sweep(
         common.student(width)  # says what is wrong with it, if anything is
     results = _Results(file, common.fingerprint())
     missing = [setting for setting in grid if setting not in results.points]
-    say(f"{len(grid)} students, {len(grid) - len(missing)} of them finished before ...")
 
     def finished() -> str:
         count = sum(setting in results.points for setting in grid)
@@ -533,16 +542,17 @@ def sweep(
 
     try:
         with _workers(executor, common, len(missing)) as submit:
+            say(f"{len(grid)} students, {len(grid) - len(missing)} of them finished before ...")
             _train_all(missing, submit, results.add, progress)
     except KeyboardInterrupt:
         say(f"stopped; {finished()}")
         raise
+    except (ValueError, TypeError, ArithmeticError, OSError, ImportError, MemoryError):  # as a point itself may raise
+        raise
     except Exception as error:
-        if not isinstance(error, BrokenExecutor | CancelledError) and type(error).__name__ != "KilledWorker":
-            raise
         raise ChildProcessError(
-            f"a worker ended before its point did (killed, or out of memory; or it could not start, as where a script "
-            f"does not call sweep() below `if __name__ == \"__main__\":`); {finished()}"
+            f"workers were lost: {error!r}. Was one killed, or out of memory? Can all of them import minidistill? Does "
+            f'the script call sweep() below `if __name__ == "__main__":`? {finished()}'
         ) from error
     return Sweep([results.points[setting] for setting in grid], common.fingerprint())
 
@@ -559,7 +569,7 @@ def _grid(
     }
     for name, values in columns.items():
         if not values or len(set(values)) < len(values):
-            raise ValueError(f"{name} must be at least one, and each another, got {values}")
+            raise ValueError(f"{name} must hold at least one number, and none twice, got {values}")
     return [Setting(*values) for values in product(*columns.values())]
 
 
