@@ -19,14 +19,16 @@ import hashlib
 import json
 import multiprocessing
 import os
+import pickle
 import re
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import product
 from multiprocessing.connection import Connection
@@ -371,20 +373,25 @@ def _dask(address: str, common: Common) -> Iterator[Submit]:
 
 @contextmanager
 def _processes(count: int, common: Common) -> Iterator[Submit]:
-    """Processes of our own, started afresh ("spawn": threads do not survive a fork), each of which gets `common` once.
+    """Processes of our own, started afresh ("spawn": threads do not survive a fork), each of which reads `common` once.
+
+    It is in a file, since a start for which a pipe is too small never returns where the process ends early.
 
     They hold the reading end of a pipe. When its writing end closes they end at once, in the midst of their points: we
     close it where we stop early, and the system does where we are killed.
     """
     context = multiprocessing.get_context("spawn")
     reading, writing = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(count, context, _start_worker, (common, reading))
+    descriptor, path = tempfile.mkstemp(prefix="minidistill-sweep-")
+    pool = ProcessPoolExecutor(count, context, _start_worker, (path, reading))
 
     def submit(setting: Setting) -> "Future[Point]":
         with _inherited():
             return pool.submit(_train_here, setting)  # starts a process, while there are fewer than `count`
 
     try:
+        with os.fdopen(descriptor, "wb") as stream:
+            pickle.dump(common, stream)
         yield submit
     except BaseException:
         writing.close()
@@ -393,6 +400,8 @@ def _processes(count: int, common: Common) -> Iterator[Submit]:
         pool.shutdown(cancel_futures=True)
         writing.close()
         reading.close()
+        with suppress(FileNotFoundError):  # a worker that ended early has removed it
+            os.unlink(path)
 
 
 @contextmanager
@@ -419,15 +428,18 @@ def _inherited() -> Iterator[None]:
 _common: Common  # of this process, where it is a worker
 
 
-def _start_worker(common: Common, reading: Connection) -> None:
+def _start_worker(path: str, reading: Connection) -> None:
     global _common
-    _common = common
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be inherited
-    threading.Thread(target=_end_with, args=(reading,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(path, reading), daemon=True).start()
+    with open(path, "rb") as stream:
+        _common = pickle.load(stream)
 
 
-def _end_with(reading: Connection) -> None:
+def _end_with(path: str, reading: Connection) -> None:
     reading.poll(None)  # nothing is ever written: this returns when the other end is closed
+    with suppress(OSError):
+        os.unlink(path)  # its owner was killed, perhaps
     os._exit(1)
 
 

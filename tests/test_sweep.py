@@ -2,6 +2,7 @@
 """A sweep finds the same points wherever they are trained, and however often it was stopped on the way."""
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from minidistill import MLP, SGD, Cosine, Dataset, SoftTarget, SoftTargets, digits, distill, fit, use_backend
+from minidistill.cli import main
 from minidistill.sweep import Point, Sweep, sweep
 
 GRID = {"temperatures": (1, 4), "alphas": (0.5, 0.9), "widths": (4, 8), "seeds": range(2), "epochs": 2}
@@ -123,7 +125,7 @@ def test_processes_find_the_same(teacher, serial, executor):
 
 @pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
 def test_any_executor_finds_the_same_and_stays_open(teacher, serial, pool):
-    options = {"mp_context": __import__("multiprocessing").get_context("spawn")} if pool is ProcessPoolExecutor else {}
+    options = {"mp_context": multiprocessing.get_context("spawn")} if pool is ProcessPoolExecutor else {}
     with pool(2, **options) as executor:
         assert found(sweep(teacher, TRAINING, VALIDATION, executor=executor, **GRID)) == found(serial)
         assert executor.submit(len, "open").result() == 4
@@ -147,7 +149,7 @@ def test_compiled_kernels_find_the_same_in_every_process(teacher):
 @pytest.fixture(scope="module")
 def cluster():
     distributed = pytest.importorskip("distributed")
-    local = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    local = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
     with distributed.LocalCluster(protocol="tcp://", **local) as cluster:  # over sockets: all that is sent is pickled
         yield cluster
 
@@ -166,7 +168,7 @@ def test_an_executor_of_dask_finds_the_same(teacher, serial, cluster):
 def test_a_cluster_without_workers_is_told_of(teacher, monkeypatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr("minidistill.sweep.CONNECTING", 0.3)
-    local = {"n_workers": 0, "processes": False, "dashboard_address": None, "protocol": "tcp://"}
+    local = {"n_workers": 0, "processes": False, "dashboard_address": ":0", "protocol": "tcp://"}
     with distributed.LocalCluster(**local) as empty, pytest.raises(ConnectionError, match="has no workers"):
         address = empty.scheduler_address.replace("tcp://", "dask://")
         sweep(teacher, TRAINING, VALIDATION, executor=address, **GRID)
@@ -379,7 +381,8 @@ def test_the_best_is_the_narrowest_of_the_most_accurate_that_never_failed():
 
 
 def test_the_table_has_a_line_a_setting():
-    text = str(Sweep([point(), point(seed=1), point(T=8.0), point(T=8.0, seed=1, accuracy=None, reason="diverged")], {}))
+    failed = point(T=8.0, seed=1, accuracy=None, reason="diverged")
+    text = str(Sweep([point(), point(seed=1), point(T=8.0), failed], {}))
     lines = [line.split() for line in text.splitlines()]
     assert lines[1] == ["8", "4", "0.5", "50.00%", "0.00", "25.0%", "2.00"]
     assert lines[2] == ["8", "8", "0.5", "50.00%", "-", "25.0%", "2.00", "1"]
@@ -395,22 +398,25 @@ def test_the_dictionary_is_json(serial):
 
 # ---------------------------------------------------------------------------------------------- stopped on the way
 
-COMMAND = ["sweep", "digits", "--teacher", "teacher.npz", "--widths", "8", "--temperatures", "1,4", "--alphas", "0.5",
-           "--seeds", "8", "--epochs", "5", "--executor", "processes:2", "--results", "sweep.jsonl", "--json"]  # fmt: skip
-STUDENTS = 16
+COMMAND = [
+    "sweep", "digits", "--teacher", "teacher.npz", "--widths", "8", "--temperatures", "4", "--alphas", "0.5",
+    "--seeds", "8", "--epochs", "10", "--executor", "processes:2", "--results", "sweep.jsonl", "--json",
+]  # fmt: skip
+STUDENTS = 8
 
 
 @pytest.fixture
 def folder(teacher, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     teacher.save("teacher.npz")
+    os.mkdir("temporary")
     return tmp_path
 
 
-def start(*more):
+def start():
     return subprocess.Popen(
-        [sys.executable, "-m", "minidistill", *COMMAND, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True, env={**os.environ, "MINIDISTILL_BACKEND": "numpy"},
+        [sys.executable, "-m", "minidistill", *COMMAND], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True, env={**os.environ, "MINIDISTILL_BACKEND": "numpy", "TMPDIR": "temporary"},
     )  # fmt: skip
 
 
@@ -446,36 +452,42 @@ def started():
     return process, workers
 
 
-def goes_on():
-    """The same command again, in this process; what it found beside what a sweep that nobody stops finds."""
-    from minidistill.cli import main
+@pytest.fixture(scope="module")
+def whole(teacher, tmp_path_factory):
+    """The points of the sweep that nobody stops."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("whole"))
+        teacher.save("teacher.npz")
+        return points_of_the_command()
 
-    before = lines() - 1
-    assert 1 <= before < STUDENTS
+
+def points_of_the_command():
     assert main(COMMAND) == 0
-    assert lines() == STUDENTS + 1
-    stopped = Path("sweep.jsonl").read_text().splitlines()
-    os.unlink("sweep.jsonl")
-    assert main(COMMAND) == 0
-    whole = Path("sweep.jsonl").read_text().splitlines()
-    timeless = [sorted(str({**json.loads(line), "seconds": 0}) for line in found) for found in (stopped, whole)]
-    assert timeless[0] == timeless[1]
+    points = map(json.loads, Path("sweep.jsonl").read_text().splitlines()[1:])
+    return sorted((point["seed"], point["accuracy"], point["agreement"]) for point in points)
+
+
+def goes_on(whole):
+    """Nothing was left behind but points, and the same command ends with those of the sweep that nobody stopped."""
+    assert os.listdir("temporary") == []
+    assert 1 <= lines() - 1 < STUDENTS
+    assert points_of_the_command() == whole
 
 
 @linux
-def test_a_sweep_that_was_killed_goes_on_where_it_was(folder):
+def test_a_sweep_that_was_killed_goes_on_where_it_was(folder, whole):
     process, workers = started()
     process.kill()
     process.communicate()
     wait_until(lambda: all(map(ended, workers)), 10)
     with open("sweep.jsonl", "a") as stream:
         stream.write('{"width": 8, "tempera')
-    goes_on()
+    goes_on(whole)
 
 
 @linux
 @pytest.mark.parametrize("to_all", [True, False])
-def test_ctrl_c_ends_the_workers_and_keeps_what_is_finished(folder, to_all):
+def test_ctrl_c_ends_the_workers_and_keeps_what_is_finished(folder, whole, to_all):
     process, workers = started()
     (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
     said_out, said = process.communicate(timeout=20)
@@ -485,11 +497,11 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_finished(folder, to_all):
         f"stopped; {lines() - 1} of {STUDENTS} points are finished and kept in sweep.jsonl", "interrupted",
     ]  # fmt: skip
     assert all(map(ended, workers))
-    goes_on()
+    goes_on(whole)
 
 
 @linux
-def test_a_worker_that_dies_gives_one_clear_error(folder):
+def test_a_worker_that_dies_gives_one_clear_error(folder, whole):
     process, workers = started()
     os.kill(int(workers[0].name), signal.SIGKILL)
     _, said = process.communicate(timeout=20)
@@ -498,7 +510,7 @@ def test_a_worker_that_dies_gives_one_clear_error(folder):
     assert "error: workers were lost: BrokenProcessPool(" in said
     assert f"{lines() - 1} of {STUDENTS} points are finished and kept in sweep.jsonl" in said
     wait_until(lambda: all(map(ended, workers)), 10)
-    goes_on()
+    goes_on(whole)
 
 
 @linux
@@ -509,3 +521,17 @@ def test_each_worker_has_one_thread(folder):
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert all(map(ended, workers))
+
+
+def test_a_script_that_its_own_workers_run_again_is_told_of(folder):
+    Path("script.py").write_text(
+        "from minidistill import MLP, digits\n"
+        "from minidistill.sweep import sweep\n"
+        "sweep(MLP.load('teacher.npz'), *digits(), epochs=1)\n"
+    )
+    environment = {**os.environ, "MINIDISTILL_BACKEND": "numpy"}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "ChildProcessError: workers were lost" in done.stderr
+    assert 'below `if __name__ == "__main__":`' in done.stderr
