@@ -437,7 +437,8 @@ def _start_worker(path: str, reading: Connection) -> None:
 
 
 def _end_with(path: str, reading: Connection) -> None:
-    reading.poll(None)  # nothing is ever written: this returns when the other end is closed
+    with suppress(OSError, EOFError):
+        reading.poll(None)  # nothing is ever written: this ends when the other end is closed
     with suppress(OSError):
         os.unlink(path)  # its owner was killed, perhaps
     os._exit(1)
