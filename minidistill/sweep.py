@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bench import POOLS, plural, usable_cores
-from .checks import check_labels, check_rows, check_seed, check_whole
+from .checks import check_labels, check_number, check_rows, check_seed, check_whole
 from .data import Dataset
 from .distillation import SoftTargets, distill, soft_targets
 from .evaluation import aligned, sample_std
@@ -256,7 +256,8 @@ class _Results:
     def __init__(self, path: str | os.PathLike[str] | None, fingerprint: dict[str, Any]) -> None:
         self.path, self.header = path, {"minidistill": "sweep", **fingerprint}
         self.points: dict[Setting, Point] = {}
-        self.length = 0  # of the whole lines, in bytes
+        self.length = 0     # of the whole lines, in bytes
+        self.torn = False   # something that is no whole line follows them
         if path is not None:
             check_place("file", path)
             if os.path.exists(path):
@@ -267,10 +268,11 @@ class _Results:
             raise FileExistsError(f"file: cannot keep points in {path}: it is no regular file")
         with open(path, "r+b") as stream:  # for writing too: where that is not allowed, we hear of it now
             content = stream.read()
-        self.length = content.rfind(b"\n") + 1
-        header, *lines = content[: self.length].splitlines() or [content]
         if not content:
             return
+        self.length = content.rfind(b"\n") + 1
+        self.torn = self.length < len(content)
+        header, *lines = content[: self.length].splitlines() or [b""]
         self._check_header(_json(header))
         for number, line in enumerate(lines, 2):
             try:
@@ -302,8 +304,9 @@ class _Results:
             with replacing(self.path) as stream:
                 stream.write(line)
         else:
-            if os.path.getsize(self.path) > self.length:
+            if self.torn:
                 os.truncate(self.path, self.length)
+                self.torn = False
             with open(self.path, "ab") as stream:
                 stream.write(line)
         self.length += len(line)
@@ -328,7 +331,7 @@ CONNECTING = 5  # seconds that a Dask scheduler has to answer, and then its work
 def _workers(executor: Executor | str | None, common: Common, points: int) -> Iterator[Submit]:
     """What trains points: a function from a setting to the future of its point."""
     if executor is None:
-        executor = f"processes:{max(1, min(usable_cores(), points))}"
+        executor = f"processes:{min(usable_cores(), points)}"
     if isinstance(executor, Executor):
         yield lambda setting: executor.submit(Common.train, common, setting)
         return
@@ -352,15 +355,14 @@ def _dask(address: str, common: Common) -> Iterator[Submit]:
         from distributed import Client
     except ImportError:
         raise ImportError("executor 'dask://...' needs Dask: pip install 'minidistill[dask]'") from None
-    silent = ConnectionError(f"executor: no Dask scheduler answers at {address}")
     try:
         host, port = address.rsplit(":", 1)
         with socket.create_connection((host.strip("[]"), port), CONNECTING) as greeting:
-            if not greeting.recv(1):  # a scheduler speaks first; on a server that is none, Client would wait for ever
-                raise silent
+            if not greeting.recv(1):  # a scheduler speaks first; for a server that is none, Client would wait for ever
+                raise ConnectionResetError("the connection was closed")
         client = Client(f"tcp://{address}", timeout=CONNECTING, set_as_default=False)
     except OSError as error:
-        raise silent from error
+        raise ConnectionError(f"executor: no Dask scheduler answers at {address}: {error}") from error
     with client:
         try:
             client.wait_for_workers(1, timeout=CONNECTING)
@@ -505,7 +507,8 @@ def sweep(
                         Dask cluster on which minidistill is installed; or any concurrent.futures.Executor, which is
                         left open, and to which the data goes anew with each point
     file                keeps each point as soon as it is finished. A sweep that was stopped goes on from its file, and
-                        a larger grid takes from it what it has; a sweep of other data or settings is refused
+                        a larger grid takes from it what it has; a sweep of other data or settings is refused.
+                        It serves one sweep at a time
     progress            a progress bar; by default on long runs in a terminal
     say                 hears of what is done
 
@@ -514,8 +517,9 @@ def sweep(
 
     Processes import the script that started them, which must therefore call this below `if __name__ == "__main__":`.
 
-    Raises ValueError or TypeError for what cannot be trained, OSError where the file cannot be written or belongs to no
-    sweep, ConnectionError where no scheduler answers, ChildProcessError where a worker ended before its point did.
+    Raises ValueError or TypeError for what cannot be trained, and for a file of something else; OSError where the file
+    cannot be written; ConnectionError where no scheduler answers; ChildProcessError where a worker ended before its
+    point did.
     """
     grid = _grid(temperatures, alphas, widths, seeds)
     optimizer = SGD() if optimizer is None else optimizer
@@ -537,7 +541,7 @@ def sweep(
         answers=answers,
         hidden_layers=check_whole("hidden_layers", hidden_layers),
         activation=activation,
-        dropout=dropout,
+        dropout=check_number("dropout", dropout, "[0, 1)", 0, 1),
         epochs=check_whole("epochs", epochs),
         batch_size=check_whole("batch_size", batch_size),
         optimizer=optimizer,
@@ -554,9 +558,10 @@ def sweep(
         return f"{count} of {len(grid)} points are finished" + (f" and kept in {file}" if count and file else "")
 
     try:
-        with _workers(executor, common, len(missing)) as submit:
-            say(f"{len(grid)} students, {len(grid) - len(missing)} of them finished before ...")
-            _train_all(missing, submit, results.add, progress)
+        if missing:
+            with _workers(executor, common, len(missing)) as submit:
+                say(f"{len(grid)} students, {len(grid) - len(missing)} of them finished before ...")
+                _train_all(missing, submit, results.add, progress)
     except KeyboardInterrupt:
         say(f"stopped; {finished()}")
         raise

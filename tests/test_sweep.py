@@ -208,9 +208,8 @@ def test_a_larger_grid_trains_only_what_it_lacks(teacher, serial, file):
     rest = Serial()
     assert found(sweep(teacher, TRAINING, VALIDATION, executor=rest, file=file, **GRID)) == found(serial)
     assert rest.count == POINTS - 4
-    again = Serial()
-    assert found(sweep(teacher, TRAINING, VALIDATION, executor=again, file=file, **GRID)) == found(serial)
-    assert again.count == 0
+    nobody = "dask://127.0.0.1:1"  # is asked where nothing is left to do
+    assert found(sweep(teacher, TRAINING, VALIDATION, executor=nobody, file=file, **GRID)) == found(serial)
 
 
 def test_every_point_is_in_the_file_before_the_next_begins(teacher, file):
