@@ -171,7 +171,7 @@ def _is_anothers(folder: str, collection: Collection) -> bool:
     """Whether the labels for testing there, the smallest of the files, are those of another collection."""
     for other in COLLECTIONS:
         try:
-            if other is not collection and _found(other.test[1], folder):
+            if other.folder != collection.folder and _found(other.test[1], folder):
                 return True
         except (OSError, ValueError):
             continue
