@@ -4,7 +4,6 @@
 The search is tested with small stand-ins for the data; the real data is tested where it is at hand.
 """
 
-import dataclasses
 import gzip
 import hashlib
 import importlib
@@ -139,7 +138,7 @@ def test_the_argument_goes_before_the_variable(tmp_path, monkeypatch):
         load(SMALL, tmp_path)
 
 
-# ---------------------------------------------------------------------------------------------- elsewhere on this machine
+# ---------------------------------------------------------------------------------------------- where else
 
 
 @pytest.mark.parametrize("below", ["", "small"])
@@ -246,7 +245,7 @@ def real_fashion_mnist():
         pytest.skip("the package dataset-fashion-mnist is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(VARIABLE, raising=False)
-        return load(dataclasses.replace(FASHION_MNIST, mirrors=()))
+        return load(FASHION_MNIST._replace(mirrors=()))
 
 
 def check_shapes(parts):

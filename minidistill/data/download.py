@@ -11,8 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .idx import unpacked
 
@@ -20,8 +19,7 @@ TIMEOUT = 30.0  # seconds without a byte, after which a mirror is given up
 CHUNK = 1 << 16  # bytes: a write to the disk, and a step of the progress bar
 
 
-@dataclass(frozen=True)
-class PublishedFile:
+class PublishedFile(NamedTuple):
     """A file that is the same wherever it is found. Mirrors have it gzipped, with .gz behind its name."""
 
     of: str  # the data set, as errors name it

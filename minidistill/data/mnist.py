@@ -15,7 +15,7 @@ A folder that holds one of the files must hold all four, unharmed: what is wrong
 
 import io
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ from .idx import read_array
 VARIABLE = "MINIDISTILL_DATA"
 
 
-@dataclass(frozen=True)
-class Collection:
+class Collection(NamedTuple):
     """A data set in four IDX files, and where to find them."""
 
     folder: str  # the name of its folder, where data sets lie side by side
