@@ -150,7 +150,7 @@ def test_the_variable_names_a_folder(tmp_path, monkeypatch, below):
 
 def test_the_variable_goes_before_the_package(tmp_path, monkeypatch):
     put(tmp_path / "data", FILES)
-    put(tmp_path / "package", OTHER_FILES)
+    put(tmp_path / "package", {NAMES[0]: FILES[NAMES[0]]})  # would be chosen, and lack the rest
     monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
     assert is_small(load(collection_of("small", FILES, installed=(str(tmp_path / "package"),))))
 

@@ -186,12 +186,7 @@ def _request(url: str, begin: int, timeout: float) -> tuple[Any, int]:
         if begin and error.code == 416:  # it has no such bytes
             return _request(url, 0, timeout)
         raise
-    if answer.status != 206:
-        return answer, 0  # the whole file
-    if begin and not answer.headers.get("Content-Range", "").startswith(f"bytes {begin}-"):
-        answer.close()
-        return _request(url, 0, timeout)
-    return answer, begin
+    return answer, begin if answer.status == 206 else 0  # 206 is a part, 200 the whole
 
 
 def _bar(name: str, begun: int, end: int | None) -> Any:
