@@ -10,7 +10,8 @@ looked for in this order:
     the user's cache                        where downloads are kept
     the mirrors                             each of which is tried before we give up
 
-A folder that holds one of the files must hold all four, unharmed: what is wrong there is an error and not a download.
+One of the first three that has one of the files must have all four, unharmed: what is wrong there is an error, and is
+not covered up by a download. In the cache, what is missing or damaged is downloaded anew.
 """
 
 import io
