@@ -11,11 +11,11 @@ Every gradient here is written and derived by hand. Read the source in this orde
     distillation   distill(): a teacher's softened outputs teach a student
     evaluation     compare(): what the student kept, and what it costs
 
-Beside the path: data/ (digits, spirals, your own), gradcheck (finite differences), plots, demo, cli; kernels/ (the same
+Beside the path: data/ (digits, MNIST, your own), gradcheck (finite differences), plots, demo, cli; kernels/ (the same
 maths compiled), bench and peers (how fast).
 """
 
-from .data import Dataset, digits, load_idx, load_table, spirals
+from .data import Dataset, digits, fashion_mnist, load_idx, load_table, mnist, spirals
 from .distillation import SoftTargets, distill
 from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
@@ -50,9 +50,11 @@ __all__ = [
     "compare",
     "digits",
     "distill",
+    "fashion_mnist",
     "fit",
     "load_idx",
     "load_table",
+    "mnist",
     "spirals",
     "use_backend",
 ]

@@ -28,7 +28,8 @@ a first walk, from the handwriting that comes with the package to a student of y
 
 DATA_HELP = """\
 a CSV file (one row a line, its last column the label, a whole number from 0), an NPZ file with arrays x (N,I) and
-y (N,), or the word digits for the handwriting that comes with the package
+y (N,), or a word: digits for the handwriting that comes with the package, mnist or fashion-mnist for 70,000 images,
+from a folder that MINIDISTILL_DATA names, or else downloaded once
 """
 TEACHER_HELP = "a saved network, or several: their mean probability"
 
@@ -238,14 +239,15 @@ def _optimizer(options: argparse.Namespace) -> "Optimizer":
 
 
 def _data(options: argparse.Namespace) -> tuple["Dataset", "Dataset"]:
-    """Data to train on and to test on, in float32; a file serves as both, the digits are two sets."""
+    """Data to train on and to test on, in float32; a file serves as both, what has a name is two sets."""
     import numpy as np
 
     from .checks import check_rows
-    from .data import Dataset, digits, load_table
+    from .data import Dataset, digits, fashion_mnist, load_table, mnist
 
-    if options.data == "digits":
-        return digits()
+    named = {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
+    if options.data in named:
+        return named[options.data]()
     data = load_table(options.data, options.label)
     data = Dataset(check_rows(f"x of {options.data}", data.x, dtype=np.float32), data.y)
     return data, data
@@ -358,13 +360,14 @@ spare capacity. With --alpha 1 no labels are needed (--label none).""")
 
     added = command(evaluate, "measure a network, beside its teacher or alone", """\
 Accuracy, agreement with the teacher, calibration, size, multiply-adds, latency and throughput. Use data that the
-network was not trained on; of the digits, the test images are taken.""")
+network was not trained on; of digits, mnist and fashion-mnist, the test images are taken.""")
     added.add_argument("model", help="a saved network")
     _add_data(added)
     added.add_argument("--teacher", nargs="+", metavar="FILE", help=TEACHER_HELP)
 
     added = command(predict, "label rows with a saved network", """\
-Prints a label a line, or with --proba the probabilities of the classes. Of the digits, the test images are taken.""")
+Prints a label a line, or with --proba the probabilities of the classes. Of digits, mnist and fashion-mnist, the test
+images are taken.""")
     added.add_argument("model", help="a saved network")
     _add_data(added, label=None)
     added.add_argument("--proba", action="store_true", help="probabilities instead of labels")

@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from minidistill import MLP
+import minidistill.data
+from minidistill import MLP, Dataset
 from minidistill.cli import main
 
 
@@ -106,6 +107,24 @@ def test_json_is_one_object_and_nothing_else(command, teacher, table, capsys):
     assert isinstance(json.loads(capsys.readouterr().out), dict)
 
 
+@pytest.mark.parametrize(("word", "function"), [("mnist", "mnist"), ("fashion-mnist", "fashion_mnist")])
+def test_a_data_set_has_a_word_for_training_and_test(word, function, folder, monkeypatch, capsys):
+    random = np.random.default_rng(0)
+    training, test = (Dataset(random.random((rows, 3)), np.arange(rows) % 2) for rows in (40, 7))
+    monkeypatch.setattr(minidistill.data, function, lambda: (training, test))
+    assert main(["train", word, "--validation", "0", "--epochs", "1", "--out", "x.npz"]) == 0
+    assert "on 40 rows" in capsys.readouterr().err
+    assert main(["predict", "x.npz", word]) == 0
+    assert len(capsys.readouterr().out.split()) == 7
+    assert main(["evaluate", "x.npz", word]) == 0
+
+
+def test_data_that_cannot_be_had_is_one_clear_line(folder, monkeypatch, capsys):
+    monkeypatch.setenv("MINIDISTILL_DATA", "nowhere")
+    said = refusal(capsys, "train", "mnist", "--out", "x.npz")
+    assert said == "minidistill train: error: MINIDISTILL_DATA must name a folder, got 'nowhere'"
+
+
 def test_the_same_seed_writes_the_same_network(table):
     for name, seed in (("a.npz", "3"), ("b.npz", "3"), ("c.npz", "4")):
         assert main(["train", table, "--epochs", "3", "--seed", seed, "--out", name]) == 0
@@ -119,7 +138,9 @@ def test_help_teaches(capsys):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0
-        assert len(capsys.readouterr().out) > 400
+        said = capsys.readouterr().out
+        assert len(said) > 400
+        assert command == "demo" or "fashion-mnist" in said
 
 
 # ---------------------------------------------------------------------------------------------- mistakes
