@@ -11,10 +11,11 @@ Every gradient here is written and derived by hand. Read the source in this orde
     distillation   distill(): a teacher's softened outputs teach a student
     evaluation     compare(): what the student kept, and what it costs
 
-Beside the path: data/ (digits, spirals, your own), gradcheck (finite differences), plots, demo, cli; kernels/ (the same
-maths compiled), bench and peers (how fast).
+Beside the path: data/ (digits, spirals, your own), augmentation, gradcheck (finite differences), plots, demo, cli;
+kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
+from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise
 from .data import Dataset, digits, load_idx, load_table, spirals
 from .distillation import SoftTargets, distill
 from .evaluation import Report, compare
@@ -37,6 +38,9 @@ __all__ = [
     "CrossEntropy",
     "Dataset",
     "History",
+    "Jitter",
+    "LabelNoise",
+    "Mixup",
     "Report",
     "SoftTarget",
     "SoftTargets",
@@ -55,4 +59,5 @@ __all__ = [
     "load_table",
     "spirals",
     "use_backend",
+    "with_label_noise",
 ]
