@@ -11,8 +11,8 @@ Every gradient here is written and derived by hand. Read the source in this orde
     distillation   distill(): a teacher's softened outputs teach a student
     evaluation     compare(): what the student kept, and what it costs
 
-Beside the path: data/ (digits, spirals, your own), augmentation, gradcheck (finite differences), plots, demo, cli;
-kernels/ (the same maths compiled), bench and peers (how fast).
+Beside the path: data/ (digits, spirals, your own), augmentation, checkpoint (go on after a kill), gradcheck (finite
+differences), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
 from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise

@@ -49,7 +49,7 @@ class Jitter:
         moves = generator.integers(-p, p + 1, (len(x), 2)).tolist()
         # What a move by d leaves in the frame stands in part[d] of it, and stood in part[-d] before.
         part = {d: slice(max(d, 0), min(d, 0) or None) for d in range(-p, p + 1)}
-        for k, (down, right) in enumerate(moves):  # quicker than one gather, whose large buffers cost more than the loop
+        for k, (down, right) in enumerate(moves):  # one gather would be slower: its large buffers cost more
             moved[k, part[down], part[right]] = images[k, part[-down], part[-right]]
         return moved.reshape(x.shape), y
 

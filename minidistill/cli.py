@@ -176,6 +176,8 @@ class _Lesson:
 
         self.options = options
         check_place("--out", options.out)
+        if options.checkpoint and os.path.realpath(options.checkpoint) == os.path.realpath(options.out):
+            raise ValueError(f"--checkpoint must not be the file that --out names, got {options.checkpoint}")
         check_number("--validation", options.validation, "[0, 1)", 0, 1)
         sizes = (data.x.shape[1], *options.hidden, classes)
         self.network = MLP(sizes, options.activation, options.dropout, options.seed)
@@ -224,6 +226,7 @@ class _Lesson:
             "validation": self.validation,
             "patience": options.patience,
             "augment": self.augment,
+            "checkpoint": options.checkpoint,
             "callbacks": (self._count,),
         }
 
@@ -233,6 +236,8 @@ class _Lesson:
     def run(self, training: Any) -> None:
         """Trains, saves the network and tells of it; after Ctrl-C the best one so far is saved before we leave."""
         _say(f"training {self.network} on {len(self.training)} rows ...")
+        if self.options.checkpoint and os.path.exists(self.options.checkpoint):
+            _say(f"going on from {self.options.checkpoint}")
         try:
             history = training()
         except KeyboardInterrupt:
@@ -446,4 +451,6 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="mix each row, and its label, with another row, anew each epoch: try 0.2")
     add("--label-noise", type=float, default=0.0, metavar="SHARE",
         help="of the labels to train on, replaced once by other classes, to see what that does")
+    add("--checkpoint", metavar="FILE",
+        help="written after each epoch; where it is there already, the same command goes on from it")
     add("--seed", type=int, default=0, metavar="S", help="of weights, order, split and noise (default 0)")

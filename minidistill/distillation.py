@@ -45,7 +45,8 @@ def distill(
     data     its labels may be missing where the loss does without them
     loss     SoftTarget() unless given
     augment  as in `fit`; the teacher is then asked anew about what the student sees
-    options  all else that `fit` takes: epochs, batch_size, optimizer, seed, validation, patience, callbacks, progress
+    options  all else that `fit` takes: epochs, batch_size, optimizer, seed, validation, patience, callbacks,
+             progress, checkpoint
     """
     if not isinstance(student, MLP):
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")

@@ -2,6 +2,7 @@
 """fit(): the one training loop. A network that learns alone and a student that has a teacher both go through it."""
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -87,6 +88,8 @@ def fit(
     augment: Augment | Sequence[Augment] | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1,
 ) -> History:
     """Trains `network` in place on mini-batches of `data`, and returns what happened.
 
@@ -101,6 +104,11 @@ def fit(
                 other
     callbacks   each called as callback(network, history) after each epoch
     progress    a progress bar; by default on long runs in a terminal
+    checkpoint  a file, written after every `checkpoint_every` epochs and after the last. Where it is there already the
+                run goes on from it, whatever weights `network` comes with, and ends with the same bits as one that was
+                never killed; where it is of a finished run, that is the end of it. Raises ValueError for a damaged
+                file or one of another run: other settings, data or targets. Of an augmentation or a schedule that is
+                a plain function only the name is compared; callbacks may change, and see the new epochs only
 
     Raises TrainingDiverged when a loss is not finite. On Ctrl-C the network goes back to its best epoch so far, its
     last whole one where there is no validation data, before KeyboardInterrupt goes on.
@@ -114,12 +122,19 @@ def fit(
     _check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
     callbacks = _listed(callbacks)
     data = Dataset(check_rows("data.x", data.x, dtype=network.dtype), data.y)
-    run = _Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
+    run = Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
 
     history = History()
     kept = network.parameters.copy()  # of the best epoch so far
+    saved = None
+    if checkpoint is not None:
+        from .checkpoint import Checkpoint
+
+        saved = Checkpoint(checkpoint, checkpoint_every, run, kept, history, validation, patience)
+        saved.restore()
+    done = epochs if history.stopped_early else len(history.epochs)
     try:
-        for epoch in _with_bar(range(epochs), progress):
+        for epoch in _with_bar(range(done, epochs), progress):
             start = time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is told of below, once
                 mean_loss = run.train_epoch(epoch)
@@ -132,8 +147,11 @@ def fit(
                 kept[:] = network.parameters
             for callback in callbacks:
                 callback(network, history)
-            if patience is not None and history.best is not None and epoch + 1 - history.best.epoch >= patience:
-                history.stopped_early = True
+            if patience is not None and history.best is not None:
+                history.stopped_early = epoch + 1 - history.best.epoch >= patience
+            if saved is not None:
+                saved.after_epoch()
+            if history.stopped_early:
                 break
     except (TrainingDiverged, KeyboardInterrupt):
         network.parameters[:] = kept
@@ -144,7 +162,7 @@ def fit(
 
 
 @dataclass
-class _Run:
+class Run:
     """One training run: what `fit` was given, and what the optimizer remembers."""
 
     network: MLP

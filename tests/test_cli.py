@@ -164,6 +164,25 @@ def test_label_noise_is_the_same_for_the_same_seed_and_spares_the_validation_row
     assert noisy["validation_accuracy"] > 0.8
 
 
+def test_a_training_that_was_killed_goes_on_from_its_checkpoint(pictures, capsys):
+    train = ["train", pictures, "--epochs", "6", "--hidden", "8", "--dropout", "0.2", "--jitter", "1", "--out"]
+    assert main([*train, "whole.npz"]) == 0
+    code = "import os, minidistill.files as files; write, calls = files.os.replace, []\n" \
+           "files.os.replace = lambda *names: write(*names) if calls.append(1) or len(calls) < 4 else os._exit(9)\n" \
+           "from minidistill.cli import main; main()"
+    command = [sys.executable, "-c", code, *train, "killed.npz", "--checkpoint", "run.npz"]
+    environment = {**os.environ, "MINIDISTILL_BACKEND": "numpy"}
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 9
+    assert not os.path.exists("killed.npz")
+    capsys.readouterr()
+    assert main([*train, "killed.npz", "--checkpoint", "run.npz"]) == 0
+    assert "going on from run.npz" in capsys.readouterr().err
+    np.testing.assert_array_equal(MLP.load("killed.npz").parameters, MLP.load("whole.npz").parameters)
+    distill = ["distill", pictures, "--teacher", "whole.npz", "--epochs", "2", "--out", "s.npz"]
+    assert main([*distill, "--checkpoint", "student.npz"]) == 0
+    assert os.path.exists("student.npz")
+
+
 def test_help_teaches(capsys):
     for command in ("demo", "train", "distill", "evaluate", "predict"):
         with pytest.raises(SystemExit) as stop:
@@ -204,6 +223,9 @@ def test_help_teaches(capsys):
         (["train", "clouds.csv", "--out", "clouds.csv/x.npz"], "cannot write clouds.csv/x.npz: no folder"),
         (["predict", "teacher.npz", "clouds.csv", "--out", "nowhere/p.csv"], "--out: cannot write nowhere/p.csv"),
         (["demo", "--figure", "nowhere/demo.png"], "--figure: cannot write nowhere/demo.png"),
+        (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "teacher.npz"], "is not a checkpoint of"),
+        (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "./x.npz"], "must not be the file that --out names"),
+        (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "nowhere/x"], "checkpoint: cannot write nowhere/x"),
         (["train", "clouds.csv", "--out", "x.npz", "--jitter", "1"], "Jitter needs square images"),
         (["train", "clouds.csv", "--out", "x.npz", "--jitter", "-1"], "pixels must be at least 1, got -1"),
         (["train", "clouds.csv", "--out", "x.npz", "--mixup", "0"], "alpha must be in (0, inf), got 0.0"),
