@@ -11,10 +11,11 @@ Every gradient here is written and derived by hand. Read the source in this orde
     distillation   distill(): a teacher's softened outputs teach a student
     evaluation     compare(): what the student kept, and what it costs
 
-Beside the path: data/ (digits, MNIST, your own), gradcheck (finite differences), plots, demo, cli; kernels/ (the same
-maths compiled), bench and peers (how fast).
+Beside the path: data/ (digits, MNIST, your own), augmentation, checkpoint (go on after a kill), gradcheck (finite
+differences), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
+from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise
 from .data import Dataset, digits, fashion_mnist, load_idx, load_table, mnist, spirals
 from .distillation import SoftTargets, distill
 from .evaluation import Report, compare
@@ -37,6 +38,9 @@ __all__ = [
     "CrossEntropy",
     "Dataset",
     "History",
+    "Jitter",
+    "LabelNoise",
+    "Mixup",
     "Report",
     "SoftTarget",
     "SoftTargets",
@@ -57,4 +61,5 @@ __all__ = [
     "mnist",
     "spirals",
     "use_backend",
+    "with_label_noise",
 ]

@@ -90,9 +90,13 @@ def distill(options: argparse.Namespace) -> None:
     teacher, classes = _networks(options.teacher)
     loss = SoftTarget(options.temperature, options.alpha)
     lesson = _Lesson(options, _data(options)[0], classes)
-    told = distillation.soft_targets(teacher, lesson.raw_training, classes)
-    targets = distillation.SoftTargets.of(told.logits, lesson.training)  # answers to the same rows, now scaled
-    lesson.run(lambda: distillation.distill(targets, lesson.network, lesson.training, loss, **lesson.fit_options()))
+    if lesson.augment:
+        ask = distillation.as_teacher(teacher, classes)
+        teacher = lambda x: ask(x * lesson.scale + lesson.mean)  # noqa: E731  of what the student sees, as rows come
+    else:
+        told = distillation.soft_targets(teacher, lesson.raw_training, classes)
+        teacher = distillation.SoftTargets.of(told.logits, lesson.training)  # answers to the same rows, now scaled
+    lesson.run(lambda: distillation.distill(teacher, lesson.network, lesson.training, loss, **lesson.fit_options()))
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -159,15 +163,22 @@ def info(options: argparse.Namespace) -> None:
 
 
 class _Lesson:
-    """A network, and the data from a file split and scaled for it."""
+    """A network, and the data from a file split and scaled for it.
+
+    Where the rows are augmented they are scaled afterwards, batch by batch: a pixel that moves takes no column's scale
+    along, and the zeros that move in are those of the file.
+    """
 
     def __init__(self, options: argparse.Namespace, data: "Dataset", classes: int) -> None:
+        from .augmentation import Jitter, Mixup, with_label_noise
         from .checks import check_number
         from .files import check_place
         from .network import MLP
 
         self.options = options
         check_place("--out", options.out)
+        if options.checkpoint and os.path.realpath(options.checkpoint) == os.path.realpath(options.out):
+            raise ValueError(f"--checkpoint must not be the file that --out names, got {options.checkpoint}")
         check_number("--validation", options.validation, "[0, 1)", 0, 1)
         sizes = (data.x.shape[1], *options.hidden, classes)
         self.network = MLP(sizes, options.activation, options.dropout, options.seed)
@@ -176,10 +187,35 @@ class _Lesson:
         self.raw_training = data
         if options.validation > 0 and data.y is not None:
             self.raw_training, self.validation = data.split(1 - options.validation, seed=options.seed)
-        self.mean, self.scale = self.raw_training.column_statistics()
-        self.training = self.raw_training.standardise(self.mean, self.scale)
+        if options.label_noise:
+            self.raw_training = with_label_noise(self.raw_training, options.label_noise, options.seed, classes)
+        self.mean, self.scale = self._column_statistics()
+        self.augment: list[Any] = []
+        if options.jitter:
+            self.augment.append(Jitter(options.jitter))
+        if options.mixup is not None:
+            self.augment.append(Mixup(classes, options.mixup))
+        if self.augment:
+            self.training = self.raw_training
+            self.augment.append(self.scaled)
+        else:
+            self.training = self.raw_training.standardise(self.mean, self.scale)
         if self.validation is not None:
             self.validation = self.validation.standardise(self.mean, self.scale)
+
+    def _column_statistics(self) -> tuple[Any, Any]:
+        """Mean and scale of each column; one of each for all where pixels move from column to column."""
+        from .data import Dataset
+
+        if not self.options.jitter:
+            return self.raw_training.column_statistics()
+        columns = self.raw_training.x.shape[1]
+        mean, scale = Dataset(self.raw_training.x.reshape(-1, 1)).column_statistics()
+        return mean.repeat(columns), scale.repeat(columns)
+
+    def scaled(self, x: Any, y: Any, generator: Any) -> tuple[Any, Any]:
+        """The last augmentation: standardises what the others left."""
+        return ((x - self.mean) / self.scale).astype(x.dtype), y
 
     def fit_options(self) -> dict[str, Any]:
         options = self.options
@@ -190,6 +226,8 @@ class _Lesson:
             "seed": options.seed,
             "validation": self.validation,
             "patience": options.patience,
+            "augment": self.augment,
+            "checkpoint": options.checkpoint,
             "callbacks": (self._count,),
         }
 
@@ -199,6 +237,8 @@ class _Lesson:
     def run(self, training: Any) -> None:
         """Trains, saves the network and tells of it; after Ctrl-C the best one so far is saved before we leave."""
         _say(f"training {self.network} on {len(self.training)} rows ...")
+        if self.options.checkpoint and os.path.exists(self.options.checkpoint):
+            _say(f"going on from {self.options.checkpoint}")
         try:
             history = training()
         except KeyboardInterrupt:
@@ -408,4 +448,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add("--validation", type=float, default=0.2, metavar="SHARE",
         help="of the rows, held out to be judged on; 0 for none (default 0.2)")
     add("--patience", type=int, metavar="N", help="stop after N epochs that were no better, and keep the best")
-    add("--seed", type=int, default=0, metavar="S", help="of weights, order and split (default 0)")
+    add("--jitter", type=int, default=0, metavar="K",
+        help="move each row, a square image, by up to K pixels, anew each epoch; a teacher sees it moved as well")
+    add("--mixup", type=float, metavar="ALPHA",
+        help="mix each row, and its label, with another row, anew each epoch: try 0.2")
+    add("--label-noise", type=float, default=0.0, metavar="SHARE",
+        help="of the labels to train on, replaced once by other classes, to see what that does")
+    add("--checkpoint", metavar="FILE",
+        help="written after each epoch; where it is there already, the same command goes on from it")
+    add("--seed", type=int, default=0, metavar="S", help="of weights, order, split and noise (default 0)")

@@ -58,6 +58,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
+            stream.flush()
+            os.fsync(stream.fileno())  # or a power cut could leave the new name with nothing in it
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode lets nobody else read
         os.replace(temporary, target)
     except BaseException:
