@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Checkpoints: a run that is killed, wherever that is, ends with the same bits; another run's file is refused."""
 
+import itertools
 import os
 import random
 import signal
 import subprocess
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +65,19 @@ def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_later(seconds, network, history):
-    """A callback: `kill -9` so long after it is first called."""
-    if threading.active_count() == 1:
-        threading.Timer(seconds, kill).start()
+def kill_after(epochs, seconds):
+    """A callback: `kill -9` so many epochs after the start of this process and so long after the end of the last."""
+    calls = itertools.count(1)
+
+    def callback(network, history):
+        if next(calls) == epochs:
+            threading.Timer(seconds, kill).start()
+
+    return [callback]
 
 
-def train_and_die(path, backend, jitter, seconds):
-    train(path, backend, jitter == "True", [partial(kill_later, float(seconds))])
+def train_and_die(path, backend, jitter, epochs, seconds):
+    train(path, backend, jitter == "True", kill_after(int(epochs), float(seconds)))
     os._exit(0)  # the timer may still be waiting
 
 
@@ -120,10 +125,10 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path, backend,
     network, history = train(tmp_path / "whole.npz", backend, jitter)
     assert history.stopped_early and 20 < len(history.epochs) < 80
     moments, kills, path = random.Random(0), 0, tmp_path / "killed.npz"
-    longest = 0.4 * len(history.epochs) * np.median(history.column("seconds"))  # the first epoch may have compiled
-    while start(path, "train_and_die(*sys.argv[1:])", backend, jitter, moments.uniform(0, longest)) != 0:
+    an_epoch = np.median(history.column("seconds"))  # the first may have compiled
+    code = "train_and_die(*sys.argv[1:])"
+    while start(path, code, backend, jitter, moments.randint(1, 16), moments.uniform(0, 2 * an_epoch)) != 0:
         kills += 1
-        longest *= 1.2  # on a machine that has become slow the run has to end as well
         assert kills < 40
     assert kills >= 2
     again, again_history = train(path, backend, jitter)  # finished: comes back at once
