@@ -11,11 +11,13 @@ Every gradient here is written and derived by hand. Read the source in this orde
     distillation   distill(): a teacher's softened outputs teach a student
     evaluation     compare(): what the student kept, and what it costs
 
-Beside the path: data/ (digits, spirals, your own), gradcheck (finite differences), sweep (a grid of settings), plots,
-demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
+Beside the path: data/ (digits, MNIST, your own), augmentation, checkpoint (go on after a kill), gradcheck (finite
+differences), sweep (a grid of settings), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how
+fast).
 """
 
-from .data import Dataset, digits, load_idx, load_table, spirals
+from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise
+from .data import Dataset, digits, fashion_mnist, load_idx, load_table, mnist, spirals
 from .distillation import SoftTargets, distill
 from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
@@ -37,6 +39,9 @@ __all__ = [
     "CrossEntropy",
     "Dataset",
     "History",
+    "Jitter",
+    "LabelNoise",
+    "Mixup",
     "Report",
     "SoftTarget",
     "SoftTargets",
@@ -50,9 +55,12 @@ __all__ = [
     "compare",
     "digits",
     "distill",
+    "fashion_mnist",
     "fit",
     "load_idx",
     "load_table",
+    "mnist",
     "spirals",
     "use_backend",
+    "with_label_noise",
 ]

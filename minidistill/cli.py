@@ -29,7 +29,8 @@ a first walk, from the handwriting that comes with the package to a student of y
 
 DATA_HELP = """\
 a CSV file (one row a line, its last column the label, a whole number from 0), an NPZ file with arrays x (N,I) and
-y (N,), or the word digits for the handwriting that comes with the package
+y (N,), or a word: digits for the handwriting that comes with the package, mnist or fashion-mnist for 70,000 images,
+from a folder that MINIDISTILL_DATA names, or else downloaded once
 """
 TEACHER_HELP = "a saved network, or several: their mean probability"
 
@@ -90,8 +91,12 @@ def distill(options: argparse.Namespace) -> None:
     teacher, classes = _networks(options.teacher)
     loss = SoftTarget(options.temperature, options.alpha)
     lesson = _Lesson(options, _data(options)[0], classes)
-    targets = _told(teacher, lesson.rows.raw_training, lesson.training, classes)
-    lesson.run(lambda: distillation.distill(targets, lesson.network, lesson.training, loss, **lesson.fit_options()))
+    if lesson.augment:
+        ask = distillation.as_teacher(teacher, classes)
+        teacher = lambda x: ask(x * lesson.scale + lesson.mean)  # noqa: E731  of what the student sees, as rows come
+    else:
+        teacher = _told(teacher, lesson.raw_training, lesson.training, classes)
+    lesson.run(lambda: distillation.distill(teacher, lesson.network, lesson.training, loss, **lesson.fit_options()))
 
 
 def sweep(options: argparse.Namespace) -> None:
@@ -103,16 +108,17 @@ def sweep(options: argparse.Namespace) -> None:
         check_place("--figure", options.figure)
     seeds = range(check_seed(options.seed), options.seed + check_whole("--seeds", options.seeds))
     teacher, classes = _networks(options.teacher)
-    rows = _Rows(options, _data(options)[0])
-    if rows.validation is None or rows.raw_validation is None:
+    raw_training, raw_validation = _split(options, _data(options)[0])
+    if raw_validation is None:
         raise ValueError("a sweep needs validation rows: labels, and --validation above 0")
-    training = rows.training
+    mean, scale = raw_training.column_statistics()
+    training, validation = raw_training.standardise(mean, scale), raw_validation.standardise(mean, scale)
     found = run_sweep(
-        _told(teacher, rows.raw_training, training, classes), training, rows.validation,
+        _told(teacher, raw_training, training, classes), training, validation,
         temperatures=options.temperatures, alphas=options.alphas, widths=options.widths, seeds=seeds,
         hidden_layers=options.layers, activation=options.activation, dropout=options.dropout, epochs=options.epochs,
         batch_size=_batch_size(options, training), optimizer=_optimizer(options), patience=options.patience,
-        classes=classes, validation_targets=_told(teacher, rows.raw_validation, rows.validation, classes),
+        classes=classes, validation_targets=_told(teacher, raw_validation, validation, classes),
         executor=options.executor, file=options.results, say=_say,
     )  # fmt: skip
     _print(options, found.to_dict(), str(found))
@@ -184,36 +190,55 @@ def info(options: argparse.Namespace) -> None:
 # ---------------------------------------------------------------------------------------------- training from a file
 
 
-class _Rows:
-    """Rows to train on and to validate on, as they came and standardised by the former's columns."""
-
-    def __init__(self, options: argparse.Namespace, data: "Dataset") -> None:
-        from .checks import check_number
-
-        check_number("--validation", options.validation, "[0, 1)", 0, 1)
-        self.raw_training, self.raw_validation, self.validation = data, None, None
-        if options.validation > 0 and data.y is not None:
-            self.raw_training, self.raw_validation = data.split(1 - options.validation, seed=options.seed)
-        self.mean, self.scale = self.raw_training.column_statistics()
-        self.training = self.raw_training.standardise(self.mean, self.scale)
-        if self.raw_validation is not None:
-            self.validation = self.raw_validation.standardise(self.mean, self.scale)
-
-
 class _Lesson:
-    """A network, and the data from a file split and scaled for it."""
+    """A network, and the data from a file split and scaled for it.
+
+    Where the rows are augmented they are scaled afterwards, batch by batch: a pixel that moves takes no column's scale
+    along, and the zeros that move in are those of the file.
+    """
 
     def __init__(self, options: argparse.Namespace, data: "Dataset", classes: int) -> None:
+        from .augmentation import Jitter, Mixup, with_label_noise
         from .files import check_place
         from .network import MLP
 
         self.options = options
         check_place("--out", options.out)
-        self.rows = _Rows(options, data)
-        self.training, self.validation = self.rows.training, self.rows.validation
+        if options.checkpoint and os.path.realpath(options.checkpoint) == os.path.realpath(options.out):
+            raise ValueError(f"--checkpoint must not be the file that --out names, got {options.checkpoint}")
+        self.raw_training, self.validation = _split(options, data)
         sizes = (data.x.shape[1], *options.hidden, classes)
         self.network = MLP(sizes, options.activation, options.dropout, options.seed)
         self.finished_epochs = 0
+        if options.label_noise:
+            self.raw_training = with_label_noise(self.raw_training, options.label_noise, options.seed, classes)
+        self.mean, self.scale = self._column_statistics()
+        self.augment: list[Any] = []
+        if options.jitter:
+            self.augment.append(Jitter(options.jitter))
+        if options.mixup is not None:
+            self.augment.append(Mixup(classes, options.mixup))
+        if self.augment:
+            self.training = self.raw_training
+            self.augment.append(self.scaled)
+        else:
+            self.training = self.raw_training.standardise(self.mean, self.scale)
+        if self.validation is not None:
+            self.validation = self.validation.standardise(self.mean, self.scale)
+
+    def _column_statistics(self) -> tuple[Any, Any]:
+        """Mean and scale of each column; one of each for all where pixels move from column to column."""
+        from .data import Dataset
+
+        if not self.options.jitter:
+            return self.raw_training.column_statistics()
+        columns = self.raw_training.x.shape[1]
+        mean, scale = Dataset(self.raw_training.x.reshape(-1, 1)).column_statistics()
+        return mean.repeat(columns), scale.repeat(columns)
+
+    def scaled(self, x: Any, y: Any, generator: Any) -> tuple[Any, Any]:
+        """The last augmentation: standardises what the others left."""
+        return ((x - self.mean) / self.scale).astype(x.dtype), y
 
     def fit_options(self) -> dict[str, Any]:
         options = self.options
@@ -224,6 +249,8 @@ class _Lesson:
             "seed": options.seed,
             "validation": self.validation,
             "patience": options.patience,
+            "augment": self.augment,
+            "checkpoint": options.checkpoint,
             "callbacks": (self._count,),
         }
 
@@ -233,6 +260,8 @@ class _Lesson:
     def run(self, training: Any) -> None:
         """Trains, saves the network and tells of it; after Ctrl-C the best one so far is saved before we leave."""
         _say(f"training {self.network} on {len(self.training)} rows ...")
+        if self.options.checkpoint and os.path.exists(self.options.checkpoint):
+            _say(f"going on from {self.options.checkpoint}")
         try:
             history = training()
         except KeyboardInterrupt:
@@ -256,8 +285,16 @@ class _Lesson:
         _print(self.options, result, f"{text}\nsaved {self.options.out}")
 
     def _save(self) -> None:
-        self.network.absorb_standardisation(self.rows.mean, self.rows.scale)  # the file takes rows as they come
+        self.network.absorb_standardisation(self.mean, self.scale)  # the file takes rows as they come
         self.network.save(self.options.out)
+
+
+def _split(options: argparse.Namespace, data: "Dataset") -> tuple["Dataset", "Dataset | None"]:
+    """Rows to train on, and those to validate on, where they are asked for and labelled."""
+    from .checks import check_number
+
+    share = check_number("--validation", options.validation, "[0, 1)", 0, 1)
+    return data.split(1 - share, seed=options.seed) if share > 0 and data.y is not None else (data, None)
 
 
 def _batch_size(options: argparse.Namespace, training: "Dataset") -> int:
@@ -284,14 +321,15 @@ def _optimizer(options: argparse.Namespace) -> "Optimizer":
 
 
 def _data(options: argparse.Namespace) -> tuple["Dataset", "Dataset"]:
-    """Data to train on and to test on, in float32; a file serves as both, the digits are two sets."""
+    """Data to train on and to test on, in float32; a file serves as both, what has a name is two sets."""
     import numpy as np
 
     from .checks import check_rows
-    from .data import Dataset, digits, load_table
+    from .data import Dataset, digits, fashion_mnist, load_table, mnist
 
-    if options.data == "digits":
-        return digits()
+    named = {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
+    if options.data in named:
+        return named[options.data]()
     data = load_table(options.data, options.label)
     data = Dataset(check_rows(f"x of {options.data}", data.x, dtype=np.float32), data.y)
     return data, data
@@ -432,13 +470,14 @@ validation rows alone, held out of the data. Choose one by them, then distil it 
 
     added = command(evaluate, "measure a network, beside its teacher or alone", """\
 Accuracy, agreement with the teacher, calibration, size, multiply-adds, latency and throughput. Use data that the
-network was not trained on; of the digits, the test images are taken.""")
+network was not trained on; of digits, mnist and fashion-mnist, the test images are taken.""")
     added.add_argument("model", help="a saved network")
     _add_data(added)
     added.add_argument("--teacher", nargs="+", metavar="FILE", help=TEACHER_HELP)
 
     added = command(predict, "label rows with a saved network", """\
-Prints a label a line, or with --proba the probabilities of the classes. Of the digits, the test images are taken.""")
+Prints a label a line, or with --proba the probabilities of the classes. Of digits, mnist and fashion-mnist, the test
+images are taken.""")
     added.add_argument("model", help="a saved network")
     _add_data(added, label=None)
     added.add_argument("--proba", action="store_true", help="probabilities instead of labels")
@@ -471,9 +510,18 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, metavar="FILE", help="where the network goes, an .npz file")
     add("--hidden", type=_widths, default=(64,), metavar="W,W,...", help="widths of the hidden layers (default 64)")
     _add_fitting(parser)
+    add("--jitter", type=int, default=0, metavar="K",
+        help="move each row, a square image, by up to K pixels, anew each epoch; a teacher sees it moved as well")
+    add("--mixup", type=float, metavar="ALPHA",
+        help="mix each row, and its label, with another row, anew each epoch: try 0.2")
+    add("--label-noise", type=float, default=0.0, metavar="SHARE",
+        help="of the labels to train on, replaced once by other classes, to see what that does")
+    add("--checkpoint", metavar="FILE",
+        help="written after each epoch; where it is there already, the same command goes on from it")
 
 
 def _add_fitting(parser: argparse.ArgumentParser) -> None:
+    """What a student of a sweep can be given as well."""
     add = parser.add_argument
     add("--activation", default="relu", choices=("relu", "tanh", "gelu"))
     add("--dropout", type=float, default=0.0, metavar="P", help="share of hidden activations left out in training")
@@ -484,4 +532,4 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
     add("--validation", type=float, default=0.2, metavar="SHARE",
         help="of the rows, held out to be judged on; 0 for none (default 0.2)")
     add("--patience", type=int, metavar="N", help="stop after N epochs that were no better, and keep the best")
-    add("--seed", type=int, default=0, metavar="S", help="of weights, order and split (default 0)")
+    add("--seed", type=int, default=0, metavar="S", help="of weights, order, split and noise (default 0)")

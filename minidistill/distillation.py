@@ -6,19 +6,20 @@ with a fingerprint of the row that each belongs to, so that answers to other row
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import ops
+from .augmentation import Augment, as_list
 from .checks import check_probabilities, check_rows
 from .data import Dataset
 from .files import read_npz, write_npz
 from .losses import Loss, SoftTarget
 from .network import MLP
-from .training import Augment, History, fit
+from .training import History, fit
 
 NEVER = -1e4  # the logit of probability 0: exp(NEVER / T) is nothing at any temperature that one would use
 ROUNDING = 1e-9  # a spread below this is none: no order of these rows is better than another
@@ -33,7 +34,7 @@ def distill(
     data: Dataset,
     loss: Loss | None = None,
     *,
-    augment: Augment | None = None,
+    augment: Augment | Sequence[Augment] | None = None,
     **options: Any,
 ) -> History:
     """Trains `student` in place on `data`, with `teacher`'s outputs as targets, and returns the History of `fit`.
@@ -44,7 +45,8 @@ def distill(
     data     its labels may be missing where the loss does without them
     loss     SoftTarget() unless given
     augment  as in `fit`; the teacher is then asked anew about what the student sees
-    options  all else that `fit` takes: epochs, batch_size, optimizer, seed, validation, patience, callbacks, progress
+    options  all else that `fit` takes: epochs, batch_size, optimizer, seed, validation, patience, callbacks,
+             progress, checkpoint
     """
     if not isinstance(student, MLP):
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
@@ -54,7 +56,7 @@ def distill(
         raise ValueError("teacher and student are the same network: a student learns nothing from itself")
     loss = loss or SoftTarget()
     classes = student.sizes[-1]
-    if augment is None:
+    if not as_list(augment):
         targets = soft_targets(teacher, data, classes).logits_for(data).astype(student.dtype, copy=False)
         return fit(student, data, loss, targets=targets, **options)
     if isinstance(teacher, SoftTargets | np.ndarray):

@@ -2,13 +2,29 @@
 """Files that are whole or not there: written beside their place and renamed, read without running any code in them."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ZIP_MAGIC = b"PK"  # an .npz is a zip archive of .npy files
+
+
+def cache_folder(parent: str = "") -> "Path":
+    """Where we keep what can be made or fetched again; it need not exist yet.
+
+    It is `minidistill` in `parent`, or else in XDG_CACHE_HOME, or else where this system keeps the caches of a user.
+    """
+    from pathlib import Path  # here, since it takes a third as long to import as all of this package
+
+    usual = {"darwin": "~/Library/Caches", "win32": os.environ.get("LOCALAPPDATA") or "~/AppData/Local"}
+    chosen = parent or os.environ.get("XDG_CACHE_HOME") or usual.get(sys.platform, "~/.cache")
+    return Path(chosen).expanduser() / "minidistill"
 
 
 def check_place(name: str, path: str | os.PathLike[str]) -> None:
@@ -42,6 +58,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
+            stream.flush()
+            os.fsync(stream.fileno())  # or a power cut could leave the new name with nothing in it
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode lets nobody else read
         os.replace(temporary, target)
     except BaseException:

@@ -15,7 +15,6 @@ where and in which order points are trained. From top to bottom:
     5  sweep()
 """
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -38,6 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bench import POOLS, plural, usable_cores
+from .checkpoint import digest
 from .checks import check_labels, check_number, check_rows, check_seed, check_whole
 from .data import Dataset
 from .distillation import SoftTargets, distill, soft_targets
@@ -220,9 +220,9 @@ class Common:
     def fingerprint(self) -> dict[str, Any]:
         """What tells this sweep from others, whose points would not belong to its own."""
         return {
-            "training": _digest(self.training.fingerprints, self.training.y),
-            "validation": _digest(self.validation.fingerprints, self.validation.y),
-            "teacher": _digest(self.targets.logits, self.answers),
+            "training": digest(self.training.x, self.training.y),
+            "validation": digest(self.validation.x, self.validation.y),
+            "teacher": digest(self.targets.logits, self.answers),
             "hidden_layers": self.hidden_layers,
             "activation": self.activation,
             "dropout": self.dropout,
@@ -232,15 +232,6 @@ class Common:
             "patience": self.patience,
             "backend": self.backend,
         }
-
-
-def _digest(*arrays: np.ndarray | None) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        if array is not None:
-            digest.update(f"{array.dtype} {array.shape} ".encode())
-            digest.update(array.tobytes())
-    return digest.hexdigest()[:16]
 
 
 # ---------------------------------------------------------------------------------------------- 3  the file

@@ -2,14 +2,16 @@
 """fit(): the one training loop. A network that learns alone and a student that has a teacher both go through it."""
 
 import math
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .augmentation import Augment, as_list, augmented
 from .checks import NotFiniteError, check_finite, check_labels, check_rows, check_seed, check_whole
 from .data import Dataset
 from .kernels import compiled_epochs
@@ -17,7 +19,6 @@ from .losses import CrossEntropy, Loss, TopK
 from .network import MLP
 from .optim import SGD, Optimizer
 
-Augment = Callable[[np.ndarray, np.ndarray | None, "np.random.Generator"], tuple[np.ndarray, np.ndarray | None]]
 Targets = np.ndarray | TopK | Callable[[np.ndarray], np.ndarray]  # teacher logits (N,C), or who is asked for them
 Callback = Callable[[MLP, "History"], None]
 
@@ -84,9 +85,11 @@ def fit(
     targets: Targets | None = None,
     validation: Dataset | None = None,
     patience: int | None = None,
-    augment: Augment | None = None,
+    augment: Augment | Sequence[Augment] | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1,
 ) -> History:
     """Trains `network` in place on mini-batches of `data`, and returns what happened.
 
@@ -97,9 +100,15 @@ def fit(
                 rows, a function from what the network sees to logits. `minidistill.distill` makes them
     validation  measured after each epoch, never trained on
     patience    stop after this many epochs without a better validation accuracy, and go back to the best
-    augment     a function (x, y, generator) -> (x, y) on each mini-batch
+    augment     a function (x, y, generator) -> (x, y) on each mini-batch, such as Jitter(2); or a list, one after the
+                other
     callbacks   each called as callback(network, history) after each epoch
     progress    a progress bar; by default on long runs in a terminal
+    checkpoint  a file, written after every `checkpoint_every` epochs and after the last. Where it is there already the
+                run goes on from it, whatever weights `network` comes with, and ends with the same bits as one that was
+                never killed; where it is of a finished run, that is the end of it. Raises ValueError for a damaged
+                file or one of another run: other settings, data or targets. Of an augmentation or a schedule that is
+                a plain function only the name is compared; callbacks may change, and see the new epochs only
 
     Raises TrainingDiverged when a loss is not finite. On Ctrl-C the network goes back to its best epoch so far, its
     last whole one where there is no validation data, before KeyboardInterrupt goes on.
@@ -109,15 +118,23 @@ def fit(
     if not (targets is None or isinstance(targets, TopK) or callable(targets)):
         targets = check_rows("targets", targets, dtype=network.dtype)
     _check_data(network, data, validation, targets)
+    augment = as_list(augment)
     _check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
     callbacks = _listed(callbacks)
     data = Dataset(check_rows("data.x", data.x, dtype=network.dtype), data.y)
-    run = _Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
+    run = Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
 
     history = History()
     kept = network.parameters.copy()  # of the best epoch so far
+    saved = None
+    if checkpoint is not None:
+        from .checkpoint import Checkpoint
+
+        saved = Checkpoint(checkpoint, checkpoint_every, run, kept, history, validation, patience)
+        saved.restore()
+    done = epochs if history.stopped_early else len(history.epochs)
     try:
-        for epoch in with_bar(range(epochs), progress):
+        for epoch in with_bar(range(done, epochs), progress):
             start = time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is told of below, once
                 mean_loss = run.train_epoch(epoch)
@@ -130,8 +147,11 @@ def fit(
                 kept[:] = network.parameters
             for callback in callbacks:
                 callback(network, history)
-            if patience is not None and history.best is not None and epoch + 1 - history.best.epoch >= patience:
-                history.stopped_early = True
+            if patience is not None and history.best is not None:
+                history.stopped_early = epoch + 1 - history.best.epoch >= patience
+            if saved is not None:
+                saved.after_epoch()
+            if history.stopped_early:
                 break
     except (TrainingDiverged, KeyboardInterrupt):
         network.parameters[:] = kept
@@ -142,7 +162,7 @@ def fit(
 
 
 @dataclass
-class _Run:
+class Run:
     """One training run: what `fit` was given, and what the optimizer remembers."""
 
     network: MLP
@@ -153,13 +173,13 @@ class _Run:
     optimizer: Optimizer
     seed: int
     targets: Targets | None
-    augment: Augment | None
+    augment: list[Augment]
 
     def __post_init__(self) -> None:
         self.state = self.optimizer.initial_state(self.network.parameters)
         self.steps = math.ceil(len(self.data) / self.batch_size)  # an epoch; the last batch may be smaller
         self.compiled = None
-        if self.augment is None and not callable(self.targets):  # else what is learned is made here, step by step
+        if not self.augment and not callable(self.targets):  # else what is learned is made here, step by step
             settings = (self.loss, self.optimizer, self.batch_size)
             self.compiled = compiled_epochs(self.network, *settings, self.data.y, self.targets)
 
@@ -205,7 +225,6 @@ class _Run:
         try:
             value, dlogits = self.loss(logits, t, y, self.network.ops)          # (), (B,C)
         except NotFiniteError:
-            check_finite("x, once augmented,", x)
             if isinstance(t, np.ndarray):
                 check_finite("targets", t)
             return math.nan
@@ -217,8 +236,7 @@ class _Run:
         """x (B,I), labels y (B,) or None, teacher logits t (B,C) or None of the same rows."""
         x = self.data.x[rows]
         y = None if self.data.y is None else self.data.y[rows]
-        if self.augment is not None:
-            x, y = self.augment(x, y, generator)
+        x, y = augmented(self.augment, x, y, generator)
         if callable(self.targets):
             return x, y, self.targets(x)                                        # what this very x is taught
         return x, y, None if self.targets is None else self.targets[rows]
@@ -297,7 +315,7 @@ def _check_settings(
     targets: Targets | None,
     validation: Dataset | None,
     patience: int | None,
-    augment: Augment | None,
+    augment: list[Augment],
 ) -> None:
     if not callable(loss):
         raise TypeError(f"loss must be a loss, such as CrossEntropy(), got {loss!r}")
@@ -311,7 +329,5 @@ def _check_settings(
         check_whole("patience", patience)
         if validation is None:
             raise ValueError("patience needs validation data to be judged on")
-    if augment is not None and not callable(augment):
-        raise TypeError(f"augment must be a function of (x, y, generator), got {augment!r}")
-    if augment is not None and targets is not None and not callable(targets):
+    if augment and targets is not None and not callable(targets):
         raise ValueError("targets must be a function where augment changes the rows, got kept ones")

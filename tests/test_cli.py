@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from minidistill import MLP
+import minidistill.data
+from minidistill import MLP, Dataset
 from minidistill.cli import main
 
 
@@ -120,6 +121,24 @@ def test_json_is_one_object_and_nothing_else(command, teacher, table, capsys):
     assert isinstance(json.loads(capsys.readouterr().out), dict)
 
 
+@pytest.mark.parametrize(("word", "function"), [("mnist", "mnist"), ("fashion-mnist", "fashion_mnist")])
+def test_a_data_set_has_a_word_for_training_and_test(word, function, folder, monkeypatch, capsys):
+    random = np.random.default_rng(0)
+    training, test = (Dataset(random.random((rows, 3)), np.arange(rows) % 2) for rows in (40, 7))
+    monkeypatch.setattr(minidistill.data, function, lambda: (training, test))
+    assert main(["train", word, "--validation", "0", "--epochs", "1", "--out", "x.npz"]) == 0
+    assert "on 40 rows" in capsys.readouterr().err
+    assert main(["predict", "x.npz", word]) == 0
+    assert len(capsys.readouterr().out.split()) == 7
+    assert main(["evaluate", "x.npz", word]) == 0
+
+
+def test_data_that_cannot_be_had_is_one_clear_line(folder, monkeypatch, capsys):
+    monkeypatch.setenv("MINIDISTILL_DATA", "nowhere")
+    said = refusal(capsys, "train", "mnist", "--out", "x.npz")
+    assert said == "minidistill train: error: MINIDISTILL_DATA must name a folder, got 'nowhere'"
+
+
 def test_the_same_seed_writes_the_same_network(table):
     for name, seed in (("a.npz", "3"), ("b.npz", "3"), ("c.npz", "4")):
         assert main(["train", table, "--epochs", "3", "--seed", seed, "--out", name]) == 0
@@ -128,12 +147,83 @@ def test_the_same_seed_writes_the_same_network(table):
     assert (a != c).any()
 
 
+@pytest.fixture
+def pictures(folder):
+    """Sixty images of 6x6, a bright pixel each near an upper or a lower corner, on a dark ground of value 3."""
+    y = np.arange(60) % 2
+    x = np.full((60, 36), 3.0, np.float32)
+    x[np.arange(60), np.where(y == 0, 7, 28)] = 90 + np.arange(60)
+    np.savez(folder / "pictures.npz", x=x, y=y)
+    return "pictures.npz"
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [["--jitter", "1"], ["--mixup", "0.2"], ["--jitter", "1", "--mixup", "0.4", "--label-noise", "0.1"]],
+    ids=" ".join,
+)
+def test_augmented_networks_read_the_file_as_it_is(pictures, capsys, augment):
+    assert main(["train", pictures, "--epochs", "40", "--out", "t.npz", *augment]) == 0
+    assert main(["distill", pictures, "--epochs", "40", "--teacher", "t.npz", "--out", "s.npz", *augment]) == 0
+    capsys.readouterr()
+    for network in ("t.npz", "s.npz"):
+        assert main(["predict", network, pictures, "--json"]) == 0
+        labels = json.loads(capsys.readouterr().out)["labels"]
+        assert np.mean(np.array(labels) == np.arange(60) % 2) > 0.9
+
+
+def test_a_teacher_sees_the_moved_rows_in_the_numbers_of_the_file(pictures, monkeypatch):
+    main(["train", pictures, "--epochs", "1", "--out", "t.npz"])
+    asked, logits = [], MLP.logits
+    monkeypatch.setattr(MLP, "logits", lambda self, x: asked.append((self.sizes, np.array(x))) or logits(self, x))
+    command = ["distill", pictures, "--epochs", "1", "--teacher", "t.npz", "--jitter", "1", "--out", "s.npz"]
+    assert main([*command, "--hidden", "5"]) == 0
+    rows = np.concatenate([x for sizes, x in asked if sizes == (36, 64, 2)])
+    assert rows.shape == (48, 36)  # a fifth of the sixty is held out
+    values = np.round(rows).astype(int)
+    np.testing.assert_allclose(rows, values, atol=1e-3)
+    assert set(np.unique(values)) <= {0, 3, *range(90, 150)}
+    assert len(np.unique(values.argmax(axis=1))) > 2  # the bright pixel moved
+
+
+def test_label_noise_is_the_same_for_the_same_seed_and_spares_the_validation_rows(table, capsys):
+    accuracies = []
+    for noise in ("0", "0.3", "0.3"):
+        command = ["train", table, "--epochs", "20", "--label-noise", noise, "--hidden", "", "--out", "x.npz", "--json"]
+        assert main(command) == 0
+        accuracies.append(json.loads(capsys.readouterr().out))
+    clean, noisy, again = accuracies
+    assert noisy["loss"] == again["loss"] > 2 * clean["loss"]
+    assert noisy["validation_accuracy"] > 0.8
+
+
+def test_a_training_that_was_killed_goes_on_from_its_checkpoint(pictures, capsys):
+    train = ["train", pictures, "--epochs", "6", "--hidden", "8", "--dropout", "0.2", "--jitter", "1", "--out"]
+    assert main([*train, "whole.npz"]) == 0
+    code = "import os, minidistill.files as files; write, calls = files.os.replace, []\n" \
+           "files.os.replace = lambda *names: write(*names) if calls.append(1) or len(calls) < 4 else os._exit(9)\n" \
+           "from minidistill.cli import main; main()"
+    command = [sys.executable, "-c", code, *train, "killed.npz", "--checkpoint", "run.npz"]
+    environment = {**os.environ, "MINIDISTILL_BACKEND": "numpy"}
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 9
+    assert not os.path.exists("killed.npz")
+    capsys.readouterr()
+    assert main([*train, "killed.npz", "--checkpoint", "run.npz"]) == 0
+    assert "going on from run.npz" in capsys.readouterr().err
+    np.testing.assert_array_equal(MLP.load("killed.npz").parameters, MLP.load("whole.npz").parameters)
+    distill = ["distill", pictures, "--teacher", "whole.npz", "--epochs", "2", "--out", "s.npz"]
+    assert main([*distill, "--checkpoint", "student.npz"]) == 0
+    assert os.path.exists("student.npz")
+
+
 def test_help_teaches(capsys):
     for command in ("demo", "train", "distill", "sweep", "evaluate", "predict"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0
-        assert len(capsys.readouterr().out) > 400
+        said = capsys.readouterr().out
+        assert len(said) > 400
+        assert command == "demo" or "fashion-mnist" in said
 
 
 # ---------------------------------------------------------------------------------------------- mistakes
@@ -174,6 +264,13 @@ def test_help_teaches(capsys):
         (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--results", "clouds.csv"], "not hold the points of a"),
         (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--executor", "dask"], "executor must be 'processes:N'"),
         (["demo", "--figure", "nowhere/demo.png"], "--figure: cannot write nowhere/demo.png"),
+        (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "teacher.npz"], "is not a checkpoint of"),
+        (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "./x.npz"], "must not be the file that --out names"),
+        (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "nowhere/x"], "checkpoint: cannot write nowhere/x"),
+        (["train", "clouds.csv", "--out", "x.npz", "--jitter", "1"], "Jitter needs square images"),
+        (["train", "clouds.csv", "--out", "x.npz", "--jitter", "-1"], "pixels must be at least 1, got -1"),
+        (["train", "clouds.csv", "--out", "x.npz", "--mixup", "0"], "alpha must be in (0, inf), got 0.0"),
+        (["train", "clouds.csv", "--out", "x.npz", "--label-noise", "2"], "share must be in [0, 1], got 2.0"),
         (["demo", "--seeds", "0"], "seeds must be at least 1, got 0"),
     ],
 )  # fmt: skip

@@ -4,11 +4,13 @@
 import os
 import pickle
 import stat
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minidistill.files import read_npz, replacing, write_npz
+from minidistill.files import cache_folder, read_npz, replacing, write_npz
 
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array("text")}
 
@@ -195,3 +197,24 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     assert os.read(reader, 100) == b"all of it"
     os.close(reader)
     assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+
+
+# ---------------------------------------------------------------------------------------------- the cache's place
+
+
+@pytest.mark.parametrize(
+    ("system", "usual"),
+    [("linux", "home/.cache"), ("darwin", "home/Library/Caches"), ("win32", "local"), ("freebsd14", "home/.cache")],
+)
+def test_caches_lie_where_those_of_the_user_do(tmp_path, monkeypatch, system, usual):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    assert cache_folder() == tmp_path / usual / "minidistill"
+
+
+def test_another_place_for_caches_is_chosen_by_variable_and_by_argument(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert cache_folder() == Path("/elsewhere/minidistill")
+    assert cache_folder("/here") == Path("/here/minidistill")

@@ -4,14 +4,17 @@
     dataset.py   Dataset: rows and labels, checked; split, subset, take, standardise, fingerprints
     digits.py    digits(): 1,797 real handwritten digits that come with the package
     spirals.py   spirals(): a toy in two dimensions
-    idx.py       load_idx(): MNIST, Fashion-MNIST and all else in IDX files
+    idx.py       load_idx(): the format of MNIST and its relatives
+    download.py  files that others publish: fetched once, checked always
+    mnist.py     mnist(), fashion_mnist(): 70,000 images each, found on this machine or downloaded
     tables.py    load_table(): rows of your own, from CSV or NPZ
 """
 
 from .dataset import Dataset
 from .digits import digits
 from .idx import load_idx
+from .mnist import fashion_mnist, mnist
 from .spirals import spirals
 from .tables import load_table
 
-__all__ = ["Dataset", "digits", "load_idx", "load_table", "spirals"]
+__all__ = ["Dataset", "digits", "fashion_mnist", "load_idx", "load_table", "mnist", "spirals"]

@@ -12,6 +12,8 @@ A file is a header and then the values of one array, row by row, all numbers wit
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,16 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Raises FileNotFoundError, and ValueError naming the file for one that is no IDX file, is cut short, goes on after
     its last value, or is damaged. Memory grows with what the file holds, never with what its header promises.
     """
+    with unpacked(path) as stream:
+        return read_array(stream, path)
+
+
+@contextmanager
+def unpacked(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """The bytes in a file, as a stream to read: a gzip (told by its content) is unpacked as far as it is read.
+
+    Raises ValueError, naming the file, where the gzip is damaged or cut short.
+    """
     import gzip  # here, since few who import the package read compressed files
     import zlib
 
@@ -40,15 +52,17 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
         compressed = file.read(2) == GZIP_MAGIC
         file.seek(0)
         if not compressed:
-            return _read_array(file, path)
+            yield file
+            return
         try:
-            with gzip.open(file) as unpacked:
-                return _read_array(unpacked, path)
+            with gzip.open(file) as stream:
+                yield stream
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{path} is damaged or cut short, gzip cannot unpack it: {error}") from None
 
 
-def _read_array(stream: Any, path: str | os.PathLike[str]) -> np.ndarray:
+def read_array(stream: Any, path: str | os.PathLike[str]) -> np.ndarray:
+    """The array in a stream of IDX bytes; errors call it `path`."""
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise ValueError(f"{path} is not an IDX file: it must begin with 0 0 and two more bytes, got {list(magic)}")

@@ -27,6 +27,7 @@ from numba.core import config
 from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
 
+from ..files import cache_folder
 from . import simd
 
 FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6)))
@@ -46,8 +47,7 @@ def fingerprint():
 
 def folder():
     """Where these kernels are kept for this machine; NUMBA_CACHE_DIR or XDG_CACHE_HOME choose another parent."""
-    parent = config.CACHE_DIR or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(parent).expanduser() / "minidistill" / fingerprint()
+    return cache_folder(config.CACHE_DIR) / fingerprint()
 
 
 class OurFolder(CompileResultCacheImpl):

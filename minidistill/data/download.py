@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""Files that others publish: known by their hash, fetched once, and never used where a byte of them differs.
+
+A mirror need not be trusted, nor a connection, nor a folder: what counts is the SHA-256 of the unpacked bytes. What has
+arrived of a file lies beside its place, in a .part file, until it is whole and checked. So a break costs nothing, be it
+of the line, by Ctrl-C or by a crash: the next attempt asks for the rest, here or of another mirror.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+from .idx import unpacked
+
+TIMEOUT = 30.0  # seconds without a byte, after which a mirror is given up
+CHUNK = 1 << 16  # bytes: a write to the disk, and a step of the progress bar
+
+
+class PublishedFile(NamedTuple):
+    """A file that is the same wherever it is found. Mirrors have it gzipped, with .gz behind its name."""
+
+    of: str  # the data set, as errors name it
+    name: str
+    size: int  # bytes, unpacked
+    sha256: str  # of the unpacked bytes, in hexadecimal
+
+    @property
+    def most_packed(self) -> int:
+        """Bytes of a gzip of it, at most: even where nothing can be compressed, packing adds less than this."""
+        return self.size + self.size // 100 + 1000
+
+
+def places(folder: str, name: str) -> list[str]:
+    """The paths in `folder` where people keep the file `name`: as it is or gzipped, its type after a dash or a dot."""
+    return [os.path.join(folder, name.replace("-idx", mark) + end) for mark in ("-idx", ".idx") for end in ("", ".gz")]
+
+
+def checked_content(path: str, file: PublishedFile) -> bytes:
+    """The unpacked bytes of `file`, which lies at `path`, gzipped or not; ValueError if they are not those published.
+
+    Memory grows with the size of the published file, never with what a gzip unpacks to.
+    """
+    import hashlib  # here, as all that is imported below: few who import the package read such files
+
+    with unpacked(path) as stream:
+        content: bytes = stream.read(file.size + 1)
+    wanted = f"{path} is not {file.name} of {file.of} as published: wanted {file.size} bytes, unpacked,"
+    if len(content) != file.size:
+        raise ValueError(f"{wanted} got {len(content) if len(content) < file.size else 'more'}")
+    found = hashlib.sha256(content).hexdigest()
+    if found != file.sha256:
+        raise ValueError(f"{wanted} with SHA-256 {file.sha256}, got {found}")
+    return content
+
+
+def fetched(file: PublishedFile, folder: str, mirrors: tuple[str, ...], timeout: float = TIMEOUT) -> bytes:
+    """The unpacked bytes of `file`, from `folder` if it lies there unharmed; else it is downloaded into that folder.
+
+    Of several processes that want it at once, one downloads and the others wait. On a terminal a bar shows progress.
+    Ctrl-C, like any break, leaves a .part file that the next call goes on from.
+
+    mirrors : URLs that the file's name and .gz are appended to, in the order in which they are tried.
+    timeout : seconds for a connection to come about, and again for each of its pauses.
+
+    Raises OSError where no mirror gave the right file, or the folder cannot be written: it names what went wrong where.
+    """
+    from http.client import HTTPException
+    from urllib.error import URLError
+
+    content = _kept(file, folder)
+    if content is not None:
+        return content
+    target = os.path.join(folder, f"{file.name}.gz")
+    part = f"{target}.part"
+    failures = []
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with _alone(os.path.join(folder, ".lock")):
+            content = _kept(file, folder)  # whoever was here before us may have brought it
+            if content is not None:
+                return content
+            for mirror in mirrors:
+                url = f"{mirror}{file.name}.gz"
+                try:
+                    content = _from_mirror(url, part, file, timeout)
+                    os.replace(part, target)
+                    return content
+                except (OSError, HTTPException, ValueError) as error:
+                    failures.append(f"{url}: {error.reason if type(error) is URLError else error}")
+    except OSError as error:
+        failures.append(str(error))
+    raise OSError(f"cannot download {file.name}.gz of {file.of} to {folder} ({'; '.join(failures)})")
+
+
+def _kept(file: PublishedFile, folder: str) -> bytes | None:
+    for path in places(folder, file.name):
+        try:
+            return checked_content(path, file)
+        except (OSError, ValueError):  # missing or damaged: a download takes its place
+            continue
+    return None
+
+
+@contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Waits until no other process is in this block with the same `path`, an empty file that stays.
+
+    The system holds the lock, and lets go of it when its process ends, in whatever way.
+    """
+    with open(path, "ab") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            while True:
+                try:
+                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                    break
+                except OSError as error:  # it tries for ten seconds only
+                    if error.errno != errno.EDEADLK:
+                        raise
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _from_mirror(url: str, part: str, file: PublishedFile, timeout: float) -> bytes:
+    """The content of `part`, whole and checked, after as many requests as that takes while each brings it further.
+
+    What was there before may belong to another version of the file: if the whole is wrong, it is fetched once more
+    from its start. A wrong part is deleted.
+    """
+    from http.client import HTTPException
+
+    may_start_anew = True
+    while True:
+        begun = _size(part)
+        try:
+            _append_rest(url, part, file, timeout)
+            return checked_content(part, file)
+        except (OSError, HTTPException):
+            if _size(part) <= begun:  # no further than the last time
+                raise
+        except ValueError:
+            os.unlink(part)
+            if not (begun and may_start_anew):
+                raise
+            may_start_anew = False
+
+
+def _append_rest(url: str, part: str, file: PublishedFile, timeout: float) -> None:
+    """Appends to `part` what it lacks of the file at `url`; OSError if the connection breaks off before its end."""
+    answer, begun = _request(url, _size(part), timeout)
+    with answer, open(part, "ab") as stream:
+        stream.truncate(begun)
+        end = None if answer.length is None else begun + answer.length  # None where the server does not say
+        if (end or 0) > file.most_packed:
+            raise ValueError(f"{end} bytes are offered, and at most {file.most_packed} are plausible")
+        with _bar(file.name, begun, end) as bar:
+            while chunk := answer.read1(CHUNK):
+                stream.write(chunk)
+                stream.flush()  # a process that is killed loses none
+                begun += len(chunk)
+                if begun > file.most_packed:
+                    raise ValueError(f"more came than the {file.most_packed} bytes that are plausible")
+                if bar is not None:
+                    bar.update(len(chunk))
+    if end is not None and begun < end:
+        raise ConnectionError(f"broken off after {begun} of {end} bytes")
+
+
+def _request(url: str, begin: int, timeout: float) -> tuple[Any, int]:
+    """A server's answer to the request for the bytes from `begin` on, and the byte from which it does give them."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    headers = {"User-Agent": "minidistill"} | ({"Range": f"bytes={begin}-"} if begin else {})
+    try:
+        answer = urlopen(Request(url, headers=headers), timeout=timeout)
+    except HTTPError as error:
+        error.close()
+        if begin and error.code == 416:  # it has no such bytes
+            return _request(url, 0, timeout)
+        raise
+    return answer, begin if answer.status == 206 else 0  # 206 is a part, 200 the whole
+
+
+def _bar(name: str, begun: int, end: int | None) -> Any:
+    """A progress bar in bytes, where there is a terminal to show it."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from tqdm import tqdm
+
+    return tqdm(desc=name, initial=begun, total=end, unit="B", unit_scale=True, leave=False)
+
+
+def _size(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0
