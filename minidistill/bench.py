@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from .evaluation import aligned
 from .peers import GROUPS, TRAINING, Adapter, Group, LossGradient, Work, left_out, normal
 
 # ---------------------------------------------------------------------------------------------- 1  measuring
@@ -115,6 +116,11 @@ def wait_until_idle() -> None:
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where set, OpenBLAS does without what the processor has
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS",
          "NPROC")  # fmt: skip  (the last is JAX's)
+
+
+def usable_cores() -> int:
+    """Of the machine's cores, those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -240,10 +246,8 @@ class Bench:
         rows = {(row.library, row.case): row for row in self.rows if (row.group, row.threads) == (group, threads)}
         libraries, cases = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
         table = [["", *cases], *([name, *(_cell(rows.get((name, case))) for case in cases)] for name in libraries)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        padded = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in table)
         title = f"{group}, {plural(threads, 'thread')}: microseconds (and how many times minidistill's)"
-        return "\n".join([title, *("  ".join(line).rstrip() for line in padded)])
+        return f"{title}\n{aligned(table)}"
 
     def _about(self) -> str:
         about, lines = self.machine, [f"{self.machine['processor']}, {plural(self.machine['cores'], 'core')}"]
@@ -297,7 +301,7 @@ def run_bench(quick: bool = False, say: Callable[[str], None] = lambda line: Non
 
     ArithmeticError where two libraries disagree on a result.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     found = {threads: _in_process(threads, quick, say) for threads in ([1] if quick else sorted({1, cores}))}
     rows = with_ratios([row for part in found.values() for row in part["rows"]])
     peaks = {str(threads): part["sgemm_gflops"] for threads, part in found.items()}

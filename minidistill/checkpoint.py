@@ -105,8 +105,8 @@ def settings_of(run: Run, validation: Dataset | None, patience: int | None) -> d
         "the network's seed": network.seed, "dtype": network.dtype, "backend": network.ops.__name__,
         "loss": run.loss, "optimizer": run.optimizer, "epochs": run.epochs, "batch_size": run.batch_size,
         "seed": run.seed, "patience": patience, "augment": run.augment,
-        "data": _hash(run.data.x, run.data.y), "targets": _targets(run.targets, run.data.x[: run.batch_size]),
-        "validation": None if validation is None else _hash(validation.x, validation.y),
+        "data": digest(run.data.x, run.data.y), "targets": _targets(run.targets, run.data.x[: run.batch_size]),
+        "validation": None if validation is None else digest(validation.x, validation.y),
     }  # fmt: skip
     addresses = re.compile(" at 0x[0-9A-Fa-f]+")  # in memory, of what has no text of its own
     return {name: addresses.sub("", str(value)) for name, value in settings.items()}
@@ -117,16 +117,16 @@ def _targets(targets: Targets | None, x: np.ndarray) -> str:
     if targets is None:
         return "None"
     if isinstance(targets, TopK):
-        return f"{_hash(targets.indices, targets.log_p)} at temperature {targets.temperature}"
-    return _hash(np.asarray(targets(x)) if callable(targets) else targets)
+        return f"{digest(targets.indices, targets.log_p)} at temperature {targets.temperature}"
+    return digest(np.asarray(targets(x)) if callable(targets) else targets)
 
 
-def _hash(*arrays: Any) -> str:
+def digest(*arrays: Any) -> str:
     """Of dtypes, shapes and bytes; None, where there are no labels, counts as well."""
-    digest = hashlib.sha256()
+    hashed = hashlib.sha256()
     for array in arrays:
         described = "None" if array is None else f"{array.dtype} {array.shape}"
-        digest.update(described.encode())
+        hashed.update(described.encode())
         if array is not None:
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:16]
+            hashed.update(np.ascontiguousarray(array).data)
+    return hashed.hexdigest()[:16]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: demo, train, distill, evaluate, predict, bench, info.
+"""The command line: demo, train, distill, sweep, evaluate, predict, bench, info.
 
 Figures go to stdout, all else to stderr. Exit status 0 for success, 2 for what the user can mend, 130 after Ctrl-C.
 Each command imports what it needs when it runs, so that --help is quick.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .data import Dataset
+    from .distillation import SoftTargets
     from .network import MLP
     from .optim import Optimizer
 
@@ -94,9 +95,36 @@ def distill(options: argparse.Namespace) -> None:
         ask = distillation.as_teacher(teacher, classes)
         teacher = lambda x: ask(x * lesson.scale + lesson.mean)  # noqa: E731  of what the student sees, as rows come
     else:
-        told = distillation.soft_targets(teacher, lesson.raw_training, classes)
-        teacher = distillation.SoftTargets.of(told.logits, lesson.training)  # answers to the same rows, now scaled
+        teacher = _told(teacher, lesson.raw_training, lesson.training, classes)
     lesson.run(lambda: distillation.distill(teacher, lesson.network, lesson.training, loss, **lesson.fit_options()))
+
+
+def sweep(options: argparse.Namespace) -> None:
+    from .checks import check_seed, check_whole
+    from .files import check_place
+    from .sweep import sweep as run_sweep
+
+    if options.figure:
+        check_place("--figure", options.figure)
+    seeds = range(check_seed(options.seed), options.seed + check_whole("--seeds", options.seeds))
+    teacher, classes = _networks(options.teacher)
+    raw_training, raw_validation = _split(options, _data(options)[0])
+    if raw_validation is None:
+        raise ValueError("a sweep needs validation rows: labels, and --validation above 0")
+    mean, scale = raw_training.column_statistics()
+    training, validation = raw_training.standardise(mean, scale), raw_validation.standardise(mean, scale)
+    found = run_sweep(
+        _told(teacher, raw_training, training, classes), training, validation,
+        temperatures=options.temperatures, alphas=options.alphas, widths=options.widths, seeds=seeds,
+        hidden_layers=options.layers, activation=options.activation, dropout=options.dropout, epochs=options.epochs,
+        batch_size=_batch_size(options, training), optimizer=_optimizer(options), patience=options.patience,
+        classes=classes, validation_targets=_told(teacher, raw_validation, validation, classes),
+        executor=options.executor, file=options.results, say=_say,
+    )  # fmt: skip
+    _print(options, found.to_dict(), str(found))
+    if options.figure:
+        found.plot(options.figure)
+        _say(f"saved {options.figure}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -171,7 +199,6 @@ class _Lesson:
 
     def __init__(self, options: argparse.Namespace, data: "Dataset", classes: int) -> None:
         from .augmentation import Jitter, Mixup, with_label_noise
-        from .checks import check_number
         from .files import check_place
         from .network import MLP
 
@@ -179,14 +206,10 @@ class _Lesson:
         check_place("--out", options.out)
         if options.checkpoint and os.path.realpath(options.checkpoint) == os.path.realpath(options.out):
             raise ValueError(f"--checkpoint must not be the file that --out names, got {options.checkpoint}")
-        check_number("--validation", options.validation, "[0, 1)", 0, 1)
+        self.raw_training, self.validation = _split(options, data)
         sizes = (data.x.shape[1], *options.hidden, classes)
         self.network = MLP(sizes, options.activation, options.dropout, options.seed)
         self.finished_epochs = 0
-        self.validation: Dataset | None = None
-        self.raw_training = data
-        if options.validation > 0 and data.y is not None:
-            self.raw_training, self.validation = data.split(1 - options.validation, seed=options.seed)
         if options.label_noise:
             self.raw_training = with_label_noise(self.raw_training, options.label_noise, options.seed, classes)
         self.mean, self.scale = self._column_statistics()
@@ -221,7 +244,7 @@ class _Lesson:
         options = self.options
         return {
             "epochs": options.epochs,
-            "batch_size": min(32, len(self.training)) if options.batch_size is None else options.batch_size,
+            "batch_size": _batch_size(options, self.training),
             "optimizer": _optimizer(options),
             "seed": options.seed,
             "validation": self.validation,
@@ -264,6 +287,25 @@ class _Lesson:
     def _save(self) -> None:
         self.network.absorb_standardisation(self.mean, self.scale)  # the file takes rows as they come
         self.network.save(self.options.out)
+
+
+def _split(options: argparse.Namespace, data: "Dataset") -> tuple["Dataset", "Dataset | None"]:
+    """Rows to train on, and those to validate on, where they are asked for and labelled."""
+    from .checks import check_number
+
+    share = check_number("--validation", options.validation, "[0, 1)", 0, 1)
+    return data.split(1 - share, seed=options.seed) if share > 0 and data.y is not None else (data, None)
+
+
+def _batch_size(options: argparse.Namespace, training: "Dataset") -> int:
+    return min(32, len(training)) if options.batch_size is None else int(options.batch_size)
+
+
+def _told(teacher: Any, raw: "Dataset", scaled: "Dataset", classes: int) -> "SoftTargets":
+    """The teacher's answers to rows as they came, kept for the same rows, scaled."""
+    from .distillation import SoftTargets, soft_targets
+
+    return SoftTargets.of(soft_targets(teacher, raw, classes).logits, scaled)
 
 
 def _optimizer(options: argparse.Namespace) -> "Optimizer":
@@ -346,6 +388,14 @@ def _widths(text: str) -> tuple[int, ...]:
     return tuple(map(int, widths))
 
 
+def _numbers(text: str) -> tuple[float, ...]:
+    """'1,2.5' as (1.0, 2.5)."""
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"numbers must be parted by commas, as in 1,2.5, got {text!r}") from None
+
+
 def _column(text: str) -> str | int | None:
     if text == "none":
         return None
@@ -398,6 +448,26 @@ spare capacity. With --alpha 1 no labels are needed (--label none).""")
     added.add_argument("--alpha", type=float, default=0.5, metavar="A", help="the teacher's weight (default 0.5)")
     _add_training(added)
 
+    added = command(sweep, "try temperatures, weights of the teacher and widths, over seeds", """\
+Distils a student for each of them and for each seed, on all cores, and shows mean and spread. Settings are judged on
+validation rows alone, held out of the data. Choose one by them, then distil it and evaluate it on test data, once.""")
+    _add_data(added)
+    added.add_argument("--teacher", required=True, nargs="+", metavar="FILE", help=TEACHER_HELP)
+    added.add_argument("--temperatures", type=_numbers, default=(1, 2, 4, 8), metavar="T,T,...",
+                       help="default 1,2,4,8")
+    added.add_argument("--alphas", type=_numbers, default=(0.5, 0.9), metavar="A,A,...",
+                       help="weights of the teacher (default 0.5,0.9)")
+    added.add_argument("--widths", type=_widths, default=(32,), metavar="W,W,...",
+                       help="of students: a student for each, all its hidden layers of that width (default 32)")
+    added.add_argument("--layers", type=int, default=1, metavar="N", help="hidden layers of a student (default 1)")
+    added.add_argument("--seeds", type=int, default=3, metavar="N", help="students a setting (default 3)")
+    added.add_argument("--executor", metavar="WHERE",
+                       help="processes:N, or dask://HOST:PORT for a Dask cluster (default: a process for each core)")
+    added.add_argument("--results", metavar="FILE",
+                       help="keeps finished students; the same command goes on from there when it was stopped")
+    added.add_argument("--figure", default="", metavar="FILE", help="draw the mean accuracies")
+    _add_fitting(added)
+
     added = command(evaluate, "measure a network, beside its teacher or alone", """\
 Accuracy, agreement with the teacher, calibration, size, multiply-adds, latency and throughput. Use data that the
 network was not trained on; of digits, mnist and fashion-mnist, the test images are taken.""")
@@ -439,6 +509,20 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", required=True, metavar="FILE", help="where the network goes, an .npz file")
     add("--hidden", type=_widths, default=(64,), metavar="W,W,...", help="widths of the hidden layers (default 64)")
+    _add_fitting(parser)
+    add("--jitter", type=int, default=0, metavar="K",
+        help="move each row, a square image, by up to K pixels, anew each epoch; a teacher sees it moved as well")
+    add("--mixup", type=float, metavar="ALPHA",
+        help="mix each row, and its label, with another row, anew each epoch: try 0.2")
+    add("--label-noise", type=float, default=0.0, metavar="SHARE",
+        help="of the labels to train on, replaced once by other classes, to see what that does")
+    add("--checkpoint", metavar="FILE",
+        help="written after each epoch; where it is there already, the same command goes on from it")
+
+
+def _add_fitting(parser: argparse.ArgumentParser) -> None:
+    """What a student of a sweep can be given as well."""
+    add = parser.add_argument
     add("--activation", default="relu", choices=("relu", "tanh", "gelu"))
     add("--dropout", type=float, default=0.0, metavar="P", help="share of hidden activations left out in training")
     add("--epochs", type=int, default=50, metavar="N", help="passes over the data (default 50)")
@@ -448,12 +532,4 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add("--validation", type=float, default=0.2, metavar="SHARE",
         help="of the rows, held out to be judged on; 0 for none (default 0.2)")
     add("--patience", type=int, metavar="N", help="stop after N epochs that were no better, and keep the best")
-    add("--jitter", type=int, default=0, metavar="K",
-        help="move each row, a square image, by up to K pixels, anew each epoch; a teacher sees it moved as well")
-    add("--mixup", type=float, metavar="ALPHA",
-        help="mix each row, and its label, with another row, anew each epoch: try 0.2")
-    add("--label-noise", type=float, default=0.0, metavar="SHARE",
-        help="of the labels to train on, replaced once by other classes, to see what that does")
-    add("--checkpoint", metavar="FILE",
-        help="written after each epoch; where it is there already, the same command goes on from it")
     add("--seed", type=int, default=0, metavar="S", help="of weights, order, split and noise (default 0)")

@@ -70,6 +70,13 @@ def seconds_per_call(model: Any, x: np.ndarray) -> float:
     return float(np.median(times))
 
 
+def aligned(table: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as text: the first column begins, all others end, at one place."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    padded = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in table)
+    return "\n".join("  ".join(line).rstrip() for line in padded)
+
+
 @dataclass(frozen=True)
 class Row:
     """One model, or the same model trained from several seeds; fractions unless the name says otherwise."""
@@ -129,9 +136,7 @@ class Report:
         }
         table = [["", *(row.name for row in self.rows)]]
         table += [[title, *(show(row) for row in self.rows)] for title, show in lines.items()]
-        widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
-        padded = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in table]
-        return "\n".join("  ".join(line).rstrip() for line in padded)
+        return aligned(table)
 
     def _with_ratio(self, row: Row, name: str, form: str) -> str:
         value, ratio = getattr(row, name), row.ratios_to(self.teacher)[name]

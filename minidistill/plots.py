@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from .checks import check_rows
 from .evaluation import Report
 from .files import replacing
 from .training import History
+
+if TYPE_CHECKING:
+    from .sweep import Summary, Sweep
 
 INK = "#1f2a44"
 TEACHER, ALONE, DISTILLED = "#7a7f8c", "#d1495b", "#00798c"  # the same colours in every picture
@@ -148,3 +151,44 @@ def _draw_agreement(ax: Any, report: Report) -> None:
     bars = ax.bar(names, [100 * report[name].agreement for name in names], color=(ALONE, DISTILLED), width=0.5)
     ax.bar_label(bars, fmt="%.1f", padding=2)
     _titled(ax, "Agreement with the teacher, %", ylim=(0, 105))
+
+
+def sweep_figure(sweep: "Sweep", path: str | os.PathLike[str] | None = None) -> Any:
+    """Mean validation accuracy over temperature and alpha, a panel a width, all in one scale; the best one framed.
+
+    A cell without a number is a setting with which every student failed; an asterisk says that some did.
+    """
+    summaries = sweep.summaries
+    widths, temperatures, alphas = (
+        list(dict.fromkeys(getattr(each, name) for each in summaries)) for name in ("width", "temperature", "alpha")
+    )
+    known = [100 * each.accuracy_mean for each in summaries if each.accuracy_mean is not None] or [0.0]
+    best = None if all(each.failed for each in summaries) else sweep.best()
+    figure, axes = _figure(len(widths), width=1.4 + 0.7 * len(temperatures), height=1.4 + 0.6 * len(alphas))
+    for ax, width in zip(axes[0], widths, strict=True):
+        grid = np.full((len(alphas), len(temperatures)), np.nan)
+        for each in summaries:
+            if each.width == width:
+                place = alphas.index(each.alpha), temperatures.index(each.temperature)
+                grid[place] = _draw_cell(ax, each, place, min(known) + 0.6 * (max(known) - min(known)), each == best)
+        image = ax.imshow(grid, vmin=min(known), vmax=max(known), cmap="viridis", origin="lower", aspect="auto")
+        ax.set_xticks(range(len(temperatures)), [f"{T:g}" for T in temperatures])
+        ax.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+        ax.set_facecolor("#e4e6eb")
+        _titled(ax, f"Width {width}", xlabel="temperature", ylabel="alpha")
+    figure.colorbar(image, ax=list(axes[0]), label="validation accuracy, %")
+    return save(figure, path)
+
+
+def _draw_cell(ax: Any, summary: "Summary", place: tuple[int, int], bright: float, framed: bool) -> float:
+    """Writes a setting's figure into its cell, in dark ink where that is bright, and returns it, in percent."""
+    row, column = place
+    if framed:
+        x, y = np.array([[-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1]]) * 0.46    # around the cell's centre
+        ax.plot(column + x, row + y, color=ALONE, linewidth=2.5)
+    if summary.accuracy_mean is None:
+        return np.nan
+    value = 100 * summary.accuracy_mean
+    text = f"{value:.1f}" + "*" * (summary.failed > 0)
+    ax.text(column, row, text, ha="center", va="center", fontsize=8, color=INK if value >= bright else "white")
+    return value

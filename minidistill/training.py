@@ -134,7 +134,7 @@ def fit(
         saved.restore()
     done = epochs if history.stopped_early else len(history.epochs)
     try:
-        for epoch in _with_bar(range(done, epochs), progress):
+        for epoch in with_bar(range(done, epochs), progress):
             start = time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is told of below, once
                 mean_loss = run.train_epoch(epoch)
@@ -264,13 +264,13 @@ def _listed(callbacks: Iterable[Callback]) -> list[Callback]:
     return list(callbacks)
 
 
-def _with_bar(epochs: range, progress: bool | None) -> Iterable[int]:
-    """`epochs`, behind a progress bar where one is wanted; by default after two seconds in a terminal."""
+def with_bar(numbers: range, progress: bool | None, unit: str = "epoch") -> Iterable[int]:
+    """`numbers`, behind a progress bar where one is wanted; by default after two seconds in a terminal."""
     if progress is False or (progress is None and not sys.stderr.isatty()):
-        return epochs
+        return numbers
     from tqdm import tqdm
 
-    return _closing(tqdm(epochs, unit="epoch", leave=False, delay=0 if progress else 2))
+    return _closing(tqdm(numbers, unit=unit, leave=False, delay=0 if progress else 2))
 
 
 def _closing(bar: Any) -> Iterator[int]:

@@ -78,6 +78,20 @@ def test_several_teachers_are_an_ensemble(teacher, table, capsys):
     assert main(["distill", table, "--teacher", teacher, "other.npz", "--epochs", "5", "--out", "student.npz"]) == 0
 
 
+def test_a_sweep_tries_settings_on_validation_rows_and_goes_on_from_its_file(teacher, table, capsys):
+    sweep = ["sweep", table, "--teacher", teacher, "--widths", "4", "--temperatures", "1,4", "--epochs", "2",
+             "--executor", "processes:1", "--results", "sweep.jsonl"]  # fmt: skip
+    assert main([*sweep, "--seeds", "1"]) == 0
+    assert "Best on the validation data, mean of 1 seed" in capsys.readouterr().out
+    assert main([*sweep, "--seeds", "2", "--figure", "sweep.png", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "8 students, 4 of them finished before" in said.err
+    report = json.loads(said.out)
+    assert len(report["points"]) == 8
+    assert report["settings"]["epochs"] == 2
+    assert os.path.getsize("sweep.png") > 0
+
+
 def test_no_labels_are_needed_where_alpha_is_1(teacher, folder):
     (folder / "bare.csv").write_text("\n".join(f"{k % 2},{k}" for k in range(40)))
     bare = ["distill", "bare.csv", "--label", "none", "--teacher", teacher, "--out", "student.npz", "--epochs", "2"]
@@ -203,7 +217,7 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(pictures, capsys
 
 
 def test_help_teaches(capsys):
-    for command in ("demo", "train", "distill", "evaluate", "predict"):
+    for command in ("demo", "train", "distill", "sweep", "evaluate", "predict"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0
@@ -243,6 +257,12 @@ def test_help_teaches(capsys):
         (["train", "clouds.csv", "--out", ""], "cannot write '': it is a folder"),
         (["train", "clouds.csv", "--out", "clouds.csv/x.npz"], "cannot write clouds.csv/x.npz: no folder"),
         (["predict", "teacher.npz", "clouds.csv", "--out", "nowhere/p.csv"], "--out: cannot write nowhere/p.csv"),
+        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--temperatures", "1;2"], "numbers must be parted by"),
+        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--validation", "0"], "--validation above 0"),
+        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--results", "nowhere/x"], "cannot write nowhere/x"),
+        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--results", "clouds.csv"], "not hold the points of a"),
+        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--executor", "dask"], "executor must be 'processes:N'"),
         (["demo", "--figure", "nowhere/demo.png"], "--figure: cannot write nowhere/demo.png"),
         (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "teacher.npz"], "is not a checkpoint of"),
         (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "./x.npz"], "must not be the file that --out names"),

@@ -46,6 +46,16 @@ def test_use_backend_rules_the_networks_that_are_made_from_then_on():
         minidistill.use_backend("numpy")
 
 
+def test_one_thread_is_enough_for_a_while():
+    import numba
+
+    before = numba.get_num_threads()
+    with pytest.raises(KeyError), kernels.one_thread("cpu"):
+        assert numba.get_num_threads() == 1
+        raise KeyError
+    assert numba.get_num_threads() == before
+
+
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match="backend must be one of 'numpy', 'cpu', got 'abacus'"):
         minidistill.use_backend("abacus")

@@ -8,6 +8,7 @@ import pytest
 
 from minidistill import MLP, fit, plots, spirals
 from minidistill.ops import softmax_forward
+from minidistill.sweep import Point, Sweep
 
 pytest.importorskip("matplotlib")
 
@@ -43,6 +44,27 @@ def test_confidence_is_that_in_the_right_class():
     x, y = figure.axes[0].lines[1].get_data()
     np.testing.assert_array_equal(x, [0.9, 0.2])
     np.testing.assert_array_equal(y, [0.7, 0.4])
+
+
+def test_a_sweep_is_a_panel_a_width_of_mean_accuracies_with_the_best_framed():
+    def point(width, T, seed, accuracy):
+        return Point(width, T, 0.5, seed, accuracy, accuracy, 1.0, "diverged" if accuracy is None else None)
+
+    accuracies = {(8, 1.0): (0.5, 0.7), (8, 4.0): (None, 0.9), (16, 1.0): (None, None), (16, 4.0): (0.8, 0.8)}
+    points = [point(*cell, seed, value) for cell, seeds in accuracies.items() for seed, value in enumerate(seeds)]
+    figure = plots.sweep_figure(Sweep(points, {}))
+    panels = figure.axes[:2]
+    assert [ax.get_title() for ax in panels] == ["Width 8", "Width 16"]
+    assert [[text.get_text() for text in ax.texts] for ax in panels] == [["60.0", "90.0*"], ["80.0"]]
+    np.testing.assert_allclose(panels[0].images[0].get_array(), [[60, 90]])
+    np.testing.assert_array_equal(panels[1].images[0].get_array().mask, [[True, False]])
+    frames = [np.mean(ax.lines[0].get_xdata()[:4]) if ax.lines else None for ax in panels]
+    assert frames == [None, 1]  # around the second temperature of width 16, with which no student failed
+
+
+def test_a_sweep_that_failed_altogether_is_drawn_all_the_same(tmp_path):
+    Sweep([Point(8, 4.0, 0.5, 0, None, None, 1.0, "diverged")], {}).plot(tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_unknown_form_of_picture_leaves_no_file(tmp_path):

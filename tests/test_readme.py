@@ -40,7 +40,7 @@ def test_the_python_code_runs_as_written(tmp_path, monkeypatch, capsys):
 def test_the_shell_commands_run_as_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     lines = [line for block in blocks("sh") for line in block.splitlines()]
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         program, *arguments = shlex.split(line)
         assert program == "minidistill"

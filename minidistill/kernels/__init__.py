@@ -17,6 +17,8 @@ import os
 import platform
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -114,6 +116,22 @@ def compile_kernels() -> None:
         network = MLP((4, 3, 2), backend="cpu")
         fit(network, Dataset(x, y), epochs=1, batch_size=2, validation=Dataset(x, y))
         network.predict_proba(x)
+
+
+@contextmanager
+def one_thread(name: str) -> Iterator[None]:
+    """Kernels of the backend `name` that this thread calls meanwhile work on it alone; for what runs side by side."""
+    if name == "numpy":
+        yield  # how many threads its BLAS has is settled when NumPy is imported
+        return
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def describe() -> dict[str, Any]:
