@@ -168,9 +168,10 @@ def update_parameters(w, first_state, second_state, left, dw, update):
         store_first(first_state, left, v)
     else:
         m, v = load_first(first_state, left), load_first(second_state, left)
+        rate, beta1, beta2 = broadcast(w, update.rate), broadcast(w, update.beta1), broadcast(w, update.beta2)
         new, m, v = formula.adam(
-            old, dw, m, v, update.rate, update.correction1, update.correction2,
-            update.beta1, update.beta2, update.epsilon, update.weight_decay,
+            old, dw, m, v, rate, update.correction1, update.correction2,
+            beta1, beta2, update.epsilon, update.weight_decay,
         )  # fmt: skip
         store_first(first_state, left, m)
         store_first(second_state, left, v)
@@ -359,7 +360,7 @@ def make_loss(rows_in_lanes):
     def loss_of(length, s, t, y, label, ds, loss):
         """The loss of a row, or of each row in the lanes; writes the gradient to ds. y holds targets if label is -1."""
         n = lanes(s)
-        with_labels, with_teacher = loss.alpha < 1, loss.alpha > 0
+        alpha, with_labels, with_teacher = broadcast(s, loss.alpha), loss.alpha < 1, loss.alpha > 0
         one = loss.temperature * loss.over_temperature
         top = largest(length, s)
         ones = broadcast(s, 1)
@@ -391,10 +392,10 @@ def make_loss(rows_in_lanes):
                 p, q = formula.exp(log_p), formula.exp(log_q)
                 teacher_value = teacher_value + first(formula.soft_target(p, log_p, log_q), left)
                 teacher_slope = formula.soft_target_backward(q, p, loss.temperature)
-            store_first(at(ds, j), left, formula.both(loss.alpha, label_slope, teacher_slope) * loss.weight)
+            store_first(at(ds, j), left, formula.both(alpha, label_slope, teacher_slope) * loss.weight)
 
         squared = loss.temperature * loss.temperature
-        return formula.both(loss.alpha, sum_of_row(label_value), squared * sum_of_row(teacher_value))
+        return formula.both(alpha, sum_of_row(label_value), squared * sum_of_row(teacher_value))
 
     return loss_of
 
@@ -682,13 +683,11 @@ TINY_STEP = 2.0**-64  # squares of gradients that explode overflow; those of gra
 
 @njit
 def norm(dw, P):
-    """The length of dw, P numbers."""
-    one = dw[0] * 0 + 1
-    squares = sum_of_squares(dw, P, one)
-    if math.isfinite(squares):
-        return math.sqrt(squares)
-    step = one * TINY_STEP
-    return math.sqrt(sum_of_squares(dw, P, step)) / step
+    """The length of dw, P numbers, in every lane of a Vector."""
+    squares = sum_of_squares(dw, P, broadcast(dw, 1))
+    if math.isfinite(simd.max_lanes(squares)):
+        return simd.square_root(squares)
+    return simd.square_root(sum_of_squares(dw, P, broadcast(dw, TINY_STEP))) / TINY_STEP
 
 
 @njit
@@ -701,7 +700,7 @@ def sum_of_squares(dw, P, factor):
             g = load_first(at(dw, i), end - i) * factor
             part = part + g * g
         total = total + part
-    return simd.sum_lanes(total)
+    return sum_of_row(total)
 
 
 @njit
@@ -840,8 +839,8 @@ def _train_steps(
         forward_pass(B, inputs, plan, parameters, True, step + k)
 
         row_loss = Loss(
-            cast(loss.alpha), cast(loss.temperature), cast(1 / loss.temperature),
-            cast(loss.kept), cast(loss.spread), cast(1 / B),
+            cast(loss.alpha), cast(loss.temperature), cast(loss.over_temperature),
+            cast(loss.kept), cast(loss.spread), cast(1) / cast(B),
         )  # fmt: skip
         loss_rows(
             plan.threads, B, classes, s, t, y, labels, ds, values, row_loss, rows, pointer(plan.memory, plan.scratch)
@@ -1140,25 +1139,25 @@ def dropout_backward(da, mask):
 
 
 @kernel
-def _softmax(s, T, out, logarithm):
+def _softmax(s, over_T, out, logarithm):
     B, C = s.shape
     n = lanes(pointer(s, 0))
     for b in range(B):
         row, to = pointer(s, b * C), pointer(out, b * C)
         top = largest_of_row(C, row)
-        total = exponentials_of_row(C, row, top, 1 / T, to, False)
+        total = exponentials_of_row(C, row, top, over_T, to, False)
         log_total = formula.log(total)
         for j in range(0, C, n):
             z = load_first(at(row, j), C - j)
             if logarithm:
-                q = formula.log_softmax(z, top, log_total, 1 / T)
+                q = formula.log_softmax(z, top, log_total, over_T)
             else:
-                q = formula.softmax(z, top, total, 1 / T)
+                q = formula.softmax(z, top, total, over_T)
             store_first(at(to, j), C - j, q)
 
 
 @kernel
-def _softmax_backward(dq, q, T, out, logarithm):
+def _softmax_backward(dq, q, over_T, out, logarithm):
     B, C = q.shape
     n = lanes(pointer(q, 0))
     for b in range(B):
@@ -1170,16 +1169,16 @@ def _softmax_backward(dq, q, T, out, logarithm):
         for j in range(0, C, n):
             d, p = load_first(pointer(dq, b * C + j), C - j), load_first(pointer(q, b * C + j), C - j)
             if logarithm:
-                ds = formula.log_softmax_backward(d, p, total, 1 / T)
+                ds = formula.log_softmax_backward(d, p, total, over_T)
             else:
-                ds = formula.softmax_backward(d, p, total, 1 / T)
+                ds = formula.softmax_backward(d, p, total, over_T)
             store_first(pointer(out, b * C + j), C - j, ds)
 
 
 def _rows(function, logarithm, T, *arrays):
     arrays = [np.ascontiguousarray(a, arrays[0].dtype) for a in arrays]
     out = np.empty_like(arrays[0])
-    function(*arrays, out.dtype.type(T), out, logarithm)
+    function(*arrays, out.dtype.type(1 / T), out, logarithm)
     return out
 
 
