@@ -316,6 +316,31 @@ def test_the_loss_in_one_pass(C, dtype):
         np.testing.assert_allclose(slope, ds, atol=10 * TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("C", [3, 70])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("T", "alpha"), [(0.05, 0.5), (1.0, 0.0), (4.0, 0.5), (1e5, 1.0)])
+def test_the_loss_of_rows_on_very_different_levels(C, dtype, T, alpha):
+    """Each row has a largest logit of its own; a class that is never meant costs nothing and gets no gradient."""
+    s, t = (numbers(k, 5, C, dtype=dtype) * 3 for k in range(2))
+    s += np.array([[1e4], [0], [-1e4], [300], [-300]], dtype)
+    s[:3, 2] = t[1:, 2] = -1e30
+    y = np.arange(5) % 2
+    value, ds = SoftTarget(T, alpha)(s.astype(np.float64), t.astype(np.float64), y)
+    mine, slope = cpu.distillation_loss(s, t, y, T, alpha)
+    size = max(abs(s[s > -1e30]).max() * T, T * T)
+    np.testing.assert_allclose(mine, value, rtol=10 * TOLERANCE[dtype], atol=TOLERANCE[dtype] * size)
+    np.testing.assert_allclose(slope, ds, atol=max(1, T) * TOLERANCE[dtype])
+
+
+def test_the_loss_has_the_same_bits_on_any_number_of_threads():
+    s, t = (numbers(k, 19, 3000, dtype=np.float32) for k in range(2))
+    value, ds = cpu.distillation_loss(s, t, np.arange(19), 4.0, 0.5, threads=1)
+    for threads in (2, 3):
+        mine, slope = cpu.distillation_loss(s, t, np.arange(19), 4.0, 0.5, threads=threads)
+        assert mine == value
+        np.testing.assert_array_equal(slope, ds)
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("C", [5, 40, 1001])
 def test_top_k_targets(C, dtype):

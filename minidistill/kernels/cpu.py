@@ -29,7 +29,7 @@ from ..ops import one_hot  # noqa: F401  (a backend exports all names of ops)
 from . import matmul, rows, simd
 from .cache import kept_on_disk
 from .matmul import WHERE_IT_PAYS, internal
-from .simd import at, broadcast, first, lanes, load, load_first, pointer, store_first
+from .simd import at, broadcast, first, lanes, load, load_first, load_several, pointer, store, store_first
 
 kernel = lambda function: kept_on_disk(njit(function))  # noqa: E731  a compiled function that Python calls
 
@@ -64,6 +64,16 @@ def within_double(x):
     return max(min(x, rows.LIMIT_DOUBLE), -rows.LIMIT_DOUBLE)
 
 
+@njit
+def not_below_single(x):
+    return max(x, rows.LOWEST_SINGLE)
+
+
+@njit
+def not_below_double(x):
+    return max(x, rows.LOWEST_DOUBLE)
+
+
 formula = rows.compiled(
     njit,
     square_root=simd.square_root,
@@ -73,8 +83,10 @@ formula = rows.compiled(
     where_positive=simd.where_positive,
     where_at_least=simd.where_at_least,
     series=by_dtype(njit(rows.series_single), njit(rows.series_double)),
+    series2=by_dtype(njit(rows.series2_single), njit(rows.series2_double)),
     odd_series=by_dtype(njit(rows.odd_series_single), njit(rows.odd_series_double)),
     within_range=by_dtype(within_single, within_double),
+    not_below_range=by_dtype(not_below_single, not_below_double),
     **{name: np.uint64(getattr(rows, name)) for name in ("WORD", "MIX_1", "MIX_2", "SHIFT_15", "SHIFT_16")},
 )
 hash32, keep = formula.hash32, formula.keep
@@ -328,8 +340,11 @@ def make_reductions(rows_in_lanes):
     @njit
     def largest(length, s):
         n = lanes(s)
-        top = broadcast(s, s[0])
-        for j in range(0, length - n + 1, n):
+        several = simd.SEVERAL * n
+        top = load(s) if rows_in_lanes else broadcast(s, s[0])
+        for j in range(0, length - several + 1, several):
+            top = max(simd.max_registers(load_several(at(s, j))), top)
+        for j in range(length - length % several, length - n + 1, n):
             top = max(load(at(s, j)), top)
         if rows_in_lanes:
             return top
@@ -339,15 +354,21 @@ def make_reductions(rows_in_lanes):
         return broadcast(s, most)
 
     @njit
-    def exponentials(length, s, top, over_T, out, keep_them):
-        """The sum of exp((s - top) / T) over each row; where `keep_them` is true, out gets the terms."""
+    def exponentials(length, s, top, over_T, out):
+        """Writes the terms exp((s - top) / T) to out; returns their sum over each row."""
         n = lanes(s)
-        total = broadcast(s, 0)
-        for j in range(0, length, n):
-            e = formula.exp(formula.scaled(load_first(at(s, j), length - j), top, over_T))
+        several = simd.SEVERAL * n
+        over_T, total = broadcast(s, over_T), broadcast(s, 0)
+        wide_top, wide_over_T = simd.repeated(top), simd.repeated(over_T)
+        whole = length - length % several
+        for j in range(0, whole, several):
+            e = formula.exp2(formula.in_bits(load_several(at(s, j)), wide_top, wide_over_T))
+            store(at(out, j), e)
+            total = total + simd.sum_registers(e)
+        for j in range(whole, length, n):
+            e = formula.exp2(formula.in_bits(load_first(at(s, j), length - j), top, over_T))
+            store_first(at(out, j), length - j, e)
             total = total + first(e, length - j)
-            if keep_them:
-                store_first(at(out, j), length - j, e)
         return sum_of_row(total)
 
     return sum_of_row, largest, exponentials
@@ -357,45 +378,96 @@ def make_loss(rows_in_lanes):
     sum_of_row, largest, exponentials = make_reductions(rows_in_lanes)
 
     @njit
-    def loss_of(length, s, t, y, label, ds, loss):
-        """The loss of a row, or of each row in the lanes; writes the gradient to ds. y holds targets if label is -1."""
+    def teacher_terms(length, s, t, top, top_t, over_T, out):
+        """As `exponentials` of the teacher's logits t; beside their sum, that of how far the student's are apart."""
         n = lanes(s)
-        alpha, with_labels, with_teacher = broadcast(s, loss.alpha), loss.alpha < 1, loss.alpha > 0
-        one = loss.temperature * loss.over_temperature
-        top = largest(length, s)
-        ones = broadcast(s, 1)
-        over_total, log_total, log_soft_total, top_t, log_total_t = ones, ones, ones, ones, ones
-        if with_labels:
-            total = exponentials(length, s, top, one, ds, True)
-            over_total, log_total = ones / total, formula.log(total)
-        if with_teacher:
-            log_soft_total = formula.log(exponentials(length, s, top, loss.over_temperature, ds, False))
-            top_t = largest(length, t)
-            log_total_t = formula.log(exponentials(length, t, top_t, loss.over_temperature, ds, False))
+        several = simd.SEVERAL * n
+        total, apart, over_T = broadcast(s, 0), broadcast(s, 0), broadcast(s, over_T)
+        wide_top, wide_top_t, wide_over_T = simd.repeated(top), simd.repeated(top_t), simd.repeated(over_T)
+        whole = length - length % several
+        for j in range(0, whole, several):
+            bits_t = formula.in_bits(load_several(at(t, j)), wide_top_t, wide_over_T)
+            e = formula.exp2(bits_t)
+            bits = formula.in_bits(load_several(at(s, j)), wide_top, wide_over_T)
+            store(at(out, j), e)
+            total = total + simd.sum_registers(e)
+            apart = apart + simd.sum_registers(formula.soft_target(e, bits_t, bits))
+        for j in range(whole, length, n):
+            left = length - j
+            bits = formula.in_bits(load_first(at(s, j), left), top, over_T)
+            bits_t = formula.in_bits(load_first(at(t, j), left), top_t, over_T)
+            e = formula.exp2(bits_t)
+            store_first(at(out, j), left, e)
+            total, apart = total + first(e, left), apart + first(formula.soft_target(e, bits_t, bits), left)
+        return sum_of_row(total), sum_of_row(apart)
 
-        label_value, teacher_value = broadcast(s, 0), broadcast(s, 0)
+    @njit
+    def combine(length, rows, factors, out):
+        """out = the sum of three rows of terms, each times its factor; out may be one of them."""
+        n = lanes(out)
+        several = simd.SEVERAL * n
+        (a, b, c), (of_a, of_b, of_c) = rows, factors
+        wide_a, wide_b, wide_c = simd.repeated(of_a), simd.repeated(of_b), simd.repeated(of_c)
+        whole = length - length % several
+        for j in range(0, whole, several):
+            rest = load_several(at(b, j)) * wide_b + load_several(at(c, j)) * wide_c
+            store(at(out, j), load_several(at(a, j)) * wide_a + rest)
+        for j in range(whole, length, n):
+            left = length - j
+            rest = load_first(at(b, j), left) * of_b + load_first(at(c, j), left) * of_c
+            store_first(at(out, j), left, load_first(at(a, j), left) * of_a + rest)
+
+    @njit
+    def add_targets(length, s, top, log_total, y, label, share, ds, loss):
+        """Adds to ds the `share` of each target, which is negative; returns their cross-entropy."""
+        n = lanes(s)
+        value, zero, one = broadcast(s, 0), broadcast(s, 0), broadcast(s, 1)
+        if label >= 0 and loss.spread == 0:  # all targets but one are zero
+            ds[label] += simd.max_lanes(share)
+            return formula.cross_entropy(one, formula.log_softmax(broadcast(s, s[label]), top, log_total, one))
         for j in range(0, length, n):
             left = length - j
-            logits = load_first(at(s, j), left)
-            label_slope, teacher_slope = broadcast(s, 0), broadcast(s, 0)
-            if with_labels:
-                log_q = formula.log_softmax(logits, top, log_total, one)
-                q = load_first(at(ds, j), left) * over_total
-                target = simd.one_hot(logits, j, label) if label >= 0 else load_first(at(y, j), left)
-                if loss.spread > 0:
-                    target = formula.smoothed(target, loss.kept, loss.spread)
-                label_value = label_value + first(formula.cross_entropy(target, log_q), left)
-                label_slope = formula.cross_entropy_backward(q, target)
-            if with_teacher:
-                log_q = formula.log_softmax(logits, top, log_soft_total, loss.over_temperature)
-                log_p = formula.log_softmax(load_first(at(t, j), left), top_t, log_total_t, loss.over_temperature)
-                p, q = formula.exp(log_p), formula.exp(log_q)
-                teacher_value = teacher_value + first(formula.soft_target(p, log_p, log_q), left)
-                teacher_slope = formula.soft_target_backward(q, p, loss.temperature)
-            store_first(at(ds, j), left, formula.both(alpha, label_slope, teacher_slope) * loss.weight)
+            target = simd.one_hot(zero, j, label) if label >= 0 else load_first(at(y, j), left)
+            target = formula.smoothed(target, loss.kept, loss.spread)
+            log_q = formula.log_softmax(load_first(at(s, j), left), top, log_total, one)
+            value = value + first(formula.cross_entropy(target, log_q), left)
+            store_first(at(ds, j), left, load_first(at(ds, j), left) + target * share)
+        return sum_of_row(value)
 
-        squared = loss.temperature * loss.temperature
-        return formula.both(alpha, sum_of_row(label_value), squared * sum_of_row(teacher_value))
+    @njit
+    def loss_of(length, s, t, y, label, ds, scratch, loss):
+        """The loss of a row, or of each row in the lanes; writes the gradient to ds. y holds targets if label is -1.
+
+        The gradient is linear in the probabilities, each of which is a term over its total: so the formulas are asked
+        once a row what a term is worth, and the elements are sums of products.
+        """
+        zero, one = broadcast(s, 0), broadcast(s, 1)
+        with_labels, with_teacher = loss.alpha < 1, loss.alpha > 0
+        hard, soft, teacher = ds, scratch, at(scratch, length)
+        top = largest(length, s)
+        total, soft_total, total_t, log_total, value, teacher_value = one, one, one, zero, zero, zero
+        if with_labels:
+            total = exponentials(length, s, top, loss.temperature * loss.over_temperature, hard)
+            log_total = formula.log(total)
+        if with_teacher:
+            soft_total = exponentials(length, s, top, loss.over_temperature, soft)
+            top_t = largest(length, t)
+            total_t, apart = teacher_terms(length, s, t, top, top_t, loss.over_temperature, teacher)
+            teacher_value = formula.soft_target_of_row(apart, total_t, soft_total)
+        if not with_labels:  # a row without terms is read all the same, and its factor is zero: any numbers will do
+            hard = soft
+        if not with_teacher:
+            soft, teacher = hard, hard
+
+        T, alpha, weight = loss.temperature, broadcast(s, loss.alpha), broadcast(s, loss.weight)
+        of_hard = formula.both(alpha, formula.cross_entropy_backward(weight / total, zero), zero)
+        of_soft = formula.both(alpha, zero, formula.soft_target_backward(weight / soft_total, zero, T))
+        of_teacher = formula.both(alpha, zero, formula.soft_target_backward(zero, weight / total_t, T))
+        combine(length, (hard, soft, teacher), (of_hard, of_soft, of_teacher), ds)
+        if with_labels:
+            share = formula.both(alpha, formula.cross_entropy_backward(zero, weight), zero)
+            value = add_targets(length, s, top, log_total, y, label, share, ds, loss)
+        return formula.both(alpha, value, T * T * teacher_value)
 
     return loss_of
 
@@ -423,7 +495,7 @@ def turn(rows, columns, source, stride, target, target_stride):
 def loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch):
     n = lanes(s)
     turned_s, turned_t, turned_y = scratch, at(scratch, C * n), at(scratch, 2 * C * n)
-    turned_ds = at(scratch, 3 * C * n)
+    turned_ds, terms = at(scratch, 3 * C * n), at(scratch, 4 * C * n)
     for i in range(3 * C * n):
         scratch[i] = 0
     for b in range(0, B, n):
@@ -437,7 +509,7 @@ def loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch)
                 turn(1, C, pointer(y, row * C), C, at(turned_y, i), n)
             if labels.size:
                 turned_y[labels[row] * n + i] = 1
-        value = loss_of_lanes(C * n, turned_s, turned_t, turned_y, -1, turned_ds, loss)
+        value = loss_of_lanes(C * n, turned_s, turned_t, turned_y, -1, turned_ds, terms, loss)
         store_first(pointer(values, b), rows, value)
         for c in range(0, C - C % n if rows == n else 0, n):
             simd.copy_transposed(at(turned_ds, c * n), n, at(ds, b * C + c), C)
@@ -449,10 +521,10 @@ def loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch)
 
 
 @njit
-def loss_of_one(b, C, s, t, y, labels, ds, values, loss, order):
+def loss_of_one(b, C, s, t, y, labels, ds, values, loss, order, scratch):
     row = order[b]
     label = labels[row] if labels.size else -1
-    value = loss_of_row(C, at(s, b * C), pointer(t, row * C), pointer(y, row * C), label, at(ds, b * C), loss)
+    value = loss_of_row(C, at(s, b * C), pointer(t, row * C), pointer(y, row * C), label, at(ds, b * C), scratch, loss)
     values[b] = simd.max_lanes(value)
 
 
@@ -466,10 +538,11 @@ def loss_rows(threads, B, C, s, t, y, labels, ds, values, loss, order, scratch):
         loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch)
     elif threads == 1 or B * C < LOGITS_FOR_THREADS:
         for b in range(B):
-            loss_of_one(b, C, s, t, y, labels, ds, values, loss, order)
+            loss_of_one(b, C, s, t, y, labels, ds, values, loss, order, scratch)
     else:
-        for b in prange(B):
-            loss_of_one(b, C, s, t, y, labels, ds, values, loss, order)
+        for share in prange(threads):
+            for b in range(B * share // threads, B * (share + 1) // threads):
+                loss_of_one(b, C, s, t, y, labels, ds, values, loss, order, at(scratch, share * 2 * C))
 
 
 # ------------------------------------------------------------------------------------------- 4  the passes of a network
@@ -919,10 +992,11 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     t = nothing if t is None else np.ascontiguousarray(t, dtype)
     numbers = alpha, temperature, 1 / temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
     loss = Loss(*map(dtype, numbers))
-    scratch = np.empty(4 * min(C, FEW_CLASSES) * simd.REGISTER_BYTES // s.itemsize, dtype)
+    threads = threads or get_num_threads()
+    scratch = np.empty(max(6 * min(C, FEW_CLASSES) * simd.REGISTER_BYTES // s.itemsize, 2 * C * threads), dtype)
     ds, values = np.empty((B, C), dtype), np.empty(B, dtype)
     order = np.arange(B)
-    _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads or get_num_threads(), order, scratch, ds, values)
+    _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads, order, scratch, ds, values)
     return values.mean(), ds
 
 
@@ -942,7 +1016,7 @@ def top_k_row(C, k, s, indices, log_p, T, weight, ds):
         ds[indices[i]] = -math.inf
     top_rest = largest_of_row(C, ds)
     top = max(top, top_rest)
-    rest = exponentials_of_row(C, ds, top_rest, over_T, ds, True)
+    rest = exponentials_of_row(C, ds, top_rest, over_T, ds)
 
     from_top = formula.exp(formula.scaled(top_rest, top, over_T))
     total, p_rest = rest * from_top, broadcast(s, 1)
@@ -1145,14 +1219,13 @@ def _softmax(s, over_T, out, logarithm):
     for b in range(B):
         row, to = pointer(s, b * C), pointer(out, b * C)
         top = largest_of_row(C, row)
-        total = exponentials_of_row(C, row, top, over_T, to, False)
+        total = exponentials_of_row(C, row, top, over_T, to)
         log_total = formula.log(total)
         for j in range(0, C, n):
-            z = load_first(at(row, j), C - j)
             if logarithm:
-                q = formula.log_softmax(z, top, log_total, over_T)
+                q = formula.log_softmax(load_first(at(row, j), C - j), top, log_total, over_T)
             else:
-                q = formula.softmax(z, top, total, over_T)
+                q = formula.softmax(load_first(at(to, j), C - j), total)
             store_first(at(to, j), C - j, q)
 
 
