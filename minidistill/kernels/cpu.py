@@ -355,10 +355,10 @@ def make_reductions(rows_in_lanes):
 
     @njit
     def exponentials(length, s, top, over_T, out):
-        """Writes the terms exp((s - top) / T) to out; returns their sum over each row."""
+        """Writes the terms exp((s - top) / T) to out; returns their sum over each row. over_T is a Vector, as top."""
         n = lanes(s)
         several = simd.SEVERAL * n
-        over_T, total = broadcast(s, over_T), broadcast(s, 0)
+        total = broadcast(s, 0)
         wide_top, wide_over_T = simd.repeated(top), simd.repeated(over_T)
         whole = length - length % several
         for j in range(0, whole, several):
@@ -382,7 +382,7 @@ def make_loss(rows_in_lanes):
         """As `exponentials` of the teacher's logits t; beside their sum, that of how far the student's are apart."""
         n = lanes(s)
         several = simd.SEVERAL * n
-        total, apart, over_T = broadcast(s, 0), broadcast(s, 0), broadcast(s, over_T)
+        total, apart = broadcast(s, 0), broadcast(s, 0)
         wide_top, wide_top_t, wide_over_T = simd.repeated(top), simd.repeated(top_t), simd.repeated(over_T)
         whole = length - length % several
         for j in range(0, whole, several):
@@ -447,12 +447,12 @@ def make_loss(rows_in_lanes):
         top = largest(length, s)
         total, soft_total, total_t, log_total, value, teacher_value = one, one, one, zero, zero, zero
         if with_labels:
-            total = exponentials(length, s, top, loss.temperature * loss.over_temperature, hard)
+            total = exponentials(length, s, top, one, hard)
             log_total = formula.log(total)
         if with_teacher:
-            soft_total = exponentials(length, s, top, loss.over_temperature, soft)
-            top_t = largest(length, t)
-            total_t, apart = teacher_terms(length, s, t, top, top_t, loss.over_temperature, teacher)
+            over_T, top_t = broadcast(s, loss.over_temperature), largest(length, t)
+            soft_total = exponentials(length, s, top, over_T, soft)
+            total_t, apart = teacher_terms(length, s, t, top, top_t, over_T, teacher)
             teacher_value = formula.soft_target_of_row(apart, total_t, soft_total)
         if not with_labels:  # a row without terms is read all the same, and its factor is zero: any numbers will do
             hard = soft
@@ -477,6 +477,12 @@ loss_of_row = make_loss(rows_in_lanes=False)
 loss_of_lanes = make_loss(rows_in_lanes=True)
 FEW_CLASSES = 64
 LOGITS_FOR_THREADS = 1 << 13  # below, waking another core takes longer than the rows
+
+
+def loss_scratch_size(C, dtype, threads):
+    """Numbers of scratch memory for `loss_rows`: two rows of terms a thread, and four arrays to turn few classes in."""
+    turned = 6 * min(C, FEW_CLASSES) * simd.REGISTER_BYTES // np.dtype(dtype).itemsize
+    return max(turned, 2 * C * threads)
 
 
 @njit
@@ -558,7 +564,7 @@ class Plan(NamedTuple):
     memory: np.ndarray      # (.,) all numbers that are not parameters
     errors: tuple           # two places in memory: dz of a layer and of the one below
     values: int             # a place in memory: the loss of each row
-    scratch: int            # a place in memory: for matmul.py
+    scratch: int            # a place in memory: for matmul.py and the loss
     activation: int
     seed: int
     batch: int
@@ -607,7 +613,8 @@ def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.flo
             kept[k] = take(batch * size)
     errors = take(batch * max(sizes)), take(batch * max(sizes))
     values = take(batch)
-    scratch = take(max(matmul.scratch_size(K, dtype, threads) for K in (*sizes, batch)))
+    of_products = max(matmul.scratch_size(K, dtype, threads) for K in (*sizes, batch))
+    scratch = take(max(of_products, loss_scratch_size(sizes[-1], dtype, threads)))
     numbers = *errors, values, scratch, ACTIVATIONS[activation], seed & 0xFFFFFFFF, batch, threads
     return PackedPlan(np.array([*numbers, *outputs, *kept, *sizes], np.int64), dropout, np.zeros(end, dtype))
 
@@ -993,7 +1000,7 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     numbers = alpha, temperature, 1 / temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
     loss = Loss(*map(dtype, numbers))
     threads = threads or get_num_threads()
-    scratch = np.empty(max(6 * min(C, FEW_CLASSES) * simd.REGISTER_BYTES // s.itemsize, 2 * C * threads), dtype)
+    scratch = np.empty(loss_scratch_size(C, dtype, threads), dtype)
     ds, values = np.empty((B, C), dtype), np.empty(B, dtype)
     order = np.arange(B)
     _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads, order, scratch, ds, values)
@@ -1016,7 +1023,7 @@ def top_k_row(C, k, s, indices, log_p, T, weight, ds):
         ds[indices[i]] = -math.inf
     top_rest = largest_of_row(C, ds)
     top = max(top, top_rest)
-    rest = exponentials_of_row(C, ds, top_rest, over_T, ds)
+    rest = exponentials_of_row(C, ds, top_rest, broadcast(s, over_T), ds)
 
     from_top = formula.exp(formula.scaled(top_rest, top, over_T))
     total, p_rest = rest * from_top, broadcast(s, 1)
@@ -1219,7 +1226,7 @@ def _softmax(s, over_T, out, logarithm):
     for b in range(B):
         row, to = pointer(s, b * C), pointer(out, b * C)
         top = largest_of_row(C, row)
-        total = exponentials_of_row(C, row, top, over_T, to)
+        total = exponentials_of_row(C, row, top, broadcast(row, over_T), to)
         log_total = formula.log(total)
         for j in range(0, C, n):
             if logarithm:

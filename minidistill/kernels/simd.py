@@ -181,7 +181,7 @@ def load(typing, p):
 # several registers is as good as several Vectors: LLVM does each operation to all of them in turn, and while one waits
 # the others are served.
 
-SEVERAL = 4
+SEVERAL = 4  # registers
 
 
 @intrinsic
@@ -437,18 +437,8 @@ def square_root(typing, a):
 
 @intrinsic
 def nearest(typing, a):
-    """The nearest whole number, ties to even, of |a| < 2**22 (2**51 in float64).
-
-    A number of the size of 1.5 * 2**23 has no digits left behind the point: to add it and take it away rounds. There is
-    an instruction for this, but on some cores it takes turns with multiplications, while additions have their own unit.
-    """
-    shift = 23 if a.dtype == types.float32 else 52
-
-    def emit(context, builder, signature, args):
-        magic = ir.Constant(args[0].type, [1.5 * 2.0**shift] * a.lanes)
-        return builder.fsub(builder.fadd(args[0], magic), magic)
-
-    return a(a), emit
+    """The nearest whole number, ties to even."""
+    return a(a), lambda context, builder, signature, args: call_unary(builder, "nearbyint", args[0])
 
 
 @intrinsic
@@ -556,7 +546,6 @@ def add(builder, a, b):
 
 
 def larger(builder, a, b):
-    """The larger one, or NaN where there is one."""
     return builder.select(builder.fcmp_unordered(">", b, a), b, a)
 
 
