@@ -3,6 +3,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -315,6 +316,31 @@ def test_the_loss_in_one_pass(C, dtype):
         np.testing.assert_allclose(slope, ds, atol=10 * TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("C", [3, 70])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("T", "alpha"), [(0.05, 0.5), (1.0, 0.0), (4.0, 0.5), (1e5, 1.0)])
+def test_the_loss_of_rows_on_very_different_levels(C, dtype, T, alpha):
+    """Each row has a largest logit of its own; a class that is never meant costs nothing and gets no gradient."""
+    s, t = (numbers(k, 5, C, dtype=dtype) * 3 for k in range(2))
+    s += np.array([[1e4], [0], [-1e4], [300], [-300]], dtype)
+    s[:3, 2] = t[1:, 2] = -1e30
+    y = np.arange(5) % 2
+    value, ds = SoftTarget(T, alpha)(s.astype(np.float64), t.astype(np.float64), y)
+    mine, slope = cpu.distillation_loss(s, t, y, T, alpha)
+    size = max(abs(s[s > -1e30]).max() * T, T * T)
+    np.testing.assert_allclose(mine, value, rtol=10 * TOLERANCE[dtype], atol=TOLERANCE[dtype] * size)
+    np.testing.assert_allclose(slope, ds, atol=max(1, T) * TOLERANCE[dtype])
+
+
+def test_the_loss_has_the_same_bits_on_any_number_of_threads():
+    s, t = (numbers(k, 19, 3000, dtype=np.float32) for k in range(2))
+    value, ds = cpu.distillation_loss(s, t, np.arange(19), 4.0, 0.5, threads=1)
+    for threads in (2, 3):
+        mine, slope = cpu.distillation_loss(s, t, np.arange(19), 4.0, 0.5, threads=threads)
+        assert mine == value
+        np.testing.assert_array_equal(slope, ds)
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("C", [5, 40, 1001])
 def test_top_k_targets(C, dtype):
@@ -349,13 +375,68 @@ def test_top_k_targets_of_extreme_logits():
 # ------------------------------------------------------------------------------------------------ machine code, on disk
 
 
-def test_float32_rows_hold_no_double_arithmetic():
-    """The settings of an optimizer come as doubles and are converted once a step; the rows themselves never are."""
-    s = np.ones((2, 70), np.float32)
-    cpu.softmax_forward(s, 2.0)
-    for signature, code in cpu._softmax.inspect_asm().items():
-        if signature[0].dtype.bitwidth == 32:
-            assert not [line for line in code.splitlines() if "pd\t" in line and ("mul" in line or "add" in line)]
+EVERY_KERNEL = """
+import numpy as np
+from minidistill.kernels import cpu
+from minidistill.kernels.cache import KernelCache
+
+rows, z = np.arange(3), np.ones((3, 8), np.float32)
+w, parameters = z[0].copy(), np.zeros(76, np.float32)
+gradients, state = parameters.copy(), np.zeros((2, 76), np.float32)
+plan = cpu.plan((8, 4, 8), "gelu", (0.1, 0.2), batch=3)
+cpu.backward(plan, parameters, gradients, z, cpu.forward(plan, parameters, z, True))
+cpu.train_steps(plan, parameters, gradients, state, z, rows, 3, [0.1], rows)
+cpu.linear_forward(z, np.eye(8, dtype=np.float32), w)
+cpu.relu_backward(z, cpu.relu_forward(z)[1])
+cpu.dropout_mask((3, 8), 0.5, 0, 0, 0)
+cpu.softmax_backward(z, cpu.softmax_forward(z, 4.0)[1])
+cpu.distillation_loss(z, z, rows, 4.0, 0.5)
+cpu.top_k_target_forward(z, rows[:, None], z[:, :1], 4.0)
+cpu.sgd_update(w, w, w, 0.1)
+cpu.clip_norm(w, 1.0)
+cpu.max_norm(z, 1.0)
+kernels = {name: value for name, value in vars(cpu).items() if isinstance(getattr(value, "_cache", None), KernelCache)}
+print("NOT COMPILED", [name for name, kernel in kernels.items() if not kernel.signatures])
+"""
+DOUBLE = re.compile(r" = f(add|sub|mul|div|rem)\b.*\bdouble\b|call .*@\"llvm\.\w+\.(v\d+)?f64|call double @")
+ON_CONSTANTS = re.compile(r" = f\w+ double [0-9][^%]*$")  # -87.3, say: never computed when the kernel runs
+
+
+@pytest.fixture(scope="module")
+def functions_in_float32(tmp_path_factory):
+    """LLVM's code of each function of every float32 kernel, by its name, before one is merged into another.
+
+    It is there only where numba compiles: so that happens in a process that finds nothing on the disk.
+    """
+    apart = {"NUMBA_DUMP_LLVM": "1", "NUMBA_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_KERNEL], env=os.environ | apart, capture_output=True, text=True, check=True
+    )
+    assert "NOT COMPILED []" in done.stdout
+    parts = re.split(r"-*LLVM DUMP <function descriptor '([^'$]*).*\n", done.stdout)
+    functions = {}
+    for name, code in zip(parts[1::2], parts[2::2], strict=True):
+        functions.setdefault(name, []).extend(code.splitlines())
+    return functions
+
+
+ONCE_A_LAYER_OR_A_STEP = {
+    "make_mask": "a rate becomes a threshold of 32 bits, and float32 holds 24",
+    "make_update": "1 - beta**step: of the digits of 0.999 that float32 keeps, three are lost when it is taken from 1",
+    "int_power_impl.<locals>.int_power": "beta**step, as numba compiles it",
+    "np_arange.<locals>.impl": "np.arange finds its length so",
+}
+
+
+def test_float32_kernels_hold_no_double_arithmetic(functions_in_float32):
+    """The settings of an optimizer come as doubles and are converted once a step; what is done to rows never is."""
+    parts = {"exp", "adam", "make_loss.<locals>.loss_of", "make_product.<locals>.part", "top_k_row", "_train_steps"}
+    assert parts <= set(functions_in_float32), "not every function is looked at"
+    for name, code in functions_in_float32.items():
+        found = [line for line in code if DOUBLE.search(line) and not ON_CONSTANTS.search(line)]
+        assert not found or name in ONCE_A_LAYER_OR_A_STEP, f"{name} computes in double: {found[0]}"
+    for name in ONCE_A_LAYER_OR_A_STEP:
+        assert any(DOUBLE.search(line) for line in functions_in_float32[name]), f"{name} needs no exception"
 
 
 PROGRAM = """

@@ -52,12 +52,18 @@ def test_rows_of_logits():
     s = s[0]
     (log_q, _), (log_p, _) = ops.log_softmax_forward(s, T), ops.log_softmax_forward(t, T)
     total = sum(rows.exp(rows.scaled(x, s.max(), 1 / T)) for x in s[0])
+    terms = [rows.exp2(rows.in_bits(x, s.max(), 1 / T)) for x in s[0]]
+    np.testing.assert_allclose([rows.softmax(e, sum(terms)) for e in terms], np.exp(log_q[0]), rtol=1e-12)
     mine = [rows.log_softmax(x, s.max(), math.log(total), 1 / T) for x in s[0]]
     np.testing.assert_allclose(mine, log_q[0], rtol=1e-12)
     p, q = np.exp(log_p[0]), np.exp(log_q[0])
     value, cache = ops.soft_target_forward(s, t, T)
     terms = [rows.soft_target(*each) for each in zip(p, log_p[0], log_q[0], strict=True)]
     assert math.isclose(T * T * sum(terms), value, rel_tol=1e-12)
+    bits, bits_t = ([rows.in_bits(x, row.max(), 1 / T) for x in row[0]] for row in (s, t))
+    terms, terms_t = ([rows.exp2(x) for x in row] for row in (bits, bits_t))
+    apart = sum(rows.soft_target(*each) for each in zip(terms_t, bits_t, bits, strict=True))
+    assert math.isclose(T * T * rows.soft_target_of_row(apart, sum(terms_t), sum(terms)), value, rel_tol=1e-12)
     slopes = [rows.soft_target_backward(*each, T) for each in zip(q, p, strict=True)]
     np.testing.assert_allclose(slopes, ops.soft_target_backward(cache)[0], rtol=1e-10, atol=1e-15)
 
@@ -72,12 +78,19 @@ def compiled(formula):
 
 
 @pytest.mark.parametrize(("dtype", "reach", "promised"), [(np.float32, 87, 1.2e-7), (np.float64, 708, 2.5e-16)])
-def test_exp_and_log_are_as_exact_as_they_say(dtype, reach, promised):
+def test_exp_exp2_and_log_are_as_exact_as_they_say(dtype, reach, promised):
     x = np.concatenate([np.linspace(-reach, reach, 200_001), np.linspace(-1, 1, 20_001)]).astype(dtype)
     out = np.zeros_like(x)
     compiled(cpu.formula.exp)(x, out)
     exact = np.exp(x.astype(np.longdouble))
     assert np.max(abs(out - exact) / exact) < promised
+    reach = {87: 126, 708: 1022}[reach]
+    x = np.concatenate([np.linspace(-reach, 0, 200_001), np.linspace(-1, 0, 20_001), [-reach - 1, -1e30]]).astype(dtype)
+    out = np.ones_like(x)
+    compiled(cpu.formula.exp2)(x, out)
+    exact = np.exp2(x[:-2].astype(np.longdouble))
+    assert np.max(abs(out[:-2] - exact) / exact) < promised
+    assert (out[-2:] == 0).all(), "what a class that is never meant contributes"
     y = np.concatenate([np.geomspace(1e-30, 1e30, 100_001), np.linspace(0.5, 2, 100_001)]).astype(dtype)
     out = np.zeros_like(y)
     compiled(cpu.formula.log)(y, out)
@@ -87,7 +100,7 @@ def test_exp_and_log_are_as_exact_as_they_say(dtype, reach, promised):
 
 def test_nan_stays_nan():
     x = np.array([np.nan, 1, np.nan], np.float32)
-    for name in ("exp", "log", "relu", "tanh", "gelu"):
+    for name in ("exp", "exp2", "log", "relu", "tanh", "gelu"):
         out = np.zeros_like(x)
         compiled(getattr(cpu.formula, name))(x, out)
         assert np.isnan(out[[0, 2]]).all() and np.isfinite(out[1]), name

@@ -29,7 +29,7 @@ from ..ops import one_hot  # noqa: F401  (a backend exports all names of ops)
 from . import matmul, rows, simd
 from .cache import kept_on_disk
 from .matmul import WHERE_IT_PAYS, internal
-from .simd import at, broadcast, first, lanes, load, load_first, pointer, store_first
+from .simd import at, broadcast, first, lanes, load, load_first, load_several, pointer, store, store_first
 
 kernel = lambda function: kept_on_disk(njit(function))  # noqa: E731  a compiled function that Python calls
 
@@ -64,6 +64,16 @@ def within_double(x):
     return max(min(x, rows.LIMIT_DOUBLE), -rows.LIMIT_DOUBLE)
 
 
+@njit
+def not_below_single(x):
+    return max(x, rows.LOWEST_SINGLE)
+
+
+@njit
+def not_below_double(x):
+    return max(x, rows.LOWEST_DOUBLE)
+
+
 formula = rows.compiled(
     njit,
     square_root=simd.square_root,
@@ -73,8 +83,10 @@ formula = rows.compiled(
     where_positive=simd.where_positive,
     where_at_least=simd.where_at_least,
     series=by_dtype(njit(rows.series_single), njit(rows.series_double)),
+    series2=by_dtype(njit(rows.series2_single), njit(rows.series2_double)),
     odd_series=by_dtype(njit(rows.odd_series_single), njit(rows.odd_series_double)),
     within_range=by_dtype(within_single, within_double),
+    not_below_range=by_dtype(not_below_single, not_below_double),
     **{name: np.uint64(getattr(rows, name)) for name in ("WORD", "MIX_1", "MIX_2", "SHIFT_15", "SHIFT_16")},
 )
 hash32, keep = formula.hash32, formula.keep
@@ -168,9 +180,10 @@ def update_parameters(w, first_state, second_state, left, dw, update):
         store_first(first_state, left, v)
     else:
         m, v = load_first(first_state, left), load_first(second_state, left)
+        rate, beta1, beta2 = broadcast(w, update.rate), broadcast(w, update.beta1), broadcast(w, update.beta2)
         new, m, v = formula.adam(
-            old, dw, m, v, update.rate, update.correction1, update.correction2,
-            update.beta1, update.beta2, update.epsilon, update.weight_decay,
+            old, dw, m, v, rate, update.correction1, update.correction2,
+            beta1, beta2, update.epsilon, update.weight_decay,
         )  # fmt: skip
         store_first(first_state, left, m)
         store_first(second_state, left, v)
@@ -327,8 +340,11 @@ def make_reductions(rows_in_lanes):
     @njit
     def largest(length, s):
         n = lanes(s)
-        top = broadcast(s, s[0])
-        for j in range(0, length - n + 1, n):
+        several = simd.SEVERAL * n
+        top = load(s) if rows_in_lanes else broadcast(s, s[0])
+        for j in range(0, length - several + 1, several):
+            top = max(simd.max_registers(load_several(at(s, j))), top)
+        for j in range(length - length % several, length - n + 1, n):
             top = max(load(at(s, j)), top)
         if rows_in_lanes:
             return top
@@ -338,15 +354,21 @@ def make_reductions(rows_in_lanes):
         return broadcast(s, most)
 
     @njit
-    def exponentials(length, s, top, over_T, out, keep_them):
-        """The sum of exp((s - top) / T) over each row; where `keep_them` is true, out gets the terms."""
+    def exponentials(length, s, top, over_T, out):
+        """Writes the terms exp((s - top) / T) to out; returns their sum over each row. over_T is a Vector, as top."""
         n = lanes(s)
+        several = simd.SEVERAL * n
         total = broadcast(s, 0)
-        for j in range(0, length, n):
-            e = formula.exp(formula.scaled(load_first(at(s, j), length - j), top, over_T))
+        wide_top, wide_over_T = simd.repeated(top), simd.repeated(over_T)
+        whole = length - length % several
+        for j in range(0, whole, several):
+            e = formula.exp2(formula.in_bits(load_several(at(s, j)), wide_top, wide_over_T))
+            store(at(out, j), e)
+            total = total + simd.sum_registers(e)
+        for j in range(whole, length, n):
+            e = formula.exp2(formula.in_bits(load_first(at(s, j), length - j), top, over_T))
+            store_first(at(out, j), length - j, e)
             total = total + first(e, length - j)
-            if keep_them:
-                store_first(at(out, j), length - j, e)
         return sum_of_row(total)
 
     return sum_of_row, largest, exponentials
@@ -356,45 +378,96 @@ def make_loss(rows_in_lanes):
     sum_of_row, largest, exponentials = make_reductions(rows_in_lanes)
 
     @njit
-    def loss_of(length, s, t, y, label, ds, loss):
-        """The loss of a row, or of each row in the lanes; writes the gradient to ds. y holds targets if label is -1."""
+    def teacher_terms(length, s, t, top, top_t, over_T, out):
+        """As `exponentials` of the teacher's logits t; beside their sum, that of how far the student's are apart."""
         n = lanes(s)
-        with_labels, with_teacher = loss.alpha < 1, loss.alpha > 0
-        one = loss.temperature * loss.over_temperature
-        top = largest(length, s)
-        ones = broadcast(s, 1)
-        over_total, log_total, log_soft_total, top_t, log_total_t = ones, ones, ones, ones, ones
-        if with_labels:
-            total = exponentials(length, s, top, one, ds, True)
-            over_total, log_total = ones / total, formula.log(total)
-        if with_teacher:
-            log_soft_total = formula.log(exponentials(length, s, top, loss.over_temperature, ds, False))
-            top_t = largest(length, t)
-            log_total_t = formula.log(exponentials(length, t, top_t, loss.over_temperature, ds, False))
+        several = simd.SEVERAL * n
+        total, apart = broadcast(s, 0), broadcast(s, 0)
+        wide_top, wide_top_t, wide_over_T = simd.repeated(top), simd.repeated(top_t), simd.repeated(over_T)
+        whole = length - length % several
+        for j in range(0, whole, several):
+            bits_t = formula.in_bits(load_several(at(t, j)), wide_top_t, wide_over_T)
+            e = formula.exp2(bits_t)
+            bits = formula.in_bits(load_several(at(s, j)), wide_top, wide_over_T)
+            store(at(out, j), e)
+            total = total + simd.sum_registers(e)
+            apart = apart + simd.sum_registers(formula.soft_target(e, bits_t, bits))
+        for j in range(whole, length, n):
+            left = length - j
+            bits = formula.in_bits(load_first(at(s, j), left), top, over_T)
+            bits_t = formula.in_bits(load_first(at(t, j), left), top_t, over_T)
+            e = formula.exp2(bits_t)
+            store_first(at(out, j), left, e)
+            total, apart = total + first(e, left), apart + first(formula.soft_target(e, bits_t, bits), left)
+        return sum_of_row(total), sum_of_row(apart)
 
-        label_value, teacher_value = broadcast(s, 0), broadcast(s, 0)
+    @njit
+    def combine(length, rows, factors, out):
+        """out = the sum of three rows of terms, each times its factor; out may be one of them."""
+        n = lanes(out)
+        several = simd.SEVERAL * n
+        (a, b, c), (of_a, of_b, of_c) = rows, factors
+        wide_a, wide_b, wide_c = simd.repeated(of_a), simd.repeated(of_b), simd.repeated(of_c)
+        whole = length - length % several
+        for j in range(0, whole, several):
+            rest = load_several(at(b, j)) * wide_b + load_several(at(c, j)) * wide_c
+            store(at(out, j), load_several(at(a, j)) * wide_a + rest)
+        for j in range(whole, length, n):
+            left = length - j
+            rest = load_first(at(b, j), left) * of_b + load_first(at(c, j), left) * of_c
+            store_first(at(out, j), left, load_first(at(a, j), left) * of_a + rest)
+
+    @njit
+    def add_targets(length, s, top, log_total, y, label, share, ds, loss):
+        """Adds to ds the `share` of each target, which is negative; returns their cross-entropy."""
+        n = lanes(s)
+        value, zero, one = broadcast(s, 0), broadcast(s, 0), broadcast(s, 1)
+        if label >= 0 and loss.spread == 0:  # all targets but one are zero
+            ds[label] += simd.max_lanes(share)
+            return formula.cross_entropy(one, formula.log_softmax(broadcast(s, s[label]), top, log_total, one))
         for j in range(0, length, n):
             left = length - j
-            logits = load_first(at(s, j), left)
-            label_slope, teacher_slope = broadcast(s, 0), broadcast(s, 0)
-            if with_labels:
-                log_q = formula.log_softmax(logits, top, log_total, one)
-                q = load_first(at(ds, j), left) * over_total
-                target = simd.one_hot(logits, j, label) if label >= 0 else load_first(at(y, j), left)
-                if loss.spread > 0:
-                    target = formula.smoothed(target, loss.kept, loss.spread)
-                label_value = label_value + first(formula.cross_entropy(target, log_q), left)
-                label_slope = formula.cross_entropy_backward(q, target)
-            if with_teacher:
-                log_q = formula.log_softmax(logits, top, log_soft_total, loss.over_temperature)
-                log_p = formula.log_softmax(load_first(at(t, j), left), top_t, log_total_t, loss.over_temperature)
-                p, q = formula.exp(log_p), formula.exp(log_q)
-                teacher_value = teacher_value + first(formula.soft_target(p, log_p, log_q), left)
-                teacher_slope = formula.soft_target_backward(q, p, loss.temperature)
-            store_first(at(ds, j), left, formula.both(loss.alpha, label_slope, teacher_slope) * loss.weight)
+            target = simd.one_hot(zero, j, label) if label >= 0 else load_first(at(y, j), left)
+            target = formula.smoothed(target, loss.kept, loss.spread)
+            log_q = formula.log_softmax(load_first(at(s, j), left), top, log_total, one)
+            value = value + first(formula.cross_entropy(target, log_q), left)
+            store_first(at(ds, j), left, load_first(at(ds, j), left) + target * share)
+        return sum_of_row(value)
 
-        squared = loss.temperature * loss.temperature
-        return formula.both(loss.alpha, sum_of_row(label_value), squared * sum_of_row(teacher_value))
+    @njit
+    def loss_of(length, s, t, y, label, ds, scratch, loss):
+        """The loss of a row, or of each row in the lanes; writes the gradient to ds. y holds targets if label is -1.
+
+        The gradient is linear in the probabilities, each of which is a term over its total: so the formulas are asked
+        once a row what a term is worth, and the elements are sums of products.
+        """
+        zero, one = broadcast(s, 0), broadcast(s, 1)
+        with_labels, with_teacher = loss.alpha < 1, loss.alpha > 0
+        hard, soft, teacher = ds, scratch, at(scratch, length)
+        top = largest(length, s)
+        total, soft_total, total_t, log_total, value, teacher_value = one, one, one, zero, zero, zero
+        if with_labels:
+            total = exponentials(length, s, top, one, hard)
+            log_total = formula.log(total)
+        if with_teacher:
+            over_T, top_t = broadcast(s, loss.over_temperature), largest(length, t)
+            soft_total = exponentials(length, s, top, over_T, soft)
+            total_t, apart = teacher_terms(length, s, t, top, top_t, over_T, teacher)
+            teacher_value = formula.soft_target_of_row(apart, total_t, soft_total)
+        if not with_labels:  # a row without terms is read all the same, and its factor is zero: any numbers will do
+            hard = soft
+        if not with_teacher:
+            soft, teacher = hard, hard
+
+        T, alpha, weight = loss.temperature, broadcast(s, loss.alpha), broadcast(s, loss.weight)
+        of_hard = formula.both(alpha, formula.cross_entropy_backward(weight / total, zero), zero)
+        of_soft = formula.both(alpha, zero, formula.soft_target_backward(weight / soft_total, zero, T))
+        of_teacher = formula.both(alpha, zero, formula.soft_target_backward(zero, weight / total_t, T))
+        combine(length, (hard, soft, teacher), (of_hard, of_soft, of_teacher), ds)
+        if with_labels:
+            share = formula.both(alpha, formula.cross_entropy_backward(zero, weight), zero)
+            value = add_targets(length, s, top, log_total, y, label, share, ds, loss)
+        return formula.both(alpha, value, T * T * teacher_value)
 
     return loss_of
 
@@ -404,6 +477,12 @@ loss_of_row = make_loss(rows_in_lanes=False)
 loss_of_lanes = make_loss(rows_in_lanes=True)
 FEW_CLASSES = 64
 LOGITS_FOR_THREADS = 1 << 13  # below, waking another core takes longer than the rows
+
+
+def loss_scratch_size(C, dtype, threads):
+    """Numbers of scratch memory for `loss_rows`: two rows of terms a thread, and four arrays to turn few classes in."""
+    turned = 6 * min(C, FEW_CLASSES) * simd.REGISTER_BYTES // np.dtype(dtype).itemsize
+    return max(turned, 2 * C * threads)
 
 
 @njit
@@ -422,7 +501,7 @@ def turn(rows, columns, source, stride, target, target_stride):
 def loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch):
     n = lanes(s)
     turned_s, turned_t, turned_y = scratch, at(scratch, C * n), at(scratch, 2 * C * n)
-    turned_ds = at(scratch, 3 * C * n)
+    turned_ds, terms = at(scratch, 3 * C * n), at(scratch, 4 * C * n)
     for i in range(3 * C * n):
         scratch[i] = 0
     for b in range(0, B, n):
@@ -436,7 +515,7 @@ def loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch)
                 turn(1, C, pointer(y, row * C), C, at(turned_y, i), n)
             if labels.size:
                 turned_y[labels[row] * n + i] = 1
-        value = loss_of_lanes(C * n, turned_s, turned_t, turned_y, -1, turned_ds, loss)
+        value = loss_of_lanes(C * n, turned_s, turned_t, turned_y, -1, turned_ds, terms, loss)
         store_first(pointer(values, b), rows, value)
         for c in range(0, C - C % n if rows == n else 0, n):
             simd.copy_transposed(at(turned_ds, c * n), n, at(ds, b * C + c), C)
@@ -448,10 +527,10 @@ def loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch)
 
 
 @njit
-def loss_of_one(b, C, s, t, y, labels, ds, values, loss, order):
+def loss_of_one(b, C, s, t, y, labels, ds, values, loss, order, scratch):
     row = order[b]
     label = labels[row] if labels.size else -1
-    value = loss_of_row(C, at(s, b * C), pointer(t, row * C), pointer(y, row * C), label, at(ds, b * C), loss)
+    value = loss_of_row(C, at(s, b * C), pointer(t, row * C), pointer(y, row * C), label, at(ds, b * C), scratch, loss)
     values[b] = simd.max_lanes(value)
 
 
@@ -465,10 +544,11 @@ def loss_rows(threads, B, C, s, t, y, labels, ds, values, loss, order, scratch):
         loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch)
     elif threads == 1 or B * C < LOGITS_FOR_THREADS:
         for b in range(B):
-            loss_of_one(b, C, s, t, y, labels, ds, values, loss, order)
+            loss_of_one(b, C, s, t, y, labels, ds, values, loss, order, scratch)
     else:
-        for b in prange(B):
-            loss_of_one(b, C, s, t, y, labels, ds, values, loss, order)
+        for share in prange(threads):
+            for b in range(B * share // threads, B * (share + 1) // threads):
+                loss_of_one(b, C, s, t, y, labels, ds, values, loss, order, at(scratch, share * 2 * C))
 
 
 # ------------------------------------------------------------------------------------------- 4  the passes of a network
@@ -484,7 +564,7 @@ class Plan(NamedTuple):
     memory: np.ndarray      # (.,) all numbers that are not parameters
     errors: tuple           # two places in memory: dz of a layer and of the one below
     values: int             # a place in memory: the loss of each row
-    scratch: int            # a place in memory: for matmul.py
+    scratch: int            # a place in memory: for matmul.py and the loss
     activation: int
     seed: int
     batch: int
@@ -533,7 +613,8 @@ def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.flo
             kept[k] = take(batch * size)
     errors = take(batch * max(sizes)), take(batch * max(sizes))
     values = take(batch)
-    scratch = take(max(matmul.scratch_size(K, dtype, threads) for K in (*sizes, batch)))
+    of_products = max(matmul.scratch_size(K, dtype, threads) for K in (*sizes, batch))
+    scratch = take(max(of_products, loss_scratch_size(sizes[-1], dtype, threads)))
     numbers = *errors, values, scratch, ACTIVATIONS[activation], seed & 0xFFFFFFFF, batch, threads
     return PackedPlan(np.array([*numbers, *outputs, *kept, *sizes], np.int64), dropout, np.zeros(end, dtype))
 
@@ -682,13 +763,11 @@ TINY_STEP = 2.0**-64  # squares of gradients that explode overflow; those of gra
 
 @njit
 def norm(dw, P):
-    """The length of dw, P numbers."""
-    one = dw[0] * 0 + 1
-    squares = sum_of_squares(dw, P, one)
-    if math.isfinite(squares):
-        return math.sqrt(squares)
-    step = one * TINY_STEP
-    return math.sqrt(sum_of_squares(dw, P, step)) / step
+    """The length of dw, P numbers, in every lane of a Vector."""
+    squares = sum_of_squares(dw, P, broadcast(dw, 1))
+    if math.isfinite(simd.max_lanes(squares)):
+        return simd.square_root(squares)
+    return simd.square_root(sum_of_squares(dw, P, broadcast(dw, TINY_STEP))) / TINY_STEP
 
 
 @njit
@@ -701,7 +780,7 @@ def sum_of_squares(dw, P, factor):
             g = load_first(at(dw, i), end - i) * factor
             part = part + g * g
         total = total + part
-    return simd.sum_lanes(total)
+    return sum_of_row(total)
 
 
 @njit
@@ -840,8 +919,8 @@ def _train_steps(
         forward_pass(B, inputs, plan, parameters, True, step + k)
 
         row_loss = Loss(
-            cast(loss.alpha), cast(loss.temperature), cast(1 / loss.temperature),
-            cast(loss.kept), cast(loss.spread), cast(1 / B),
+            cast(loss.alpha), cast(loss.temperature), cast(loss.over_temperature),
+            cast(loss.kept), cast(loss.spread), cast(1) / cast(B),
         )  # fmt: skip
         loss_rows(
             plan.threads, B, classes, s, t, y, labels, ds, values, row_loss, rows, pointer(plan.memory, plan.scratch)
@@ -920,10 +999,11 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     t = nothing if t is None else np.ascontiguousarray(t, dtype)
     numbers = alpha, temperature, 1 / temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
     loss = Loss(*map(dtype, numbers))
-    scratch = np.empty(4 * min(C, FEW_CLASSES) * simd.REGISTER_BYTES // s.itemsize, dtype)
+    threads = threads or get_num_threads()
+    scratch = np.empty(loss_scratch_size(C, dtype, threads), dtype)
     ds, values = np.empty((B, C), dtype), np.empty(B, dtype)
     order = np.arange(B)
-    _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads or get_num_threads(), order, scratch, ds, values)
+    _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads, order, scratch, ds, values)
     return values.mean(), ds
 
 
@@ -943,7 +1023,7 @@ def top_k_row(C, k, s, indices, log_p, T, weight, ds):
         ds[indices[i]] = -math.inf
     top_rest = largest_of_row(C, ds)
     top = max(top, top_rest)
-    rest = exponentials_of_row(C, ds, top_rest, over_T, ds, True)
+    rest = exponentials_of_row(C, ds, top_rest, broadcast(s, over_T), ds)
 
     from_top = formula.exp(formula.scaled(top_rest, top, over_T))
     total, p_rest = rest * from_top, broadcast(s, 1)
@@ -1140,25 +1220,24 @@ def dropout_backward(da, mask):
 
 
 @kernel
-def _softmax(s, T, out, logarithm):
+def _softmax(s, over_T, out, logarithm):
     B, C = s.shape
     n = lanes(pointer(s, 0))
     for b in range(B):
         row, to = pointer(s, b * C), pointer(out, b * C)
         top = largest_of_row(C, row)
-        total = exponentials_of_row(C, row, top, 1 / T, to, False)
+        total = exponentials_of_row(C, row, top, broadcast(row, over_T), to)
         log_total = formula.log(total)
         for j in range(0, C, n):
-            z = load_first(at(row, j), C - j)
             if logarithm:
-                q = formula.log_softmax(z, top, log_total, 1 / T)
+                q = formula.log_softmax(load_first(at(row, j), C - j), top, log_total, over_T)
             else:
-                q = formula.softmax(z, top, total, 1 / T)
+                q = formula.softmax(load_first(at(to, j), C - j), total)
             store_first(at(to, j), C - j, q)
 
 
 @kernel
-def _softmax_backward(dq, q, T, out, logarithm):
+def _softmax_backward(dq, q, over_T, out, logarithm):
     B, C = q.shape
     n = lanes(pointer(q, 0))
     for b in range(B):
@@ -1170,16 +1249,16 @@ def _softmax_backward(dq, q, T, out, logarithm):
         for j in range(0, C, n):
             d, p = load_first(pointer(dq, b * C + j), C - j), load_first(pointer(q, b * C + j), C - j)
             if logarithm:
-                ds = formula.log_softmax_backward(d, p, total, 1 / T)
+                ds = formula.log_softmax_backward(d, p, total, over_T)
             else:
-                ds = formula.softmax_backward(d, p, total, 1 / T)
+                ds = formula.softmax_backward(d, p, total, over_T)
             store_first(pointer(out, b * C + j), C - j, ds)
 
 
 def _rows(function, logarithm, T, *arrays):
     arrays = [np.ascontiguousarray(a, arrays[0].dtype) for a in arrays]
     out = np.empty_like(arrays[0])
-    function(*arrays, out.dtype.type(T), out, logarithm)
+    function(*arrays, out.dtype.type(1 / T), out, logarithm)
     return out
 
 

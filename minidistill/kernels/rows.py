@@ -98,6 +98,47 @@ def exp_minus_one(x):
     return (scale - ONE) + scale * series((x - n * LN2_HIGH) - n * LN2_LOW)
 
 
+# 2**x needs no ln 2 and so is cheaper. With n the nearest whole number to x, |x - n| <= 1/2. In double the coefficients
+# are those of exp(r ln 2); in single they are the six for which the largest relative error on that range is smallest,
+# 2e-9. Only x <= 0 is wanted here, up to rounding. At the lower limit the bits of 2**n are those of zero: below what a
+# normal number can hold, 2**x is 0.
+
+S1, S2, S3 = 0.6931472028552517, 0.24022647913610992, 0.05550332470702238
+S4, S5, S6 = 0.009618437358505122, 0.001339887458849158, 0.00015353362058749716
+B1, B2, B3, B4, B5, B6, B7, B8, B9, B10, B11, B12, B13 = (math.log(2) ** k / math.factorial(k) for k in range(1, 14))
+LOWEST_SINGLE, LOWEST_DOUBLE = -127.0, -1023.0
+LN_2 = math.log(2)
+
+
+def series2_single(r):
+    """(2**r - 1) / r for |r| <= 0.5, in pairs: their chain of operations that wait for each other is half as long."""
+    square = r * r
+    return (S1 + r * S2) + square * ((S3 + r * S4) + square * (S5 + r * S6))
+
+
+def series2_double(r):
+    square = r * r
+    tail = (B7 + r * B8) + square * ((B9 + r * B10) + square * ((B11 + r * B12) + square * B13))
+    return (B1 + r * B2) + square * ((B3 + r * B4) + square * ((B5 + r * B6) + square * tail))
+
+
+def series2(r):
+    return series2_double(r)
+
+
+def not_below_range(x):
+    """x, or where 2**x would not be a normal number, the exponent of zero; NaN stays NaN."""
+    return max(x, LOWEST_DOUBLE)
+
+
+def exp2(x):
+    """2**x for x <= 0."""
+    x = not_below_range(x)
+    n = nearest(x)
+    r, scale = x - n, power_of_two(n)
+    return scale + (scale * r) * series2(r)
+
+
 # log(x) = e ln 2 + log(m) with x = 2**e m and m between 1/sqrt(2) and sqrt(2). With f = (m - 1) / (m + 1), |f| <=
 # 0.172, log(m) = 2 (f + f**3/3 + f**5/5 + ...): in float32 five terms are enough, in float64 eleven.
 
@@ -185,8 +226,9 @@ def keep(value, bits, threshold, scale):
 
 
 # --------------------------------------------------------------------------------------------------------------- losses
-# A row of logits is walked twice. The first walk finds its largest logit `top` and then `log_total`, the logarithm of
-# the sum of exp((s - top) / T); with these two every element knows its probability.
+# A row of logits is walked three times. The first walk finds its largest logit `top`. The second makes of each number a
+# term, exp((s - top) / T), and sums: with the terms and their `total` every element of the third knows its probability.
+# An exponential is dear, and so each is computed once and kept.
 
 
 def scaled(s, top, over_T):
@@ -194,12 +236,18 @@ def scaled(s, top, over_T):
     return (s - top) * over_T
 
 
+def in_bits(s, top, over_T):
+    """log2 of exp((s - top) / T)."""
+    return (s - top) * (over_T * LOG2_E)
+
+
 def log_softmax(s, top, log_total, over_T):
     return scaled(s, top, over_T) - log_total                      # [SM-1, KD-1]
 
 
-def softmax(s, top, total, over_T):
-    return exp(scaled(s, top, over_T)) / total                     # [SM-3]
+def softmax(term, total):
+    """`term` is exp((s - top) / T)."""
+    return term / total                                            # [SM-3]
 
 
 def log_softmax_backward(dlog_q, log_q, total, over_T):
@@ -227,6 +275,14 @@ def cross_entropy_backward(q, y):
 
 def soft_target(p, log_p, log_q):
     return p * (log_p - log_q)                                     # [KD-2, KD-6], times T^2
+
+
+def soft_target_of_row(apart, total_p, total_q):
+    """The sum of soft_target over a row. `apart` is the same sum with terms for probabilities and bits for logarithms:
+
+    with p = term / total_p, log p - log q is ln 2 times the bits between the terms, and log(total_q / total_p).
+    """
+    return LN_2 * apart / total_p + log(total_q / total_p)         # [KD-2]
 
 
 def soft_target_backward(q, p, T):
