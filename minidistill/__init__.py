@@ -12,8 +12,8 @@ Every gradient here is written and derived by hand. Read the source in this orde
     evaluation     compare(): what the student kept, and what it costs
 
 Beside the path: data/ (digits, MNIST, your own), augmentation, checkpoint (go on after a kill), gradcheck (finite
-differences), sweep (a grid of settings), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how
-fast).
+differences), sweep (a grid of settings), reproduce/ (the papers' results, again), plots, demo, cli; kernels/ (the same
+maths compiled), bench and peers (how fast).
 """
 
 from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise
