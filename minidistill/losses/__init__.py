@@ -4,14 +4,47 @@
 A loss is a small frozen dataclass. Called with the student's logits s (B,C), the teacher's logits t (B,C) or None, and
 the labels y (B,) or None, it returns its value and ds (B,C), the gradient for the student. Read them in this order:
 
-    cross_entropy   labels only: the loss of a network that learns alone
-    soft_target     labels and the teacher's softened probabilities (Hinton, Vinyals and Dean 2015)
-    top_k           the same, of the teacher's k likeliest classes and all others as one
+    cross_entropy    labels only: the loss of a network that learns alone
+    soft_target      labels and the teacher's softened probabilities (Hinton, Vinyals and Dean 2015)
+    top_k            the same, of the teacher's k likeliest classes and all others as one
+
+What else a student can be asked to do with the teacher's logits, from 2006 to today, and what each adds (derived in
+docs/logit_losses.md; each file needs only those above it):
+
+    logit_matching   squared error of the logits, the limit of high temperature (Bucila 2006, Ba and Caruana 2014)
+
+Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse) and
+labels_and_teacher (the labels' part, which most of the second list share).
 """
 
-from .base import Loss
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .base import Loss, WeightedSum
 from .cross_entropy import CrossEntropy
 from .soft_target import SoftTarget
 from .top_k import TopK, TopKTarget
 
-__all__ = ["CrossEntropy", "Loss", "SoftTarget", "TopK", "TopKTarget"]
+METHODS = {  # name: file, imported when it is first asked for: all at once would make the import a third slower
+    "LogitMatching": "logit_matching",
+}
+
+if TYPE_CHECKING:
+    from .logit_matching import LogitMatching
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in METHODS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f".{METHODS[name]}", __name__), name)
+
+
+__all__ = [
+    "CrossEntropy",
+    "LogitMatching",
+    "Loss",
+    "SoftTarget",
+    "TopK",
+    "TopKTarget",
+    "WeightedSum",
+]

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""Examples for the tests of the losses: logits, labels, and each method with settings that are not its defaults."""
+
+import numpy as np
+
+from minidistill import (
+    LogitMatching,
+    SoftTarget,
+)
+
+B, C = 5, 7
+
+
+def logits(seed, rows=B, classes=C):
+    """Logits as a trained network gives them: a few units apart."""
+    return 1.5 * np.random.default_rng(seed).standard_normal((rows, classes))
+
+
+S, T_LOGITS, Y = logits(0), logits(1), np.array([6, 0, 3, 3, 1])
+
+METHODS = {  # each takes alpha; all else is away from the defaults
+    "SoftTarget": lambda alpha=0.5: SoftTarget(3.0, alpha),
+    "LogitMatching": lambda alpha=0.5: LogitMatching(alpha),
+}
