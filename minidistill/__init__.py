@@ -33,6 +33,7 @@ from .training import History, TrainingDiverged, fit
 if TYPE_CHECKING:
     from .losses import (
         LogitMatching,
+        VirtualTeacher,
     )
 else:
 
@@ -66,6 +67,7 @@ __all__ = [
     "TopK",
     "TopKTarget",
     "TrainingDiverged",
+    "VirtualTeacher",
     "WarmUp",
     "WeightedSum",
     "check_direction",

@@ -6,6 +6,7 @@ import numpy as np
 from minidistill import (
     LogitMatching,
     SoftTarget,
+    VirtualTeacher,
 )
 
 B, C = 5, 7
@@ -21,4 +22,5 @@ S, T_LOGITS, Y = logits(0), logits(1), np.array([6, 0, 3, 3, 1])
 METHODS = {  # each takes alpha; all else is away from the defaults
     "SoftTarget": lambda alpha=0.5: SoftTarget(3.0, alpha),
     "LogitMatching": lambda alpha=0.5: LogitMatching(alpha),
+    "VirtualTeacher": lambda alpha=0.5: VirtualTeacher(0.9, 3.0, alpha),
 }

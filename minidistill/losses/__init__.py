@@ -12,6 +12,7 @@ What else a student can be asked to do with the teacher's logits, from 2006 to t
 docs/logit_losses.md; each file needs only those above it):
 
     logit_matching   squared error of the logits, the limit of high temperature (Bucila 2006, Ba and Caruana 2014)
+    virtual_teacher  a teacher made of the labels: how much of the gain needs no teacher (Yuan et al. 2020)
 
 Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse) and
 labels_and_teacher (the labels' part, which most of the second list share).
@@ -27,10 +28,12 @@ from .top_k import TopK, TopKTarget
 
 METHODS = {  # name: file, imported when it is first asked for: all at once would make the import a third slower
     "LogitMatching": "logit_matching",
+    "VirtualTeacher": "virtual_teacher",
 }
 
 if TYPE_CHECKING:
     from .logit_matching import LogitMatching
+    from .virtual_teacher import VirtualTeacher
 else:
 
     def __getattr__(name: str) -> Any:
@@ -46,5 +49,6 @@ __all__ = [
     "SoftTarget",
     "TopK",
     "TopKTarget",
+    "VirtualTeacher",
     "WeightedSum",
 ]
