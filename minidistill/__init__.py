@@ -32,6 +32,7 @@ from .training import History, TrainingDiverged, fit
 
 if TYPE_CHECKING:
     from .losses import (
+        DecoupledKD,
         LogitMatching,
         VirtualTeacher,
     )
@@ -55,6 +56,7 @@ __all__ = [
     "Cosine",
     "CrossEntropy",
     "Dataset",
+    "DecoupledKD",
     "History",
     "Jitter",
     "LabelNoise",

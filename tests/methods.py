@@ -4,6 +4,7 @@
 import numpy as np
 
 from minidistill import (
+    DecoupledKD,
     LogitMatching,
     SoftTarget,
     VirtualTeacher,
@@ -23,4 +24,5 @@ METHODS = {  # each takes alpha; all else is away from the defaults
     "SoftTarget": lambda alpha=0.5: SoftTarget(3.0, alpha),
     "LogitMatching": lambda alpha=0.5: LogitMatching(alpha),
     "VirtualTeacher": lambda alpha=0.5: VirtualTeacher(0.9, 3.0, alpha),
+    "DecoupledKD": lambda alpha=0.5: DecoupledKD(1.3, 2.0, 3.0, alpha),
 }
