@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .losses import (
         DecoupledKD,
         LogitMatching,
+        StandardisedTarget,
         VirtualTeacher,
     )
 else:
@@ -65,6 +66,7 @@ __all__ = [
     "Report",
     "SoftTarget",
     "SoftTargets",
+    "StandardisedTarget",
     "Step",
     "TopK",
     "TopKTarget",

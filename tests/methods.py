@@ -7,6 +7,7 @@ from minidistill import (
     DecoupledKD,
     LogitMatching,
     SoftTarget,
+    StandardisedTarget,
     VirtualTeacher,
 )
 
@@ -25,4 +26,5 @@ METHODS = {  # each takes alpha; all else is away from the defaults
     "LogitMatching": lambda alpha=0.5: LogitMatching(alpha),
     "VirtualTeacher": lambda alpha=0.5: VirtualTeacher(0.9, 3.0, alpha),
     "DecoupledKD": lambda alpha=0.5: DecoupledKD(1.3, 2.0, 3.0, alpha),
+    "StandardisedTarget": lambda alpha=0.5: StandardisedTarget(1.5, alpha),
 }

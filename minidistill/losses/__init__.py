@@ -14,6 +14,7 @@ docs/logit_losses.md; each file needs only those above it):
     logit_matching   squared error of the logits, the limit of high temperature (Bucila 2006, Ba and Caruana 2014)
     virtual_teacher  a teacher made of the labels: how much of the gain needs no teacher (Yuan et al. 2020)
     decoupled        DKD: the label's class and the others weighed apart (Zhao et al. 2022)
+    standardised     logits without their size, which a small student cannot reach (Sun et al. 2024)
 
 Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse) and
 labels_and_teacher (the labels' part, which most of the second list share).
@@ -31,11 +32,13 @@ METHODS = {  # name: file, imported when it is first asked for: all at once woul
     "LogitMatching": "logit_matching",
     "VirtualTeacher": "virtual_teacher",
     "DecoupledKD": "decoupled",
+    "StandardisedTarget": "standardised",
 }
 
 if TYPE_CHECKING:
     from .decoupled import DecoupledKD
     from .logit_matching import LogitMatching
+    from .standardised import StandardisedTarget
     from .virtual_teacher import VirtualTeacher
 else:
 
@@ -51,6 +54,7 @@ __all__ = [
     "LogitMatching",
     "Loss",
     "SoftTarget",
+    "StandardisedTarget",
     "TopK",
     "TopKTarget",
     "VirtualTeacher",
