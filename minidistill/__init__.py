@@ -32,6 +32,7 @@ from .training import History, TrainingDiverged, fit
 
 if TYPE_CHECKING:
     from .losses import (
+        DIST,
         DecoupledKD,
         LogitMatching,
         StandardisedTarget,
@@ -49,6 +50,7 @@ else:
 __version__ = "0.1.0"
 
 __all__ = [
+    "DIST",
     "MLP",
     "SGD",
     "Adam",

@@ -4,6 +4,7 @@
 import numpy as np
 
 from minidistill import (
+    DIST,
     DecoupledKD,
     LogitMatching,
     SoftTarget,
@@ -27,4 +28,5 @@ METHODS = {  # each takes alpha; all else is away from the defaults
     "VirtualTeacher": lambda alpha=0.5: VirtualTeacher(0.9, 3.0, alpha),
     "DecoupledKD": lambda alpha=0.5: DecoupledKD(1.3, 2.0, 3.0, alpha),
     "StandardisedTarget": lambda alpha=0.5: StandardisedTarget(1.5, alpha),
+    "DIST": lambda alpha=0.5: DIST(1.2, 0.7, 2.0, alpha),
 }

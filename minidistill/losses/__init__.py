@@ -15,6 +15,7 @@ docs/logit_losses.md; each file needs only those above it):
     virtual_teacher  a teacher made of the labels: how much of the gain needs no teacher (Yuan et al. 2020)
     decoupled        DKD: the label's class and the others weighed apart (Zhao et al. 2022)
     standardised     logits without their size, which a small student cannot reach (Sun et al. 2024)
+    dist             DIST: correlation with the teacher, over classes and over samples (Huang et al. 2022)
 
 Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse) and
 labels_and_teacher (the labels' part, which most of the second list share).
@@ -33,10 +34,12 @@ METHODS = {  # name: file, imported when it is first asked for: all at once woul
     "VirtualTeacher": "virtual_teacher",
     "DecoupledKD": "decoupled",
     "StandardisedTarget": "standardised",
+    "DIST": "dist",
 }
 
 if TYPE_CHECKING:
     from .decoupled import DecoupledKD
+    from .dist import DIST
     from .logit_matching import LogitMatching
     from .standardised import StandardisedTarget
     from .virtual_teacher import VirtualTeacher
@@ -49,6 +52,7 @@ else:
 
 
 __all__ = [
+    "DIST",
     "CrossEntropy",
     "DecoupledKD",
     "LogitMatching",
