@@ -33,6 +33,7 @@ from .training import History, TrainingDiverged, fit
 if TYPE_CHECKING:
     from .losses import (
         DIST,
+        NKD,
         DecoupledKD,
         LogitMatching,
         StandardisedTarget,
@@ -52,6 +53,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DIST",
     "MLP",
+    "NKD",
     "SGD",
     "Adam",
     "AdamW",

@@ -5,6 +5,7 @@ import numpy as np
 
 from minidistill import (
     DIST,
+    NKD,
     DecoupledKD,
     LogitMatching,
     SoftTarget,
@@ -29,4 +30,5 @@ METHODS = {  # each takes alpha; all else is away from the defaults
     "DecoupledKD": lambda alpha=0.5: DecoupledKD(1.3, 2.0, 3.0, alpha),
     "StandardisedTarget": lambda alpha=0.5: StandardisedTarget(1.5, alpha),
     "DIST": lambda alpha=0.5: DIST(1.2, 0.7, 2.0, alpha),
+    "NKD": lambda alpha=0.5: NKD(1.2, 2.0, alpha),
 }

@@ -16,6 +16,7 @@ docs/logit_losses.md; each file needs only those above it):
     decoupled        DKD: the label's class and the others weighed apart (Zhao et al. 2022)
     standardised     logits without their size, which a small student cannot reach (Sun et al. 2024)
     dist             DIST: correlation with the teacher, over classes and over samples (Huang et al. 2022)
+    nkd              NKD: the cross-entropy split as DKD splits the KL (Yang et al. 2023)
 
 Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse) and
 labels_and_teacher (the labels' part, which most of the second list share).
@@ -35,12 +36,14 @@ METHODS = {  # name: file, imported when it is first asked for: all at once woul
     "DecoupledKD": "decoupled",
     "StandardisedTarget": "standardised",
     "DIST": "dist",
+    "NKD": "nkd",
 }
 
 if TYPE_CHECKING:
     from .decoupled import DecoupledKD
     from .dist import DIST
     from .logit_matching import LogitMatching
+    from .nkd import NKD
     from .standardised import StandardisedTarget
     from .virtual_teacher import VirtualTeacher
 else:
@@ -53,6 +56,7 @@ else:
 
 __all__ = [
     "DIST",
+    "NKD",
     "CrossEntropy",
     "DecoupledKD",
     "LogitMatching",
