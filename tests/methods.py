@@ -7,9 +7,14 @@ from minidistill import (
     DIST,
     NKD,
     DecoupledKD,
+    JensenShannon,
     LogitMatching,
+    ReverseKL,
+    SkewKL,
+    SkewReverseKL,
     SoftTarget,
     StandardisedTarget,
+    TotalVariation,
     VirtualTeacher,
 )
 
@@ -31,4 +36,11 @@ METHODS = {  # each takes alpha; all else is away from the defaults
     "StandardisedTarget": lambda alpha=0.5: StandardisedTarget(1.5, alpha),
     "DIST": lambda alpha=0.5: DIST(1.2, 0.7, 2.0, alpha),
     "NKD": lambda alpha=0.5: NKD(1.2, 2.0, alpha),
+    "ReverseKL": lambda alpha=0.5: ReverseKL(3.0, alpha),
+    "SkewKL": lambda alpha=0.5: SkewKL(3.0, alpha, skew=0.3),
+    "SkewReverseKL": lambda alpha=0.5: SkewReverseKL(3.0, alpha, skew=0.3),
+    "JensenShannon": lambda alpha=0.5: JensenShannon(3.0, alpha, beta=0.3),
+    "JensenShannon at 0": lambda alpha=0.5: JensenShannon(3.0, alpha, beta=0.0),
+    "JensenShannon at 1": lambda alpha=0.5: JensenShannon(3.0, alpha, beta=1.0),
+    "TotalVariation": lambda alpha=0.5: TotalVariation(3.0, alpha),
 }

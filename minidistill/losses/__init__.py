@@ -17,6 +17,7 @@ docs/logit_losses.md; each file needs only those above it):
     standardised     logits without their size, which a small student cannot reach (Sun et al. 2024)
     dist             DIST: correlation with the teacher, over classes and over samples (Huang et al. 2022)
     nkd              NKD: the cross-entropy split as DKD splits the KL (Yang et al. 2023)
+    divergences      other measures than KL(p || q): reverse, skewed, Jensen-Shannon, total variation (2023 to 2024)
 
 Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse) and
 labels_and_teacher (the labels' part, which most of the second list share).
@@ -37,11 +38,17 @@ METHODS = {  # name: file, imported when it is first asked for: all at once woul
     "StandardisedTarget": "standardised",
     "DIST": "dist",
     "NKD": "nkd",
+    "ReverseKL": "divergences",
+    "SkewKL": "divergences",
+    "SkewReverseKL": "divergences",
+    "JensenShannon": "divergences",
+    "TotalVariation": "divergences",
 }
 
 if TYPE_CHECKING:
     from .decoupled import DecoupledKD
     from .dist import DIST
+    from .divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL, TotalVariation
     from .logit_matching import LogitMatching
     from .nkd import NKD
     from .standardised import StandardisedTarget
@@ -59,12 +66,17 @@ __all__ = [
     "NKD",
     "CrossEntropy",
     "DecoupledKD",
+    "JensenShannon",
     "LogitMatching",
     "Loss",
+    "ReverseKL",
+    "SkewKL",
+    "SkewReverseKL",
     "SoftTarget",
     "StandardisedTarget",
     "TopK",
     "TopKTarget",
+    "TotalVariation",
     "VirtualTeacher",
     "WeightedSum",
 ]
