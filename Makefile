@@ -23,7 +23,7 @@ lint: $(VENV)/test.installed
 
 # The tests that compare with PyTorch; `make test` runs them too once it is there.
 peers: $(VENV)/peers.installed
-	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_peers.py
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_peers.py tests/test_peers_losses.py
 
 # Measures anew what the README quotes, and writes it there.
 results: $(VENV)/demo.installed

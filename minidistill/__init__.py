@@ -16,21 +16,49 @@ differences), sweep (a grid of settings), reproduce/ (the papers' results, again
 maths compiled), bench and peers (how fast).
 """
 
+from typing import TYPE_CHECKING, Any
+
+from . import losses
 from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise
 from .data import Dataset, digits, fashion_mnist, load_idx, load_table, mnist, spirals
 from .distillation import SoftTargets, distill
 from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
 from .kernels import use_backend
-from .losses import CrossEntropy, SoftTarget, TopK, TopKTarget
+from .losses import CrossEntropy, SoftTarget, TopK, TopKTarget, WeightedSum
 from .network import MLP
 from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
 from .training import History, TrainingDiverged, fit
 
+if TYPE_CHECKING:
+    from .losses import (
+        DIST,
+        NKD,
+        DecoupledKD,
+        JensenShannon,
+        LogitMatching,
+        ReverseKL,
+        SkewKL,
+        SkewReverseKL,
+        StandardisedTarget,
+        TotalVariation,
+        VirtualTeacher,
+    )
+else:
+
+    def __getattr__(name: str) -> Any:
+        """The methods of losses/, each imported when it is first asked for."""
+        if name not in losses.METHODS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(losses, name)
+
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "DIST",
     "MLP",
+    "NKD",
     "SGD",
     "Adam",
     "AdamW",
@@ -38,18 +66,28 @@ __all__ = [
     "Cosine",
     "CrossEntropy",
     "Dataset",
+    "DecoupledKD",
     "History",
+    "JensenShannon",
     "Jitter",
     "LabelNoise",
+    "LogitMatching",
     "Mixup",
     "Report",
+    "ReverseKL",
+    "SkewKL",
+    "SkewReverseKL",
     "SoftTarget",
     "SoftTargets",
+    "StandardisedTarget",
     "Step",
     "TopK",
     "TopKTarget",
+    "TotalVariation",
     "TrainingDiverged",
+    "VirtualTeacher",
     "WarmUp",
+    "WeightedSum",
     "check_direction",
     "check_gradient",
     "compare",
