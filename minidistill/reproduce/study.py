@@ -14,7 +14,7 @@ from ..data import Dataset, fashion_mnist, mnist
 from ..distillation import SoftTargets, distill
 from ..losses import Loss, SoftTarget
 from ..network import MLP
-from ..optim import SGD, Cosine
+from ..optim import SGD, Adam, Cosine
 from ..training import fit
 from ..workers import own_processes
 
@@ -92,7 +92,7 @@ def distilled(
 def jittered_teacher(data: Dataset, hidden: tuple[int, ...], epochs: int, dropout: float = 0.25) -> MLP:
     """A teacher of images: dropout, weights held to a norm, and each image moved by up to two pixels (section 3)."""
     teacher = MLP((data.x.shape[1], *hidden, data.classes), dropout=dropout)
-    optimizer = SGD(Cosine(0.1), max_norm=MAX_NORM)
+    optimizer = Adam(Cosine(0.001), max_norm=MAX_NORM)
     fit(teacher, data, epochs=epochs, batch_size=128, optimizer=optimizer, augment=Jitter(2))
     return teacher
 
