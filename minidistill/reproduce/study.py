@@ -68,9 +68,14 @@ class Budget:
     epochs: int
     rate: float = 0.1
     batch_size: int = 128
+    optimizer: type[SGD] | type[Adam] = SGD
 
     def options(self, seed: int) -> dict[str, Any]:
-        return {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": SGD(Cosine(self.rate)), "seed": seed}
+        optimizer = self.optimizer(Cosine(self.rate))
+        return {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": optimizer, "seed": seed}
+
+    def __str__(self) -> str:
+        return f"{self.epochs} epochs, {self.optimizer.__name__} from {self.rate}, batch {self.batch_size}"
 
 
 def alone(data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, loss: Loss | None = None) -> MLP:
