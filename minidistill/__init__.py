@@ -22,8 +22,8 @@ from .distillation import SoftTargets, distill
 from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
 from .kernels import use_backend
-from .losses import CrossEntropy, SoftTarget, TopK, TopKTarget
-from .network import MLP
+from .losses import CrossEntropy, Hint, SoftTarget, TopK, TopKTarget
+from .network import MLP, Outputs
 from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
 from .training import History, TrainingDiverged, fit
 
@@ -38,10 +38,12 @@ __all__ = [
     "Cosine",
     "CrossEntropy",
     "Dataset",
+    "Hint",
     "History",
     "Jitter",
     "LabelNoise",
     "Mixup",
+    "Outputs",
     "Report",
     "SoftTarget",
     "SoftTargets",

@@ -7,11 +7,26 @@ the labels y (B,) or None, it returns its value and ds (B,C), the gradient for t
     cross_entropy   labels only: the loss of a network that learns alone
     soft_target     labels and the teacher's softened probabilities (Hinton, Vinyals and Dean 2015)
     top_k           the same, of the teacher's k likeliest classes and all others as one
+
+Losses of hidden activations are called with Outputs s and t, and return their gradient in that form. Read `features`
+first, which says what they share:
+
+    hint            a regression onto the teacher's hidden layer (Romero et al. 2015)
 """
 
 from .base import Loss
 from .cross_entropy import CrossEntropy
+from .features import FeatureLoss
+from .hint import Hint
 from .soft_target import SoftTarget
 from .top_k import TopK, TopKTarget
 
-__all__ = ["CrossEntropy", "Loss", "SoftTarget", "TopK", "TopKTarget"]
+__all__ = [
+    "CrossEntropy",
+    "FeatureLoss",
+    "Hint",
+    "Loss",
+    "SoftTarget",
+    "TopK",
+    "TopKTarget",
+]

@@ -10,11 +10,12 @@ from ..checks import check_finite, check_labels
 
 
 class Loss(Protocol):
-    """A callable from (s, t, y) to (value, ds); `ops` is the backend that does the arithmetic."""
+    """A callable from (s, t, y) to (value, ds); `ops` is the backend that does the arithmetic.
 
-    def __call__(
-        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = ...
-    ) -> tuple[float, np.ndarray]: ...
+    s, t and ds are arrays of logits; they are Outputs where the loss says `wants_hidden = True`.
+    """
+
+    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = ...) -> tuple[float, Any]: ...
 
 
 def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -43,10 +44,10 @@ def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
     return s, t, y
 
 
-def checked(value: Any, s: np.ndarray, t: np.ndarray | None) -> float:
-    """`value` as a float. NaN and infinity in the logits always reach it, so nothing is searched while it is finite."""
+def checked(value: Any, s: np.ndarray, t: np.ndarray | None, what: str = "logits") -> float:
+    """`value` as a float. NaN and infinity in s and t always reach it, so nothing is searched while it is finite."""
     if not math.isfinite(value):
-        check_finite("s (student logits)", s)
+        check_finite(f"s (student {what})", s)
         if t is not None:
-            check_finite("t (teacher logits)", t)
+            check_finite(f"t (teacher {what})", t)
     return float(value)
