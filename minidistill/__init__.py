@@ -22,7 +22,7 @@ from .distillation import SoftTargets, distill
 from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
 from .kernels import use_backend
-from .losses import CrossEntropy, Hint, SoftTarget, TopK, TopKTarget
+from .losses import CrossEntropy, Hint, RelationalAngle, RelationalDistance, SoftTarget, TopK, TopKTarget
 from .network import MLP, Outputs
 from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
 from .training import History, TrainingDiverged, fit
@@ -44,6 +44,8 @@ __all__ = [
     "LabelNoise",
     "Mixup",
     "Outputs",
+    "RelationalAngle",
+    "RelationalDistance",
     "Report",
     "SoftTarget",
     "SoftTargets",

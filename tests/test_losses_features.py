@@ -11,6 +11,8 @@ from minidistill import (
     Hint,
     Jitter,
     Outputs,
+    RelationalAngle,
+    RelationalDistance,
     SoftTarget,
     TrainingDiverged,
     check_gradient,
@@ -22,9 +24,9 @@ from minidistill.files import read_arrays
 from minidistill.losses.features import unit_backward, unit_forward
 
 B, H, G = 6, 4, 3
-METHODS = [Hint()]
-RELATIONS = []  # those that compare samples with each other, and own nothing
-LEARNING = [loss for loss in METHODS if loss not in RELATIONS]
+LEARNING = [Hint()]
+RELATIONS = [RelationalDistance(), RelationalAngle()]  # they compare samples with each other, and own nothing
+METHODS = LEARNING + RELATIONS
 each_method = pytest.mark.parametrize("loss", METHODS, ids=lambda loss: type(loss).__name__)
 each_relation = pytest.mark.parametrize("loss", RELATIONS, ids=lambda loss: type(loss).__name__)
 each_that_learns = pytest.mark.parametrize("loss", LEARNING, ids=lambda loss: type(loss).__name__)
@@ -134,6 +136,34 @@ def test_float32_gives_what_float64_gives(loss):
     single, dsingle = started(loss, np.float32).between(HIDDEN.astype(np.float32), TAUGHT.astype(np.float32))
     assert single == pytest.approx(value, rel=2e-5)
     np.testing.assert_allclose(dsingle, dh, rtol=0, atol=2e-5 * np.abs(dh).max())
+
+
+@each_relation
+def test_one_row_has_no_relations(loss):
+    for h, g in ((HIDDEN[:1], TAUGHT[:1]), (np.zeros((1, H)), TAUGHT[:1]), (HIDDEN[:1], np.zeros((1, G)))):
+        value, dh = loss.between(h, g)
+        assert value == 0
+        np.testing.assert_array_equal(dh, np.zeros((1, H)))
+
+
+@each_relation
+def test_relations_are_those_of_the_teacher_where_the_student_is_the_teacher_turned_or_scaled(loss):
+    turn = np.linalg.qr(awkward(H, H, seed=6))[0]
+    for h in (HIDDEN, 3 * HIDDEN, 1e20 * HIDDEN, HIDDEN @ turn, np.column_stack([HIDDEN, np.zeros((B, 2))])):
+        value, dh = loss.between(h.astype(np.float64), HIDDEN)
+        assert abs(value) < 1e-12
+        assert np.abs(dh).max() < 1e-10
+    assert loss.between(np.square(HIDDEN), HIDDEN)[0] > 1e-3
+
+
+@each_relation
+def test_relations_do_not_depend_on_the_order_of_the_rows(loss):
+    order = np.array([3, 0, 5, 1, 4, 2])
+    value, dh = loss.between(HIDDEN, TAUGHT)
+    other, dother = loss.between(HIDDEN[order], TAUGHT[order])
+    assert other == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(dother, dh[order], rtol=0, atol=1e-12)
+    assert abs(loss.between(HIDDEN, TAUGHT[order])[0] - value) > 1e-4  # another pairing is another loss
 
 
 def test_unit_rows_have_length_1_and_zero_rows_stay_zero():

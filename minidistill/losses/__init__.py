@@ -12,12 +12,14 @@ Losses of hidden activations are called with Outputs s and t, and return their g
 first, which says what they share:
 
     hint            a regression onto the teacher's hidden layer (Romero et al. 2015)
+    relational      RKD: the distances and angles between samples (Park et al. 2019)
 """
 
 from .base import Loss
 from .cross_entropy import CrossEntropy
 from .features import FeatureLoss
 from .hint import Hint
+from .relational import RelationalAngle, RelationalDistance
 from .soft_target import SoftTarget
 from .top_k import TopK, TopKTarget
 
@@ -26,6 +28,8 @@ __all__ = [
     "FeatureLoss",
     "Hint",
     "Loss",
+    "RelationalAngle",
+    "RelationalDistance",
     "SoftTarget",
     "TopK",
     "TopKTarget",
