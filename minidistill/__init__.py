@@ -22,7 +22,18 @@ from .distillation import SoftTargets, distill
 from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
 from .kernels import use_backend
-from .losses import CrossEntropy, Hint, RelationalAngle, RelationalDistance, SoftTarget, TopK, TopKTarget
+from .losses import (
+    CorrelationCongruence,
+    CrossEntropy,
+    Hint,
+    ProbabilisticTransfer,
+    RelationalAngle,
+    RelationalDistance,
+    SimilarityPreserving,
+    SoftTarget,
+    TopK,
+    TopKTarget,
+)
 from .network import MLP, Outputs
 from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
 from .training import History, TrainingDiverged, fit
@@ -35,6 +46,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Constant",
+    "CorrelationCongruence",
     "Cosine",
     "CrossEntropy",
     "Dataset",
@@ -44,9 +56,11 @@ __all__ = [
     "LabelNoise",
     "Mixup",
     "Outputs",
+    "ProbabilisticTransfer",
     "RelationalAngle",
     "RelationalDistance",
     "Report",
+    "SimilarityPreserving",
     "SoftTarget",
     "SoftTargets",
     "Step",

@@ -7,12 +7,15 @@ import pytest
 from minidistill import (
     MLP,
     Adam,
+    CorrelationCongruence,
     Dataset,
     Hint,
     Jitter,
     Outputs,
+    ProbabilisticTransfer,
     RelationalAngle,
     RelationalDistance,
+    SimilarityPreserving,
     SoftTarget,
     TrainingDiverged,
     check_gradient,
@@ -25,7 +28,13 @@ from minidistill.losses.features import unit_backward, unit_forward
 
 B, H, G = 6, 4, 3
 LEARNING = [Hint()]
-RELATIONS = [RelationalDistance(), RelationalAngle()]  # they compare samples with each other, and own nothing
+RELATIONS = [  # they compare samples with each other, and own nothing
+    RelationalDistance(),
+    RelationalAngle(),
+    SimilarityPreserving(),
+    ProbabilisticTransfer(),
+    CorrelationCongruence(),
+]
 METHODS = LEARNING + RELATIONS
 each_method = pytest.mark.parametrize("loss", METHODS, ids=lambda loss: type(loss).__name__)
 each_relation = pytest.mark.parametrize("loss", RELATIONS, ids=lambda loss: type(loss).__name__)

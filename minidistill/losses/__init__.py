@@ -13,23 +13,32 @@ first, which says what they share:
 
     hint            a regression onto the teacher's hidden layer (Romero et al. 2015)
     relational      RKD: the distances and angles between samples (Park et al. 2019)
+    similarity      scalar products of samples (Tung and Mori 2019)
+    probabilistic   PKT: which samples are neighbours, as probabilities (Passalis and Tefas 2018)
+    correlation     a Gaussian kernel of all pairs of samples (Peng et al. 2019)
 """
 
 from .base import Loss
+from .correlation import CorrelationCongruence
 from .cross_entropy import CrossEntropy
 from .features import FeatureLoss
 from .hint import Hint
+from .probabilistic import ProbabilisticTransfer
 from .relational import RelationalAngle, RelationalDistance
+from .similarity import SimilarityPreserving
 from .soft_target import SoftTarget
 from .top_k import TopK, TopKTarget
 
 __all__ = [
+    "CorrelationCongruence",
     "CrossEntropy",
     "FeatureLoss",
     "Hint",
     "Loss",
+    "ProbabilisticTransfer",
     "RelationalAngle",
     "RelationalDistance",
+    "SimilarityPreserving",
     "SoftTarget",
     "TopK",
     "TopKTarget",
