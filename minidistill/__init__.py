@@ -23,6 +23,7 @@ from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
 from .kernels import use_backend
 from .losses import (
+    ContrastiveRepresentation,
     CorrelationCongruence,
     CrossEntropy,
     Hint,
@@ -33,6 +34,7 @@ from .losses import (
     SoftTarget,
     TopK,
     TopKTarget,
+    VariationalInformation,
 )
 from .network import MLP, Outputs
 from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
@@ -46,6 +48,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Constant",
+    "ContrastiveRepresentation",
     "CorrelationCongruence",
     "Cosine",
     "CrossEntropy",
@@ -67,6 +70,7 @@ __all__ = [
     "TopK",
     "TopKTarget",
     "TrainingDiverged",
+    "VariationalInformation",
     "WarmUp",
     "check_direction",
     "check_gradient",

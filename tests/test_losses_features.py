@@ -7,6 +7,7 @@ import pytest
 from minidistill import (
     MLP,
     Adam,
+    ContrastiveRepresentation,
     CorrelationCongruence,
     Dataset,
     Hint,
@@ -18,6 +19,7 @@ from minidistill import (
     SimilarityPreserving,
     SoftTarget,
     TrainingDiverged,
+    VariationalInformation,
     check_gradient,
     distill,
     fit,
@@ -27,7 +29,7 @@ from minidistill.files import read_arrays
 from minidistill.losses.features import unit_backward, unit_forward
 
 B, H, G = 6, 4, 3
-LEARNING = [Hint()]
+LEARNING = [Hint(), VariationalInformation(), ContrastiveRepresentation()]
 RELATIONS = [  # they compare samples with each other, and own nothing
     RelationalDistance(),
     RelationalAngle(),
@@ -88,11 +90,12 @@ def test_the_gradient_of_every_parameter_is_right_through_dropout_and_what_the_l
     logits, cache = student.forward(x, training=True, step=7, layerwise=True)
     _, ds = loss(Outputs(logits, cache.hidden), t)
     student.backward(ds.logits, cache, dhidden=ds.hidden)
-    for trained in (student, *loss.learners):
-        parameters, gradients = trained.parameters.copy(), trained.gradients.copy()
+    everything = [(one.parameters, one.gradients.copy()) for one in (student, *loss.learners)]  # calls write gradients
+    for array, gradients in everything:
+        parameters = array.copy()
         assert np.abs(gradients).max() > 0
-        check_gradient(lambda p, trained=trained: value(trained.parameters, p), parameters, gradients)
-        trained.parameters[:] = parameters
+        check_gradient(lambda p, array=array: value(array, p), parameters, gradients)
+        array[:] = parameters
 
 
 @each_method

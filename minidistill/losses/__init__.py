@@ -12,6 +12,8 @@ Losses of hidden activations are called with Outputs s and t, and return their g
 first, which says what they share:
 
     hint            a regression onto the teacher's hidden layer (Romero et al. 2015)
+    variational     VID: the same, with a variance of each unit that is learnt as well (Ahn et al. 2019)
+    contrastive     CRD: to tell a sample's own teacher from the others' (Tian, Krishnan and Isola 2020)
     relational      RKD: the distances and angles between samples (Park et al. 2019)
     similarity      scalar products of samples (Tung and Mori 2019)
     probabilistic   PKT: which samples are neighbours, as probabilities (Passalis and Tefas 2018)
@@ -19,6 +21,7 @@ first, which says what they share:
 """
 
 from .base import Loss
+from .contrastive import ContrastiveRepresentation
 from .correlation import CorrelationCongruence
 from .cross_entropy import CrossEntropy
 from .features import FeatureLoss
@@ -28,8 +31,10 @@ from .relational import RelationalAngle, RelationalDistance
 from .similarity import SimilarityPreserving
 from .soft_target import SoftTarget
 from .top_k import TopK, TopKTarget
+from .variational import VariationalInformation
 
 __all__ = [
+    "ContrastiveRepresentation",
     "CorrelationCongruence",
     "CrossEntropy",
     "FeatureLoss",
@@ -42,4 +47,5 @@ __all__ = [
     "SoftTarget",
     "TopK",
     "TopKTarget",
+    "VariationalInformation",
 ]
