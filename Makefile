@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint results bench clean
+.PHONY: demo test test-kernels peers lint results reproduce bench clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
@@ -23,7 +23,7 @@ lint: $(VENV)/test.installed
 
 # The tests that compare with PyTorch; `make test` runs them too once it is there.
 peers: $(VENV)/peers.installed
-	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_peers.py
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_peers.py tests/test_peers_losses.py
 
 # Measures anew what the README quotes, and writes it there.
 results: $(VENV)/demo.installed
@@ -32,6 +32,15 @@ results: $(VENV)/demo.installed
 
 bench: $(VENV)/bench.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/minidistill bench --json --figure docs/images/bench.png > docs/results/bench.json
+	$(BIN)/python docs/quote_results.py
+
+# Does the papers' experiments again, in about an hour, and quotes what came out. MNIST and Fashion-MNIST are downloaded
+# where they are not there: see minidistill/data/mnist.py.
+reproduce: $(VENV)/demo.installed
+	for name in hinton-mnist few-labels capacity fidelity; do \
+		$(ONE_THREAD) $(BIN)/minidistill reproduce $$name --json --figure docs/images/$$name.png \
+			> docs/results/$$name.json || exit 1; \
+	done
 	$(BIN)/python docs/quote_results.py
 
 clean:

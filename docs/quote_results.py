@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writes the tables of the README from the results files, between their markers: no figure there is typed by hand."""
+"""Writes the tables of README and docs from the results files, between their markers: no figure is typed by hand."""
 
 import json
 import re
@@ -74,19 +74,44 @@ def _threads(count: int) -> str:
     return f"{count} thread{'s' * (count != 1)}"
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"demo": demo_table, "bench": bench_table}
+def claims_table(found: dict[str, Any]) -> str:
+    """What a paper says beside what came out here, as Markdown, and how long that took."""
+    lines = ["| claim | paper | here | holds |", "| --- | ---: | ---: | :---: |"]
+    for claim in found["claims"]:
+        spread = f" ± {_figure(claim['std'])}" if len(claim["values"]) > 1 else ""
+        paper = "-" if claim["paper"] is None else _figure(claim["paper"])
+        here, holds = f"{_figure(claim['mean'])}{spread}", "yes" if claim["holds"] else "**no**"
+        lines.append(f"| {claim['claim']} | {paper} | {here} | {holds} |")
+    held = sum(claim["holds"] for claim in found["claims"])
+    return "\n".join(lines) + (
+        f"\n\n{held} of {len(found['claims'])} claims hold, by `{found['settings']['command']}` "
+        f"in {found['seconds'] / 60:.0f} minutes; {found['source']}."
+    )
 
 
-def with_tables(text: str) -> str:
-    """The README's text with each table made anew from its results file."""
-    for name, table in TABLES.items():
+def _figure(value: float) -> str:
+    """Three digits, and no more behind the point than one needs."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity")
+PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
+    "README.md": {"demo": demo_table, "bench": bench_table, "hinton-mnist": claims_table},
+    "docs/results.md": dict.fromkeys(EXPERIMENTS, claims_table),
+}
+
+
+def with_tables(page: str) -> str:
+    """A page's text with each of its tables made anew from its results file."""
+    text = (ROOT / page).read_text()
+    for name, table in PAGES[page].items():
         if not (RESULTS / f"{name}.json").exists():
             continue  # not measured yet
         found = json.loads((RESULTS / f"{name}.json").read_text())
         between = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
         marks = between.findall(text)
         if len(marks) != 1:
-            raise ValueError(f"README.md must have the markers of {name} once, it has them {len(marks)} times")
+            raise ValueError(f"{page} must have the markers of {name} once, it has them {len(marks)} times")
         beginning, end = marks[0]
         before, _, _, after = between.split(text)
         text = f"{before}{beginning}\n{table(found)}\n\n{end}{after}"
@@ -94,5 +119,5 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text()))
+    for page in PAGES:
+        (ROOT / page).write_text(with_tables(page))

@@ -12,38 +12,61 @@ Every gradient here is written and derived by hand. Read the source in this orde
     evaluation     compare(): what the student kept, and what it costs
 
 Beside the path: data/ (digits, MNIST, your own), augmentation, checkpoint (go on after a kill), gradcheck (finite
-differences), sweep (a grid of settings), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how
-fast).
+differences), sweep (a grid of settings), reproduce/ (the papers' results, again), plots, demo, cli; kernels/ (the same
+maths compiled), bench and peers (how fast).
 """
 
+from typing import TYPE_CHECKING, Any
+
+from . import losses
 from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise
 from .data import Dataset, digits, fashion_mnist, load_idx, load_table, mnist, spirals
 from .distillation import SoftTargets, distill
 from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
 from .kernels import use_backend
-from .losses import (
-    ContrastiveRepresentation,
-    CorrelationCongruence,
-    CrossEntropy,
-    Hint,
-    ProbabilisticTransfer,
-    RelationalAngle,
-    RelationalDistance,
-    SimilarityPreserving,
-    SoftTarget,
-    TopK,
-    TopKTarget,
-    VariationalInformation,
-)
+from .losses import CrossEntropy, SoftTarget, TopK, TopKTarget, WeightedSum
 from .network import MLP, Outputs
 from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
 from .training import History, TrainingDiverged, fit
 
+if TYPE_CHECKING:
+    from .losses import (
+        DIST,
+        NKD,
+        ContrastiveRepresentation,
+        CorrelationCongruence,
+        DecoupledKD,
+        Hint,
+        JensenShannon,
+        LogitMatching,
+        ProbabilisticTransfer,
+        RelationalAngle,
+        RelationalDistance,
+        ReverseKL,
+        SimilarityPreserving,
+        SkewKL,
+        SkewReverseKL,
+        StandardisedTarget,
+        TotalVariation,
+        VariationalInformation,
+        VirtualTeacher,
+    )
+else:
+
+    def __getattr__(name: str) -> Any:
+        """The methods of losses/, each imported when it is first asked for."""
+        if name not in losses.METHODS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(losses, name)
+
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "DIST",
     "MLP",
+    "NKD",
     "SGD",
     "Adam",
     "AdamW",
@@ -53,25 +76,35 @@ __all__ = [
     "Cosine",
     "CrossEntropy",
     "Dataset",
+    "DecoupledKD",
     "Hint",
     "History",
+    "JensenShannon",
     "Jitter",
     "LabelNoise",
+    "LogitMatching",
     "Mixup",
     "Outputs",
     "ProbabilisticTransfer",
     "RelationalAngle",
     "RelationalDistance",
     "Report",
+    "ReverseKL",
     "SimilarityPreserving",
+    "SkewKL",
+    "SkewReverseKL",
     "SoftTarget",
     "SoftTargets",
+    "StandardisedTarget",
     "Step",
     "TopK",
     "TopKTarget",
+    "TotalVariation",
     "TrainingDiverged",
     "VariationalInformation",
+    "VirtualTeacher",
     "WarmUp",
+    "WeightedSum",
     "check_direction",
     "check_gradient",
     "compare",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: demo, train, distill, sweep, evaluate, predict, bench, info.
+"""The command line: demo, train, distill, sweep, evaluate, predict, reproduce, bench, info.
 
 Figures go to stdout, all else to stderr. Exit status 0 for success, 2 for what the user can mend, 130 after Ctrl-C.
 Each command imports what it needs when it runs, so that --help is quick.
@@ -10,6 +10,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,15 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def demo(options: argparse.Namespace) -> None:
     from .demo import run_demo
-    from .files import check_place
 
-    if options.figure:
-        check_place("--figure", options.figure)
-    found = run_demo(options.seeds, options.seed, say=_say)
-    _print(options, found.to_dict(), str(found))
-    if options.figure:
-        found.plot(options.figure)
-        _say(f"saved {options.figure}")
+    _show(options, options.figure, lambda: run_demo(options.seeds, options.seed, say=_say))
 
 
 def train(options: argparse.Namespace) -> None:
@@ -160,17 +154,18 @@ def predict(options: argparse.Namespace) -> None:
         _print(options, result, "\n".join(lines) if not options.json else "")
 
 
+def reproduce(options: argparse.Namespace) -> None:
+    from . import reproduce as experiments
+
+    figure = f"minidistill-{options.name}.png" if options.figure is None else options.figure
+    settings = options.name, options.seeds, options.quick, options.held_out
+    _show(options, figure, lambda: experiments.reproduce(*settings, say=_say))
+
+
 def bench(options: argparse.Namespace) -> None:
     from .bench import run_bench
-    from .files import check_place
 
-    if options.figure:
-        check_place("--figure", options.figure)
-    found = run_bench(options.quick, say=_say)
-    _print(options, found.to_dict(), str(found))
-    if options.figure:
-        found.plot(options.figure)
-        _say(f"saved {options.figure}")
+    _show(options, options.figure, lambda: run_bench(options.quick, say=_say))
 
 
 def info(options: argparse.Namespace) -> None:
@@ -360,6 +355,19 @@ def _write_predictions(path: str, labels: Any, probabilities: Any, proba: bool) 
             np.savetxt(stream, labels, fmt="%d")
 
 
+def _show(options: argparse.Namespace, figure: str, run: Callable[[], Any]) -> None:
+    """Runs what takes a while, prints what it found, and saves its picture where one is wanted."""
+    from .files import check_place
+
+    if figure:
+        check_place("--figure", figure)
+    found = run()
+    _print(options, found.to_dict(), str(found))
+    if figure:
+        found.plot(figure)
+        _say(f"saved {figure}")
+
+
 def _print(options: argparse.Namespace, result: dict[str, Any], text: str) -> None:
     print(json.dumps(_without_nan(result)) if options.json else text)
 
@@ -483,6 +491,20 @@ images are taken.""")
     added.add_argument("--proba", action="store_true", help="probabilities instead of labels")
     added.add_argument("--temperature", type=float, default=1.0, metavar="T", help="softens them (default 1)")
     added.add_argument("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
+
+    added = command(reproduce, "do the field's headline results again", """\
+Prints what a paper says beside what comes out here, as mean and spread over seeds, and whether the claim holds.
+
+  hinton-mnist  soft targets on MNIST, and digits that a student never sees (Hinton et al. 2015); under half an hour
+  few-labels    what a teacher is worth where labels are few (the same, section 6)
+  capacity      where distilling hurts, and where a student beats its teacher (Cho and Hariharan 2019), Fashion-MNIST
+  fidelity      does the student agree with its teacher? (Stanton et al. 2021)""")
+    added.add_argument("name", metavar="NAME", help="hinton-mnist, few-labels, capacity or fidelity")
+    added.add_argument("--quick", action="store_true", help="under a minute: shows that it works, not that claims hold")
+    added.add_argument("--seeds", type=int, metavar="N", help="students of each kind (default: 3 to 5; with --quick 1)")
+    added.add_argument("--held-out", action="store_true",
+                       help="measure on images held out of training instead of the test images: to choose settings by")
+    added.add_argument("--figure", metavar="FILE", help="the picture (default minidistill-NAME.png); '' for none")
 
     added = command(bench, "time it beside the libraries that one would use instead", """\
 Training steps, losses, predictions and matrix products, by minidistill, NumPy, PyTorch, JAX, scikit-learn and ONNX

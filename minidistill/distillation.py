@@ -17,7 +17,7 @@ from .augmentation import Augment, as_list
 from .checks import check_probabilities, check_rows
 from .data import Dataset
 from .files import read_npz, write_npz
-from .losses import Loss, SoftTarget
+from .losses import Loss, SoftTarget, wants_hidden
 from .network import MLP, Outputs
 from .training import History, fit
 
@@ -57,7 +57,7 @@ def distill(
         raise ValueError("teacher and student are the same network: a student learns nothing from itself")
     loss = loss or SoftTarget()
     classes = student.sizes[-1]
-    if getattr(loss, "wants_hidden", False):
+    if wants_hidden(loss):
         targets = _hidden_targets(teacher, data, again=bool(as_list(augment)))
         return fit(student, data, loss, targets=targets, augment=augment, **options)
     if not as_list(augment):

@@ -108,6 +108,38 @@ def confidence(
     return save(figure, path)
 
 
+def panels(parts: Sequence[Any], path: str | os.PathLike[str] | None = None) -> Any:
+    """The panels of an experiment (reproduce/claims.py), two or three a row: each curve's mean, and a point a seed."""
+    columns = 2 if len(parts) in (2, 4) else min(len(parts), 3)
+    figure, axes = _figure(columns, rows=-(-len(parts) // columns), width=4.4, height=3.6)
+    for ax in axes.flat[len(parts) :]:
+        ax.remove()
+    for ax, panel in zip(axes.flat, parts, strict=False):
+        _draw_panel(ax, panel)
+    return save(figure, path)
+
+
+def _draw_panel(ax: Any, panel: Any) -> None:
+    names = panel.curves[0].x if isinstance(panel.curves[0].x[0], str) else None
+    for curve in panel.curves:
+        x = np.arange(len(names)) if names else np.array(curve.x)
+        means = [np.mean(values) for values in curve.values]
+        (line,) = ax.plot(x, means, "_" if names else "-", markersize=24, markeredgewidth=2, label=curve.label)
+        for place, values in zip(x, curve.values, strict=True):
+            ax.plot(np.full(len(values), place), values, ".", color=line.get_color(), alpha=0.6)
+    _titled(ax, panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
+    if names:
+        ax.set(xticks=range(len(names)), xlim=(-0.6, len(names) - 0.4))
+        ax.set_xticklabels(names)
+    elif panel.logarithmic:
+        ticks = sorted({place for curve in panel.curves for place in curve.x})
+        ax.set_xscale("log")
+        ax.set_xticks(ticks, [f"{place:,g}" for place in ticks])
+        ax.minorticks_off()
+    if len(panel.curves) > 1:
+        ax.legend(frameon=False, fontsize=8)
+
+
 def demo_figure(report: Report, example: dict[str, np.ndarray], path: str | os.PathLike[str] | None = None) -> Any:
     """The demo's proof: a doubtful image and its softened probabilities; each seed's accuracy; what it costs.
 

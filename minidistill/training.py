@@ -15,7 +15,7 @@ from .augmentation import Augment, as_list, augmented
 from .checks import NotFiniteError, check_finite, check_labels, check_rows, check_seed, check_whole
 from .data import Dataset
 from .kernels import compiled_epochs
-from .losses import CrossEntropy, Loss, TopK
+from .losses import CrossEntropy, Loss, TopK, learners_of, wants_hidden
 from .network import MLP, Outputs
 from .optim import SGD, Optimizer
 
@@ -178,8 +178,8 @@ class Run:
     augment: list[Augment]
 
     def __post_init__(self) -> None:
-        self.wants_hidden = getattr(self.loss, "wants_hidden", False)
-        self.trained: list[Any] = [self.network, *getattr(self.loss, "learners", ())]  # a regressor learns as well
+        self.wants_hidden = wants_hidden(self.loss)
+        self.trained: list[Any] = [self.network, *learners_of(self.loss)]  # a regressor learns as well
         self.states = [self.optimizer.initial_state(one.parameters) for one in self.trained]
         self.steps = math.ceil(len(self.data) / self.batch_size)  # an epoch; the last batch may be smaller
         self.compiled = None
@@ -260,7 +260,7 @@ class Run:
 
 def _started(loss: Any, network: MLP, data: Dataset, targets: Targets | None, seed: int) -> Any:
     """A loss of hidden activations, with what it learns made for this student and this teacher; others as they are."""
-    if not getattr(loss, "wants_hidden", False):
+    if not wants_hidden(loss):
         return loss
     teacher = targets(data.x[:1]) if callable(targets) else targets
     if not isinstance(teacher, Outputs):

@@ -68,10 +68,27 @@ def test_public_names_are_documented(name):
     assert getattr(minidistill, name).__doc__
 
 
+def test_a_method_is_imported_when_it_is_asked_for(tmp_path):
+    code = "import sys, minidistill; {} print(*sys.modules)"
+    files = {f"minidistill.losses.{file}" for file in minidistill.losses.METHODS.values()}
+    assert not files & set(in_a_new_process(code.format(""), tmp_path).split())
+    asked = set(in_a_new_process(code.format("minidistill.NKD; minidistill.losses.DIST;"), tmp_path).split())
+    assert {"minidistill.losses.nkd", "minidistill.losses.dist"} <= asked
+    assert "minidistill.losses.divergences" not in asked
+
+
+def test_every_method_is_public_and_nothing_else_is_made_up():
+    assert set(minidistill.losses.METHODS) <= set(minidistill.__all__) & set(minidistill.losses.__all__)
+    for module in (minidistill, minidistill.losses):
+        with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'Reversed'"):
+            _ = module.Reversed
+
+
 def test_every_source_file_has_a_test_file():
+    tested_together = ("cross_entropy", "soft_target", "top_k", "labels_and_teacher")  # test_losses, _invariants
     tests = {path.name for path in Path(__file__).parent.glob("test_*.py")}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts[-1] in ("__init__", "__main__", "base", "peers", "cache") or parts[0] == "losses":
-            continue  # losses/ is one room with one test file; peers stand in test_bench, the cache in test_kernels_cpu
+        if parts[-1] in ("__init__", "__main__", "peers", "cache") or parts[-1] in tested_together:
+            continue  # peers stand in test_bench, the cache in test_kernels_cpu
         assert f"test_{'_'.join(parts)}.py" in tests

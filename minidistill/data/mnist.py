@@ -119,7 +119,7 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset
 
 def load(collection: Collection, folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Dataset]:
     """The training and the test images of a collection, from wherever they are, as `mnist` describes them."""
-    place = _place(collection, folder)
+    place = place_of(collection, folder)
     return _dataset(collection, collection.training, place), _dataset(collection, collection.test, place)
 
 
@@ -135,7 +135,7 @@ def _dataset(collection: Collection, files: tuple[PublishedFile, PublishedFile],
 # ---------------------------------------------------------------------------------------------- looking for the files
 
 
-def _place(collection: Collection, folder: str | os.PathLike[str] | None) -> str | None:
+def place_of(collection: Collection, folder: str | os.PathLike[str] | None) -> str | None:
     """The folder in which somebody put the files; None if there is none, and they are to be downloaded."""
     if folder is not None:
         if not isinstance(folder, str | os.PathLike):

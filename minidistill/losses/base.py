@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""What every loss has in common: how it is called, and what it refuses."""
+"""What every loss has in common: how it is called, how losses add up, and what they refuse."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..checks import check_finite, check_labels
+from .. import ops as numpy_ops
+from ..checks import check_finite, check_labels, check_number
+from ..network import MLP, Outputs
 
 
 class Loss(Protocol):
@@ -18,6 +22,110 @@ class Loss(Protocol):
     def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = ...) -> tuple[float, Any]: ...
 
 
+class Addable:
+    """Gives a loss `+`, and `*` with a weight: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0) is a loss too."""
+
+    __array_ufunc__ = None  # or an array times a loss would be an array of losses
+
+    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
+        raise NotImplementedError
+
+    def __mul__(self, weight: float) -> "WeightedSum":
+        return WeightedSum((self,), (weight,))
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Loss) -> "WeightedSum":
+        return WeightedSum((self, other), (1.0, 1.0)) if callable(other) else NotImplemented
+
+    def __radd__(self, other: Loss) -> "WeightedSum":  # a function of one's own has no +
+        return WeightedSum((other, self), (1.0, 1.0)) if callable(other) else NotImplemented
+
+
+@dataclass(frozen=True, repr=False)
+class WeightedSum(Addable):
+    """The sum of weights[k] losses[k]: L = w_1 L_1 + w_2 L_2 + ..., and ds likewise [SUM-1].
+
+    It is flat: a sum of sums has their losses side by side. A loss of weight 0 is not computed, and needs nothing.
+    Where one of the others looks at hidden activations, s and t are Outputs, and those that do not get the logits.
+    """
+
+    losses: tuple[Loss, ...]
+    weights: tuple[float, ...]  # each finite and at least 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.losses, tuple | list) or not isinstance(self.weights, tuple | list):
+            raise TypeError(f"losses and weights must be tuples, got {self.losses!r} and {self.weights!r}")
+        if len(self.losses) == 0 or len(self.losses) != len(self.weights):
+            raise ValueError(f"losses must have a weight each, got {len(self.losses)} and {len(self.weights)} weights")
+        losses: list[Loss] = []
+        weights: list[float] = []
+        for loss, weight in zip(self.losses, self.weights, strict=True):
+            if not callable(loss):
+                raise TypeError(f"losses must be losses, such as CrossEntropy(), got {loss!r}")
+            weight = check_number("the weight of a loss", weight, "[0, inf)", 0)
+            inside = loss if isinstance(loss, WeightedSum) else None
+            losses += inside.losses if inside else [loss]
+            weights += [weight * own for own in inside.weights] if inside else [weight]
+        for weight in weights:
+            check_number("the weight of a loss", weight, "[0, inf)", 0)  # a product of large ones is infinite
+        object.__setattr__(self, "losses", tuple(losses))
+        object.__setattr__(self, "weights", tuple(weights))
+
+    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
+        """Value and gradient ds (B,C), or Outputs; what t and y must be is what the losses need."""
+        value, ds = 0.0, np.zeros_like(_logits(s))
+        dhidden: list[Any] = [None] * (len(s.hidden) if isinstance(s, Outputs) else 0)
+        for weight, loss in zip(self.weights, self.losses, strict=True):
+            if weight > 0:
+                sees_all = wants_hidden(loss)
+                part, dpart = loss(s, t, y, ops) if sees_all else loss(_logits(s), _logits(t), y, ops)
+                value, ds = value + weight * part, ds + weight * _logits(dpart)             # (), (B,C)  [SUM-1]
+                for k, dh in enumerate(dpart.hidden if sees_all else []):
+                    if dh is not None:
+                        dhidden[k] = weight * dh + (0 if dhidden[k] is None else dhidden[k])  # (B,H)
+                for learner in learners_of(loss):
+                    learner.gradients *= weight
+        return value, Outputs(ds, dhidden) if self.wants_hidden else ds
+
+    @property
+    def wants_hidden(self) -> bool:
+        return any(weight > 0 and wants_hidden(loss) for weight, loss in zip(self.weights, self.losses, strict=True))
+
+    @property
+    def learners(self) -> tuple[Any, ...]:
+        """What its losses own and `fit` trains."""
+        terms = zip(self.weights, self.losses, strict=True)
+        return tuple(learner for weight, loss in terms if weight > 0 for learner in learners_of(loss))
+
+    def start(self, student: MLP, teacher_widths: Sequence[int], seed: int) -> "WeightedSum":
+        """The same sum of losses that are started, where they look at hidden activations."""
+        terms = zip(self.weights, self.losses, strict=True)
+        started = [
+            loss.start(student, teacher_widths, seed) if weight > 0 and wants_hidden(loss) else loss  # type: ignore
+            for weight, loss in terms
+        ]
+        return WeightedSum(tuple(started), self.weights)
+
+    def __repr__(self) -> str:
+        terms = zip(self.weights, self.losses, strict=True)
+        return " + ".join(f"{loss!r}" if weight == 1 else f"{weight!r} * {loss!r}" for weight, loss in terms)
+
+
+def wants_hidden(loss: Any) -> bool:
+    """Whether a loss is called with Outputs."""
+    return bool(getattr(loss, "wants_hidden", False))
+
+
+def learners_of(loss: Any) -> tuple[Any, ...]:
+    """What a loss owns and `fit` trains beside the student."""
+    return getattr(loss, "learners", ())
+
+
+def _logits(outputs: Any) -> Any:
+    return outputs.logits if isinstance(outputs, Outputs) else outputs
+
+
 def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
     """s (B,C), t (B,C) or None, y (B,) labels or (B,C) probabilities or None, in the dtype of s.
 
@@ -26,6 +134,8 @@ def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
     s = np.asarray(s)
     if s.ndim != 2 or len(s) == 0:
         raise ValueError(f"s must be logits of shape (B, C) with at least one row, got shape {s.shape}")
+    if s.dtype.kind in "iu":
+        s = s.astype(np.float64)  # or t would be rounded to whole numbers too
     if t is not None:
         if not isinstance(t, np.ndarray | list):
             raise TypeError(f"t must be an array of logits, got {type(t).__name__}")
@@ -44,10 +154,32 @@ def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
     return s, t, y
 
 
+def need_teacher(t: Any) -> None:
+    """Refuses a missing teacher."""
+    if t is None:
+        raise ValueError("t (teacher logits) is missing: train with distill(), or with fit(..., targets=...)")
+
+
+def need_labels(y: Any, alpha: float) -> None:
+    """Refuses missing labels where the teacher's weight leaves them a say."""
+    if y is None and alpha < 1:
+        raise ValueError(f"y (labels) is missing: only alpha=1 learns without labels, alpha is {alpha}")
+
+
+def as_rows(y: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """Labels y (B,) as rows of probabilities (B,C) like s; rows stay what they are."""
+    return y if y.ndim == 2 else np.asarray(numpy_ops.one_hot(y, s.shape[1], s.dtype))
+
+
+def check_logits(s: np.ndarray, t: np.ndarray | None, what: str = "logits") -> None:
+    """Refuses NaN and infinity, and says in whose logits they are, and where."""
+    check_finite(f"s (student {what})", s)
+    if t is not None:
+        check_finite(f"t (teacher {what})", t)
+
+
 def checked(value: Any, s: np.ndarray, t: np.ndarray | None, what: str = "logits") -> float:
     """`value` as a float. NaN and infinity in s and t always reach it, so nothing is searched while it is finite."""
     if not math.isfinite(value):
-        check_finite(f"s (student {what})", s)
-        if t is not None:
-            check_finite(f"t (teacher {what})", t)
+        check_logits(s, t, what)
     return float(value)

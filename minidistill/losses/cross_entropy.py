@@ -14,11 +14,11 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..checks import check_field
-from .base import checked, matched
+from .base import Addable, as_rows, checked, matched
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Addable):
     """Mean cross-entropy of softmax(s) with labels y (B,), or with rows of probabilities y (B,C)."""
 
     label_smoothing: float = 0.0  # in [0, 1): share of each target that is spread evenly over all classes
@@ -40,6 +40,5 @@ class CrossEntropy:
         return checked(value, s, None), ops.cross_entropy_backward(cache)
 
     def smoothed(self, y: np.ndarray, s: np.ndarray) -> np.ndarray:
-        rows = y if y.ndim == 2 else numpy_ops.one_hot(y, s.shape[1], s.dtype)  # (B,C)
         e = self.label_smoothing
-        return np.asarray((1 - e) * rows + e / s.shape[1])                      # (B,C)  [CE-3]
+        return np.asarray((1 - e) * as_rows(y, s) + e / s.shape[1])             # (B,C)  [CE-3]

@@ -18,11 +18,11 @@ import numpy as np
 from .. import ops as numpy_ops
 from ..checks import check_whole
 from ..network import MLP, Outputs
-from .base import checked
+from .base import Addable, checked
 
 
 @dataclass(frozen=True)
-class FeatureLoss:
+class FeatureLoss(Addable):
     """The base of a loss that compares a hidden layer of the student with one of the teacher."""
 
     student_layer: int = -1  # a hidden layer, counted from 0, or from the end: -1 is the last
@@ -57,7 +57,7 @@ class FeatureLoss:
         raise NotImplementedError
 
     @np.errstate(invalid="ignore")  # `checked` tells of it
-    def __call__(self, s: Outputs, t: Outputs | None, y: Any = None, ops: Any = numpy_ops) -> tuple[float, Outputs]:
+    def __call__(self, s: Any, t: Any, y: Any = None, ops: Any = numpy_ops) -> tuple[float, Outputs]:
         """Value and gradient, in the form of s; the labels y are not looked at. Learners get their gradients, too."""
         if not isinstance(s, Outputs):
             raise TypeError(f"s must be Outputs, which hold hidden activations, got {type(s).__name__}")

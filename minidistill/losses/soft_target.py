@@ -18,12 +18,12 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..checks import check_field
-from .base import checked, matched
+from .base import Addable, checked, matched, need_labels, need_teacher
 from .cross_entropy import CrossEntropy
 
 
 @dataclass(frozen=True)
-class SoftTarget:
+class SoftTarget(Addable):
     """Weighted sum of the cross-entropy with the labels and T^2 KL(p || q) with the teacher."""
 
     temperature: float = 4.0  # above 0: chosen on validation data
@@ -40,10 +40,8 @@ class SoftTarget:
         """Value and gradient ds (B,C). y may be None where alpha is 1, and t where it is 0."""
         if self.alpha == 0:
             return CrossEntropy()(s, t, y, ops)
-        if t is None:
-            raise ValueError("t (teacher logits) is missing: train with distill(), or with fit(..., targets=...)")
-        if y is None and self.alpha < 1:
-            raise ValueError(f"y (labels) is missing: only alpha=1 learns without labels, alpha is {self.alpha}")
+        need_teacher(t)
+        need_labels(y, self.alpha)
         s, t, y = matched(s, t, y)
         if hasattr(ops, "distillation_loss"):  # a backend may do the lines below in one pass over each row
             value, ds = ops.distillation_loss(s, t, y, self.temperature, self.alpha)

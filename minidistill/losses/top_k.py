@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..checks import check_field, check_number, check_rows, check_whole
-from .base import checked, matched
+from .base import Addable, checked, matched, need_labels
 from .cross_entropy import CrossEntropy
 
 
@@ -48,7 +48,7 @@ class TopK:
 
 
 @dataclass(frozen=True)
-class TopKTarget:
+class TopKTarget(Addable):
     """Weighted sum of the cross-entropy with the labels and T^2 KL over the teacher's k classes and the rest."""
 
     temperature: float = 1.0  # that of the targets
@@ -66,8 +66,7 @@ class TopKTarget:
             raise ValueError(f"t must be a TopK of {len(s)} rows, got {t if t is None else type(t).__name__}")
         if t.temperature != self.temperature:
             raise ValueError(f"t was softened at temperature {t.temperature:g}, the loss has {self.temperature:g}")
-        if y is None and self.alpha < 1:
-            raise ValueError(f"y (labels) is missing: only alpha=1 learns without labels, alpha is {self.alpha}")
+        need_labels(y, self.alpha)
 
         kl, cache = ops.top_k_target_forward(s, t.indices, t.log_p.astype(s.dtype, copy=False), self.temperature)
         value, ds = self.alpha * kl, self.alpha * ops.top_k_target_backward(cache)          # (B,C)

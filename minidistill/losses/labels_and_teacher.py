@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""What most methods share: a weighted sum of the cross-entropy with the labels and a term of their own.
+
+    L = (1-alpha) CE(s, y) + alpha term(s, t)
+
+A method says what its term is, and this room does the rest, as SoftTarget does it for the term T^2 KL(p || q).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .. import ops as numpy_ops
+from ..checks import check_field
+from .base import Addable, check_logits, matched, need_labels, need_teacher
+from .cross_entropy import CrossEntropy
+
+
+class LabelsAndTeacher(Addable):
+    """The base of a loss that has a field `alpha` and a `term`; a field `temperature` is checked where it has one."""
+
+    alpha: Any  # in [0, 1]: weight of the term; 0 is cross-entropy, 1 needs no labels unless the term does
+
+    def __post_init__(self) -> None:
+        if hasattr(self, "temperature"):
+            check_field(self, "temperature", "(0, 1e6)", 0, 1e6)
+        check_field(self, "alpha", "[0, 1]", 0, 1)
+
+    def term(self, s: np.ndarray, t: np.ndarray, y: np.ndarray | None, ops: Any) -> tuple[Any, np.ndarray]:
+        """Value and gradient ds (B,C) of what the method asks of the student."""
+        raise NotImplementedError
+
+    def __call__(
+        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
+    ) -> tuple[float, np.ndarray]:
+        """Value and gradient ds (B,C). y may be None where alpha is 1, and t where it is 0."""
+        if self.alpha == 0:
+            return CrossEntropy()(s, t, y, ops)
+        need_teacher(t)
+        need_labels(y, self.alpha)
+        s, t, y = matched(s, t, y)
+        check_logits(s, t)  # not every term is NaN where they are: a total variation takes infinity for a sure teacher
+        value, ds = self.term(s, t, y, ops)
+        value, ds = self.alpha * value, self.alpha * ds                         # (), (B,C)
+        if self.alpha < 1:
+            ce, cache = ops.cross_entropy_forward(s, y)
+            value = value + (1 - self.alpha) * ce                               # ()
+            ds = ds + (1 - self.alpha) * ops.cross_entropy_backward(cache)      # (B,C)
+        return float(value), ds

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""Capacity: where distilling hurts, and where a student beats its teacher.
+
+Cho and Hariharan 2019 (ICCV) and Mirzadeh et al. 2020 (AAAI) found that a better teacher does not always make a better
+student: one that is much smaller cannot follow. On Fashion-MNIST, photographs of shop articles, students of a few to
+hundreds of hidden units learn from all images, alone and at several temperatures.
+
+The other way round, where a share of the labels is wrong, a teacher's softened answers are better than the labels: it
+has averaged over mistakes that a student alone would learn by heart.
+"""
+
+from dataclasses import dataclass
+
+from ..augmentation import with_label_noise
+from ..data import Dataset
+from ..network import MLP
+from ..optim import SGD, Cosine
+from ..training import fit
+from .claims import Claim, Curve, Findings, Panel, always_above, differences
+from .study import Budget, Study, accuracy, alone, best, distilled
+
+SOURCE = "Cho and Hariharan 2019; Mirzadeh et al. 2020"
+DATA = "fashion-mnist"
+SEEDS = 3
+
+WIDTHS = (8, 16, 64, 256)
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
+RATES = (0.03, 0.1, 0.3)  # tried by both kinds of students
+ALPHA = 0.9
+NOISE, NOISY_WIDTH = 0.4, 128
+ALPHAS = (0.5, 0.9)       # tried where labels are noisy
+
+
+def run(study: Study) -> Findings:
+    epochs = 2 if study.quick else 15
+    study.say("training the teacher ...")
+    teacher = _teacher(study.training, epochs)
+    widths = {}
+    for width in WIDTHS[:: len(WIDTHS) - 1] if study.quick else WIDTHS:
+        study.say(f"students of {width} hidden units, alone and at {len(TEMPERATURES)} temperatures ...")
+        widths[width] = _learn(study, teacher, width, epochs)
+    study.say(f"{NOISE:.0%} of the labels wrong ...")
+    noisy = _learn_from_noise(study, epochs)
+    settings = {
+        "teacher": repr(teacher), "teacher_accuracy": accuracy(teacher, study.test), "epochs": epochs, "alpha": ALPHA,
+        "rates": {width: (found.rate_alone, found.rate) for width, found in widths.items()},
+        "noisy": {"width": NOISY_WIDTH, "temperature": noisy.temperature, "alpha": noisy.alpha},
+        "seeds": study.seeds,
+    }  # fmt: skip
+    return Findings([*_claims_of_widths(widths), *_claims_of_noise(noisy)], [*_panels(widths), _panel(noisy)], settings)
+
+
+# ------------------------------------------------------------------------------------------ width and temperature
+
+
+@dataclass(frozen=True)
+class Width:
+    """What students of one width reached on the test images, in percent, one figure a seed."""
+
+    rate_alone: float
+    rate: float
+    alone: list[float]
+    distilled: dict[float, list[float]]  # by temperature
+    temperatures: list[float]            # the best on the validation images, for each seed
+
+    def gains(self, T: float) -> list[float]:
+        return differences(self.distilled[T], self.alone)
+
+    @property
+    def gains_at_best(self) -> list[float]:
+        """At the temperature that each seed's validation images speak for."""
+        return [self.gains(T)[k] for k, T in enumerate(self.temperatures)]
+
+
+def _learn(study: Study, teacher: MLP, width: int, epochs: int) -> Width:
+    answers = teacher.logits(study.training.x)                                  # (N,C)
+
+    def by_labels(seed: int, rate: float) -> MLP:
+        return alone(study.training, (width,), Budget(epochs, rate), seed)
+
+    def by_teacher(seed: int, rate: float, T: float) -> MLP:
+        return distilled(answers, study.training, (width,), Budget(epochs, rate), seed, T, ALPHA)
+
+    middle = TEMPERATURES[len(TEMPERATURES) // 2]
+    rate_alone = best(RATES, lambda rate: accuracy(by_labels(0, rate), study.validation))
+    rate = best(RATES, lambda rate: accuracy(by_teacher(0, rate, middle), study.validation))
+    hard = [accuracy(by_labels(seed, rate_alone), study.test) for seed in study.seeds]
+    networks = {T: [by_teacher(seed, rate, T) for seed in study.seeds] for T in TEMPERATURES}
+    seen = {T: [accuracy(network, study.validation) for network in trained] for T, trained in networks.items()}
+    temperatures = [max(seen, key=lambda T: seen[T][k]) for k in range(len(study.seeds))]
+    soft = {T: [accuracy(network, study.test) for network in trained] for T, trained in networks.items()}
+    return Width(rate_alone, rate, hard, soft, temperatures)
+
+
+def _claims_of_widths(widths: dict[int, Width]) -> list[Claim]:
+    narrow, wide = widths[WIDTHS[0]], widths[WIDTHS[-1]]
+    harm = [-gain for gain in narrow.gains(TEMPERATURES[-1])]
+    room = differences(wide.gains(TEMPERATURES[-1]), narrow.gains(TEMPERATURES[-1]))
+    warmer = differences(wide.temperatures, narrow.temperatures)
+    hot = f"T={TEMPERATURES[-1]:g}"
+    return [
+        always_above(0, f"points that {WIDTHS[0]} hidden units lose by distilling at {hot}", harm, decimals=1),
+        always_above(0, f"points by which {WIDTHS[-1]} units gain more at {hot} than {WIDTHS[0]} do", room, decimals=1),
+        always_above(0, f"points that {WIDTHS[-1]} units gain at their best T", wide.gains_at_best, decimals=2),
+        always_above(0, f"best T of {WIDTHS[-1]} units less that of {WIDTHS[0]}", warmer),
+    ]
+
+
+def _panels(widths: dict[int, Width]) -> list[Panel]:
+    curves = [
+        Curve(f"{width} units", list(TEMPERATURES), [found.gains(T) for T in TEMPERATURES])
+        for width, found in widths.items()
+    ]
+    return [Panel("Fashion-MNIST: what distilling adds", "temperature", "points of accuracy", curves, logarithmic=True)]
+
+
+# ------------------------------------------------------------------------------------------------------ noisy labels
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """What came of noisy labels: accuracies on clean test images, in percent, one a seed."""
+
+    temperature: float
+    alpha: float
+    teacher: list[float]
+    alone: list[float]
+    distilled: list[float]
+
+
+def _learn_from_noise(study: Study, epochs: int) -> Noisy:
+    """The labels of training and validation images are noisy, and everyone sees the same ones."""
+    training, validation = (with_label_noise(part, NOISE, seed=0) for part in (study.training, study.validation))
+    teachers = [_teacher(training, epochs, seed) for seed in study.seeds]
+
+    def by_teacher(seed: int, T: float, alpha: float) -> MLP:
+        answers = teachers[seed].logits(training.x)
+        return distilled(answers, training, (NOISY_WIDTH,), Budget(epochs), seed, T, alpha)
+
+    trials = [(T, alpha) for T in TEMPERATURES for alpha in ALPHAS]
+    T, alpha = best(trials, lambda trial: accuracy(by_teacher(0, *trial), validation))
+    rate = best(RATES, lambda rate: accuracy(alone(training, (NOISY_WIDTH,), Budget(epochs, rate), 0), validation))
+    hard = [alone(training, (NOISY_WIDTH,), Budget(epochs, rate), seed) for seed in study.seeds]
+    soft = [by_teacher(seed, T, alpha) for seed in study.seeds]
+    return Noisy(T, alpha, *([accuracy(network, study.test) for network in group] for group in (teachers, hard, soft)))
+
+
+def _claims_of_noise(noisy: Noisy) -> list[Claim]:
+    over_teacher = differences(noisy.distilled, noisy.teacher)
+    over_alone = differences(noisy.distilled, noisy.alone)
+    wrong = f"{NOISE:.0%} of the labels wrong"
+    return [
+        always_above(0, f"{wrong}: points of the student over its teacher", over_teacher, decimals=1),
+        always_above(0, f"{wrong}: points of the student over one alone", over_alone, decimals=1),
+    ]
+
+
+def _panel(noisy: Noisy) -> Panel:
+    names = ["student alone", "teacher", "distilled"]
+    curve = Curve("", names, [noisy.alone, noisy.teacher, noisy.distilled])
+    return Panel(f"{NOISE:.0%} of the labels wrong, {NOISY_WIDTH} units", "", "accuracy on test images, %", [curve])
+
+
+def _teacher(data: Dataset, epochs: int, seed: int = 0) -> MLP:
+    teacher = MLP((data.x.shape[1], 512, 512, data.classes), dropout=0.2, seed=seed)
+    fit(teacher, data, epochs=epochs, batch_size=128, optimizer=SGD(Cosine(0.1)), seed=seed)
+    return teacher

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""What the experiments share: images parted in three, students taught by labels or by a teacher, errors counted."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..augmentation import Jitter
+from ..data import Dataset, fashion_mnist, mnist
+from ..distillation import SoftTargets, distill
+from ..losses import Loss, SoftTarget
+from ..network import MLP
+from ..optim import SGD, Cosine
+from ..training import fit
+
+LOADERS = {"mnist": mnist, "fashion-mnist": fashion_mnist}
+HELD_OUT = 10_000
+QUICK_IMAGES, QUICK_HELD_OUT = 6_000, 2_000  # of a quick run, to learn from and to be measured on
+MAX_NORM = 3.5
+
+Choice = TypeVar("Choice")
+
+
+@dataclass(frozen=True)
+class Study:
+    """The images of an experiment, and how large it is to be."""
+
+    training: Dataset    # to learn from, but for the final networks of an experiment that chooses nothing
+    validation: Dataset  # held out of training: settings are chosen by these
+    test: Dataset        # looked at once, at the end
+    whole: Dataset       # training and validation together, as the papers learn from them
+    seeds: list[int]
+    quick: bool
+    say: Callable[[str], None]
+
+    @classmethod
+    def of(cls, data: str, seeds: int, quick: bool, held_out: bool, say: Callable[[str], None]) -> "Study":
+        """The images of `data` in three parts; with `held_out` the validation images are those to be measured on."""
+        whole, test = LOADERS[data]()
+        if quick:
+            whole, test = whole.take(QUICK_IMAGES + QUICK_HELD_OUT), test.take(QUICK_HELD_OUT)
+        validation, training = whole.split(QUICK_HELD_OUT if quick else HELD_OUT)
+        if held_out:
+            whole, test = training, validation
+        return cls(training, validation, test, whole, list(range(seeds)), quick, say)
+
+    def each_seed(self, train: Callable[[int], MLP]) -> list[MLP]:
+        return [train(seed) for seed in self.seeds]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a student learns and how fast; its learning rate falls along a cosine."""
+
+    epochs: int
+    rate: float = 0.1
+    batch_size: int = 128
+
+    def options(self, seed: int) -> dict[str, Any]:
+        return {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": SGD(Cosine(self.rate)), "seed": seed}
+
+
+def alone(data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, loss: Loss | None = None) -> MLP:
+    """A network that learns from labels."""
+    network = MLP((data.x.shape[1], *hidden, data.classes), seed=seed)
+    fit(network, data, loss, **budget.options(seed))
+    return network
+
+
+def distilled(
+    answers: np.ndarray, data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, T: float, alpha: float = 1.0
+) -> MLP:
+    """A network that learns from a teacher's logits (N,C) for the same images."""
+    network = MLP((data.x.shape[1], *hidden, answers.shape[1]), seed=seed)
+    distill(SoftTargets.of(answers, data), network, data, SoftTarget(T, alpha), **budget.options(seed))
+    return network
+
+
+def jittered_teacher(data: Dataset, hidden: tuple[int, ...], epochs: int, dropout: float = 0.25) -> MLP:
+    """A teacher of images: dropout, weights held to a norm, and each image moved by up to two pixels (section 3)."""
+    teacher = MLP((data.x.shape[1], *hidden, data.classes), dropout=dropout)
+    optimizer = SGD(Cosine(0.1), max_norm=MAX_NORM)
+    fit(teacher, data, epochs=epochs, batch_size=128, optimizer=optimizer, augment=Jitter(2))
+    return teacher
+
+
+def errors(logits: np.ndarray, data: Dataset, rows: np.ndarray | None = None) -> float:
+    """How many of 10,000 images logits (N,C) name wrongly; of those in `rows`, a mask (N,), where it is given."""
+    wrong = logits.argmax(axis=1) != data.y                                     # (N,)
+    return float(10_000 * (wrong if rows is None else wrong & rows).mean())
+
+
+def accuracy(network: MLP, data: Dataset) -> float:
+    """In percent."""
+    return 100 * float((network.predict(data.x) == data.y).mean())
+
+
+def agreement(network: MLP, answers: np.ndarray, data: Dataset) -> float:
+    """Of the images, in percent, that a network gives the same class as the teacher's logits (N,C) do."""
+    return 100 * float((network.predict(data.x) == answers.argmax(axis=1)).mean())
+
+
+def best(choices: Iterable[Choice], score: Callable[[Choice], float]) -> Choice:
+    """The choice with the highest score on the validation images; of equal ones the first."""
+    return max(choices, key=score)
