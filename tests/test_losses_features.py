@@ -56,6 +56,11 @@ def student_and_teacher(dtype=np.float64, **options):
     return student, teacher
 
 
+def mixed():
+    """A loss of labels, logits and hidden activations, two of them of the same layer."""
+    return 0.5 * SoftTarget(2.0, 0.7) + 0.1 * Hint(0) + 2 * RelationalDistance() + 0.3 * VariationalInformation(-1)
+
+
 def started(loss, dtype=np.float64, seed=0):
     """With learners that are nowhere zero."""
     loss = loss.start(student_and_teacher(dtype)[0], TEACHER_SIZES[1:-1], seed)
@@ -76,19 +81,19 @@ def test_the_gradient_of_hidden_activations_is_right(loss):
     check_gradient(lambda h: loss.between(h, TAUGHT)[0], HIDDEN, loss.between(HIDDEN, TAUGHT)[1])
 
 
-@each_method
+@pytest.mark.parametrize("loss", [*METHODS, mixed()], ids=repr)
 def test_the_gradient_of_every_parameter_is_right_through_dropout_and_what_the_loss_owns(loss):
     student, teacher = student_and_teacher(dropout=(0.1, 0.2, 0.3))
-    loss, x = started(loss), awkward(B, 5, seed=5)
+    loss, x, y = started(loss), awkward(B, 5, seed=5), np.arange(B) % 3
     t = teacher.outputs(x)
 
     def value(array, parameters):
         array[:] = parameters
         logits, cache = student.forward(x, training=True, step=7, layerwise=True)
-        return loss(Outputs(logits, cache.hidden), t)[0]
+        return loss(Outputs(logits, cache.hidden), t, y)[0]
 
     logits, cache = student.forward(x, training=True, step=7, layerwise=True)
-    _, ds = loss(Outputs(logits, cache.hidden), t)
+    _, ds = loss(Outputs(logits, cache.hidden), t, y)
     student.backward(ds.logits, cache, dhidden=ds.hidden)
     everything = [(one.parameters, one.gradients.copy()) for one in (student, *loss.learners)]  # calls write gradients
     for array, gradients in everything:
@@ -110,6 +115,50 @@ def test_only_the_layer_that_is_compared_gets_a_gradient(loss):
         assert np.array_equal(ds.logits, np.zeros_like(s.logits))
         assert ds.hidden[1 - position] is None
         np.testing.assert_array_equal(ds.hidden[position], chosen.between(s.hidden[position], t.hidden[0])[1])
+
+
+# ---------------------------------------------------------------------------------------------- sums
+
+
+def test_a_sum_is_the_weighted_sum_of_its_losses_each_called_with_what_it_looks_at():
+    """[SUM-1] of values, of gradients of logits, and of those of each hidden layer."""
+    student, teacher = student_and_teacher()
+    x, y = awkward(B, 5), np.arange(B) % 3
+    s, t = student.outputs(x), teacher.outputs(x)
+    loss = started(mixed())
+    value, ds = loss(s, t, y)
+    (soft, dlogits), *others = [
+        one(s.logits, t.logits, y) if type(one) is SoftTarget else one(s, t, y) for one in loss.losses
+    ]
+    (hint, dhint), (distance, ddistance), (variational, dvariational) = others
+    assert value == pytest.approx(0.5 * soft + 0.1 * hint + 2 * distance + 0.3 * variational, rel=1e-12)
+    np.testing.assert_allclose(ds.logits, 0.5 * dlogits, rtol=1e-12)
+    np.testing.assert_allclose(ds.hidden[0], 0.1 * dhint.hidden[0], rtol=1e-12)
+    np.testing.assert_allclose(ds.hidden[1], 2 * ddistance.hidden[1] + 0.3 * dvariational.hidden[1], rtol=1e-12)
+
+
+def test_a_sum_owns_what_its_losses_own_and_a_loss_of_weight_0_owns_nothing():
+    assert len(started(mixed()).learners) == 3
+    without = started(SoftTarget() + 0 * Hint() + 0 * ContrastiveRepresentation(7))  # no student has that layer
+    assert without.learners == ()
+    assert not without.wants_hidden
+    assert not (SoftTarget() + SoftTarget()).wants_hidden
+
+
+def test_a_hint_beside_soft_targets_trains_a_student_and_both_fall(teacher, data):
+    student, history = taught(teacher, data, SoftTarget() + 0.1 * Hint(), epochs=20)
+    assert (student.predict(data.x) == data.y).mean() > 0.9
+    assert history.epochs[-1].loss < 0.5 * history.epochs[0].loss
+    ignored, _ = taught(teacher, data, SoftTarget() + 0 * Hint(), epochs=20)
+    alone, _ = taught(teacher, data, 1.0 * SoftTarget(), epochs=20)
+    np.testing.assert_array_equal(ignored.parameters, alone.parameters)
+
+
+def test_logits_of_other_classes_are_refused_beside_a_hint_and_taken_by_a_hint_alone(data):
+    other = MLP((9, 12, 5))
+    taught(other, data, Hint())
+    with pytest.raises(ValueError, match=r"t must have the shape of s, \(16, 3\), got \(16, 5\)"):
+        taught(other, data, Hint() + SoftTarget())
 
 
 # ---------------------------------------------------------------------------------------------- the edges
@@ -259,7 +308,7 @@ def test_under_augmentation_the_teacher_is_asked_about_what_the_student_sees(tea
     assert np.abs(moved.parameters - taught(teacher, data, Hint())[0].parameters).max() > 1e-3
 
 
-@each_method
+@pytest.mark.parametrize("loss", [*METHODS, mixed()], ids=repr)
 def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_bits(loss, teacher, data, tmp_path):
     class Stopped(Exception):
         pass
@@ -288,7 +337,7 @@ def test_a_checkpoint_of_another_loss_is_refused_and_the_loss_is_named(teacher, 
 
 
 @pytest.mark.compiles
-@each_method
+@pytest.mark.parametrize("loss", [*METHODS, mixed()], ids=repr)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_compiled_backend_trains_the_same_student(loss, dtype, teacher, data):
     pytest.importorskip("numba")
