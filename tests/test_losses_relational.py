@@ -47,6 +47,13 @@ def test_angles_by_hand():
     assert RelationalAngle().between(h, g)[0] == pytest.approx((differences**2 / 2).mean(), rel=1e-14)
 
 
+def test_angles_of_samples_far_from_the_origin_and_near_to_each_other_are_exact():
+    """Scalar products of rows would lose them."""
+    h = 1 + 2.0**-12 * np.array([[0, 0], [3, 0], [0, 4]], np.float32)
+    value, _ = RelationalAngle().between(h, np.array([[0, 0], [3, 0], [0, 4]], np.float32))
+    assert abs(value) < 1e-12
+
+
 @pytest.mark.parametrize("scale", [0.1, 1, 30])
 def test_the_gradient_of_angles_is_right_where_rows_are_equal_to_others_of_the_teacher_only(scale):
     """[RKD-5]"""

@@ -87,6 +87,13 @@ def linear(student: MLP, inputs: int, outputs: int, seed: int) -> MLP:
     return MLP((inputs, outputs), seed=seed, dtype=student.dtype, backend=student.backend)
 
 
+def near_one(h: np.ndarray) -> tuple[np.ndarray, Any]:
+    """h over its largest entry, whose squares neither overflow nor vanish, and that entry; infinite where h is zero."""
+    size = np.abs(h).max()
+    size = np.inf if size < np.finfo(h.dtype).tiny else size
+    return h / size, size
+
+
 # ---------------------------------------------------------------------------------------------- rows of length 1
 
 

@@ -2,15 +2,16 @@
 """Relational knowledge distillation (Park, Kim, Lu and Cho 2019, section 3.2): how samples lie to each other.
 
 A student need not put a sample where the teacher puts it, if only the samples of a batch lie to each other as they do
-there. So the two layers may differ in width, and nothing has to be learnt in between. Two relations are compared,
+there. So the two layers may differ in width, and nothing has to be learnt in between. With d_ij = |h_i - h_j|, two
+relations are compared,
 
-    distance  x_ij  = |h_i - h_j| / mu           mu is the mean of all |h_i - h_j|, i != j          [RKD-1]
-    angle     x_ijk = e_ij . e_kj                e_ij = (h_i - h_j) / |h_i - h_j|                   [RKD-4]
+    distance  x_ij  = d_ij / mu                   mu is the mean of all d_ij, i != j                 [RKD-1]
+    angle     x_ijk = (d_ij^2 + d_kj^2 - d_ik^2) / (2 d_ij d_kj)       the cosine at j, by its law   [RKD-4]
 
-with y, the same of the teacher, by the Huber loss: squares near 0, straight lines from 1 on [RKD-2]. The mean is over
-all pairs or triples of samples that differ. mu is a function of h too, and has its share in the gradient [RKD-3].
+with those of the teacher, by the Huber loss: squares near 0, straight lines from 1 on [RKD-2]. The mean is over all
+pairs or triples of samples that differ. mu is a function of h too, and has its share in the gradient [RKD-3].
 
-The gradient of a length is the unit vector along it, and 0 where the length is: two equal rows have no direction.
+Two equal rows have no direction: their distance of 0 has the gradient 0, angles with it are 0.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .features import FeatureLoss, unit_backward, unit_forward
+from .features import FeatureLoss, near_one
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class RelationalDistance(FeatureLoss):
     def between(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
         """Value and dh (B,H); one row has no distance, so both are 0."""
         pairs = max(len(h) * (len(h) - 1), 1)
-        (x, mu), (y, _) = _relative(_distances(h), pairs), _relative(_distances(g), pairs)  # each (B,B)    [RKD-1]
-        value, dx = huber(x - y)                                                # (B,B)
+        (h, size), (g, _) = near_one(h), near_one(g)
+        d, d_teacher = np.sqrt(_squares(h)), np.sqrt(_squares(g))               # each (B,B)
+        mu, mu_teacher = _scale(d, pairs), _scale(d_teacher, pairs)
+        x = d / mu                                                              # (B,B)                     [RKD-1]
+        value, dx = huber(x - d_teacher / mu_teacher)                           # (B,B)
         dx = dx / pairs                                                         # (B,B)                     [RKD-2]
-        d_distance = (dx - (dx * x).sum() / pairs) / mu                         # (B,B)  mu's share taken   [RKD-3]
-        dh = [2 * row @ unit_forward(h_i - h)[0] for h_i, row in zip(h, d_distance, strict=True)]  # a pair counts twice
-        return value.sum() / pairs, np.array(dh)                                # (), (B,H)
+        dd = (dx - (dx * x).sum() / pairs) / mu                                 # (B,B)  mu's share taken   [RKD-3]
+        dS = dd / (2 * np.where(d > 0, d, np.inf))                              # (B,B)  S = d^2
+        return value.sum() / pairs, _from_squares(dS, h) / size                 # (), (B,H)
 
 
 @dataclass(frozen=True)
@@ -44,16 +48,19 @@ class RelationalAngle(FeatureLoss):
         """Value and dh (B,H); two rows make no angle, so both are 0."""
         B = len(h)
         triples = max(B * (B - 1) * (B - 2), 1)
-        total, dh = 0.0, np.zeros_like(h)                                       # (), (B,H)
+        (h, size), (g, _) = near_one(h), near_one(g)
+        S, S_teacher = _squares(h), _squares(g)                                 # each (B,B)
+        total, dS = 0.0, np.zeros_like(S)                                       # (), (B,B)
         for j in range(B):  # the vertex of the angle
-            (e, cache), (f, _) = unit_forward(h - h[j]), unit_forward(g - g[j])             # (B,H), (B,G)
-            difference = e @ e.T - f @ f.T                                      # (B,B)                     [RKD-4]
+            x, v = _cosines(S, j)                                               # (B,B), (B,)               [RKD-4]
+            difference = x - _cosines(S_teacher, j)[0]                          # (B,B)
             np.fill_diagonal(difference, 0)  # i = k makes no angle; i = j and k = j are 0 as they are
             value, dx = huber(difference)                                       # (B,B)
-            dij = unit_backward(2 * dx @ e / triples, cache)                    # (B,H)  h_i - h_j          [RKD-5]
-            total, dh = total + value.sum() / triples, dh + dij                 # (), (B,H)
-            dh[j] -= dij.sum(axis=0)
-        return total, dh
+            total, dx = total + value.sum() / triples, dx / triples             # (), (B,B)
+            w = dx * np.outer(v, v)                                             # (B,B)
+            dS -= w / 2                                                         # (B,B)  the side opposite j
+            dS[:, j] += w.sum(axis=1) - v * v * (dx * x).sum(axis=1)            # (B,)   the sides at j     [RKD-5]
+        return total, _from_squares(dS, h) / size                               # (), (B,H)
 
 
 def huber(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,13 +69,25 @@ def huber(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return value, np.clip(x, -1, 1)
 
 
-def _distances(h: np.ndarray) -> np.ndarray:
-    """|h_i - h_j| (B,B): what is left of a difference along itself."""
-    return np.array([(unit_forward(h_i - h)[0] * (h_i - h)).sum(axis=1) for h_i in h])
+def _squares(h: np.ndarray) -> np.ndarray:
+    """S_ij = |h_i - h_j|^2 (B,B), which is 0 where two rows are equal: |h_i|^2 - 2 h_i . h_j + |h_j|^2 need not be."""
+    return np.array([np.square(h_i - h).sum(axis=1) for h_i in h])              # (B,B)
 
 
-def _relative(distances: np.ndarray, pairs: int) -> tuple[np.ndarray, Any]:
-    """Distances over their mean mu, and mu; where all rows are equal no distance is to be scaled."""
-    mu = distances.sum() / pairs
-    mu = mu if mu > 0 else mu.dtype.type(1)
-    return distances / mu, mu
+def _from_squares(dS: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """dh_i = sum_j w_ij (h_i - h_j): S_ij and S_ji both pull at both ends."""
+    w = 2 * (dS + dS.T)                                                         # (B,B)
+    return np.asarray(w.sum(axis=1, keepdims=True) * h - w @ h)                 # (B,H)
+
+
+def _scale(d: np.ndarray, pairs: int) -> Any:
+    """The mean distance mu; 1 where all rows are equal, for no distance is to be scaled then."""
+    mu = d.sum() / pairs
+    return mu if mu > 0 else mu.dtype.type(1)
+
+
+def _cosines(S: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cosines (B,B) of the angles at j, and 1 / d_ij (B,), each 0 where the distance is 0."""
+    v = 1 / np.sqrt(np.where(S[j] > np.finfo(S.dtype).tiny, S[j], np.inf))      # (B,)
+    x = (S[j][:, None] + S[j] - S) * np.outer(v, v) / 2                         # (B,B)
+    return np.clip(x, -1, 1), v  # no more than 1 for rounding

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .features import FeatureLoss, unit_backward, unit_forward
+from .features import FeatureLoss, near_one, unit_backward, unit_forward
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,8 @@ class SimilarityPreserving(FeatureLoss):
         B = len(h)
         if B == 1:
             return 0.0, np.zeros_like(h)
-        (x, size), (y, _) = _near_one(h), _near_one(g)                          # (B,H), (B,G)
+        (x, size), (y, _) = near_one(h), near_one(g)                           # (B,H), (B,G)
         (P, cache), (Q, _) = unit_forward(x @ x.T), unit_forward(y @ y.T)       # each (B,B)
         value = np.square(P - Q).sum() / B**2                                   # ()                        [SP-1]
         dA = unit_backward(2 * (P - Q) / B**2, cache)                           # (B,B)                     [SP-2]
         return value, (dA + dA.T) @ x / size                                    # (B,H)                     [SP-3]
-
-
-def _near_one(h: np.ndarray) -> tuple[np.ndarray, Any]:
-    """h over its largest entry, whose products neither overflow nor vanish, and that entry; P is the same for both."""
-    size = np.abs(h).max()
-    size = np.inf if size < np.finfo(h.dtype).tiny else size  # all zero
-    return h / size, size
