@@ -75,37 +75,43 @@ class WeightedSum(Addable):
     def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
         """Value and gradient ds (B,C), or Outputs; what t and y must be is what the losses need."""
         value, ds = 0.0, np.zeros_like(_logits(s))
-        dhidden: list[Any] = [None] * (len(s.hidden) if isinstance(s, Outputs) else 0)
-        for weight, loss in zip(self.weights, self.losses, strict=True):
-            if weight > 0:
-                sees_all = wants_hidden(loss)
-                part, dpart = loss(s, t, y, ops) if sees_all else loss(_logits(s), _logits(t), y, ops)
-                value, ds = value + weight * part, ds + weight * _logits(dpart)             # (), (B,C)  [SUM-1]
-                for k, dh in enumerate(dpart.hidden if sees_all else []):
+        dhidden: dict[int, Any] = {}  # of the layers that a loss looks at
+        for weight, loss in self.terms:
+            if not wants_hidden(loss):
+                part, dlogits = loss(_logits(s), _logits(t), y, ops)
+            else:
+                part, dpart = loss(s, t, y, ops)
+                dlogits = dpart.logits
+                for k, dh in enumerate(dpart.hidden):
                     if dh is not None:
-                        dhidden[k] = weight * dh + (0 if dhidden[k] is None else dhidden[k])  # (B,H)
+                        dhidden[k] = dhidden.get(k, 0) + weight * dh            # (B,H)
                 for learner in learners_of(loss):
                     learner.gradients *= weight
-        return value, Outputs(ds, dhidden) if self.wants_hidden else ds
+            value, ds = value + weight * part, ds + weight * dlogits            # (), (B,C)  [SUM-1]
+        return value, Outputs(ds, [dhidden.get(k) for k in range(len(s.hidden))]) if self.wants_hidden else ds
+
+    @property
+    def terms(self) -> list[tuple[float, Any]]:
+        """Weight and loss of those whose weight is not 0."""
+        return [(weight, loss) for weight, loss in zip(self.weights, self.losses, strict=True) if weight > 0]
 
     @property
     def wants_hidden(self) -> bool:
-        return any(weight > 0 and wants_hidden(loss) for weight, loss in zip(self.weights, self.losses, strict=True))
+        """Whether one of its losses is called with Outputs."""
+        return any(wants_hidden(loss) for _, loss in self.terms)
 
     @property
     def learners(self) -> tuple[Any, ...]:
         """What its losses own and `fit` trains."""
-        terms = zip(self.weights, self.losses, strict=True)
-        return tuple(learner for weight, loss in terms if weight > 0 for learner in learners_of(loss))
+        return tuple(learner for _, loss in self.terms for learner in learners_of(loss))
 
     def start(self, student: MLP, teacher_widths: Sequence[int], seed: int) -> "WeightedSum":
-        """The same sum of losses that are started, where they look at hidden activations."""
-        terms = zip(self.weights, self.losses, strict=True)
+        """The same sum, without losses of weight 0, and with what the others own made for student and teacher."""
         started = [
-            loss.start(student, teacher_widths, seed) if weight > 0 and wants_hidden(loss) else loss  # type: ignore
-            for weight, loss in terms
+            (loss.start(student, teacher_widths, seed) if wants_hidden(loss) else loss, weight)
+            for weight, loss in self.terms
         ]
-        return WeightedSum(tuple(started), self.weights)
+        return WeightedSum(*zip(*started, strict=True))
 
     def __repr__(self) -> str:
         terms = zip(self.weights, self.losses, strict=True)

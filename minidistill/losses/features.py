@@ -5,8 +5,8 @@ Such a loss is called with Outputs, s of the student and t of the teacher. A met
 h (B,H) and g (B,G), and says in `between` how far they are apart and what the gradient dh (B,H) is.
 
 A method may own something that learns with the student and is thrown away afterwards, such as a regressor from H to G
-units. `start` makes it for one student and one teacher; `fit` calls it, and trains all `learners` with the optimizer
-that it trains the student with.
+units. `start` makes it for one student and one teacher; each `fit` calls it once, and trains all `learners` with the
+optimizer that it trains the student with, each as a network of its own: clip_norm is for each, too.
 """
 
 from collections.abc import Sequence
