@@ -23,7 +23,7 @@ def test_a_kernel_by_hand():
     assert value == pytest.approx(2 * (np.exp(-1) - np.exp(-2)) ** 2 / 4, rel=1e-14)
 
 
-def test_the_paper_s_series_tends_to_the_kernel():
+def test_the_series_of_the_paper_tends_to_the_kernel():
     """[CC-1]: with two powers it is within 0.05, with twenty it is the same."""
     u, _ = unit_forward(H)
     cosines, gamma = u @ u.T, 0.4

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Correlation congruence (Peng et al. 2019, section 3): a kernel's table of all pairs of a batch, kept by the student.
+"""Correlation congruence (Peng et al. 2019): a kernel's table of all pairs of a batch, kept by the student.
 
 Rows are put to length 1, u = h / |h|, and a Gaussian kernel says how near two of them are:
 
@@ -7,8 +7,8 @@ Rows are put to length 1, u = h / |h|, and a Gaussian kernel says how near two o
     L    = sum_ij (K_ij - K_ij of the teacher)^2 / B^2                                            [CC-2]
     dc   = 2 gamma K dK,  du = (dc + dc^T) u      with dK = 2 (K - K of the teacher) / B^2        [CC-3]
 
-The paper expands the exponential as a Taylor series in u_i . u_j and breaks off after the second power; here it is
-whole. gamma = 0.4 is the paper's.
+The paper expands the exponential as a Taylor series in u_i . u_j and breaks off; here it is whole. gamma = 0.4 and two
+powers are what published programs take.
 """
 
 from dataclasses import dataclass
