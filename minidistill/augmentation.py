@@ -157,7 +157,7 @@ def augmented(
     augment: list[Augment], x: np.ndarray, y: np.ndarray | None, generator: "np.random.Generator"
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The mini-batch after each of the list, in order; ValueError for what is no batch of the same rows any more."""
-    shape, dtype = x.shape, x.dtype
+    shape, dtype, labelled = x.shape, x.dtype, y is not None
     for step in augment:
         name = f"augment ({getattr(step, '__name__', type(step).__name__)})"
         answer = step(x, y, generator)
@@ -167,7 +167,7 @@ def augmented(
         if not isinstance(x, np.ndarray) or (x.shape, x.dtype) != (shape, dtype):
             found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
             raise ValueError(f"{name} must return x as it came, {dtype} {shape}, got {found}")
-        if y is not None and len(y) != len(x):
-            raise ValueError(f"{name} must return labels of all {len(x)} rows, got {len(y)}")
+        if labelled and (y is None or len(y) != len(x)):
+            raise ValueError(f"{name} must return labels of all {len(x)} rows, got {y if y is None else len(y)}")
         check_finite(f"x after {name}", x)
     return x, y

@@ -263,9 +263,21 @@ class MLP:
         network.parameters[:] = parameters
         return network
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it goes to another process: its settings and parameters, on the backend of its name there."""
+        backend = "numpy" if self.passes is None else "cpu"
+        settings = (self.sizes, self.activation, self.dropout, self.seed, self.dtype, backend)
+        return _with_parameters, (settings, self.parameters)
+
     def __repr__(self) -> str:
         shape = "-".join(map(str, self.sizes))
         return f"MLP({shape}, {self.activation}, {self.num_parameters:,} parameters, {self.dtype.name})"
+
+
+def _with_parameters(settings: tuple[Any, ...], parameters: np.ndarray) -> MLP:
+    network = MLP(*settings)
+    network.parameters[:] = parameters
+    return network
 
 
 def _num_parameters(sizes: Sequence[int]) -> int:

@@ -11,32 +11,26 @@ where and in which order points are trained. From top to bottom:
     1  what is found    Point, Summary (the seeds of a setting), Sweep
     2  a point          Common: what all points share; it trains one
     3  the file         of finished points: a sweep that was stopped goes on from there
-    4  the workers      processes of our own, a Dask cluster, or any executor
+    4  the workers      processes of our own (workers.py), a Dask cluster, or any executor
     5  sweep()
 """
 
 import json
-import multiprocessing
 import os
-import pickle
 import re
-import signal
 import socket
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import product
-from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bench import POOLS, plural, usable_cores
+from .bench import plural, usable_cores
 from .checkpoint import digest
 from .checks import check_labels, check_number, check_rows, check_seed, check_whole
 from .data import Dataset
@@ -48,6 +42,7 @@ from .losses import SoftTarget
 from .network import MLP
 from .optim import SGD, Optimizer
 from .training import with_bar
+from .workers import own_processes
 
 # ---------------------------------------------------------------------------------------------- 1  what is found
 
@@ -366,79 +361,8 @@ def _dask(address: str, common: Common) -> Iterator[Submit]:
 
 @contextmanager
 def _processes(count: int, common: Common) -> Iterator[Submit]:
-    """Processes of our own, started afresh ("spawn": threads do not survive a fork), each of which reads `common` once.
-
-    It is in a file, since a start for which a pipe is too small never returns where the process ends early.
-
-    They hold the reading end of a pipe. When its writing end closes they end at once, in the midst of their points: we
-    close it where we stop early, and the system does where we are killed.
-    """
-    context = multiprocessing.get_context("spawn")
-    reading, writing = context.Pipe(duplex=False)
-    descriptor, path = tempfile.mkstemp(prefix="minidistill-sweep-")
-    pool = ProcessPoolExecutor(count, context, _start_worker, (path, reading))
-
-    def submit(setting: Setting) -> "Future[Point]":
-        with _inherited():
-            return pool.submit(_train_here, setting)  # starts a process, while there are fewer than `count`
-
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            pickle.dump(common, stream)
-        yield submit
-    except BaseException:
-        writing.close()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        writing.close()
-        reading.close()
-        with suppress(FileNotFoundError):  # a worker that ended early has removed it
-            os.unlink(path)
-
-
-@contextmanager
-def _inherited() -> Iterator[None]:
-    """What processes that start meanwhile inherit: one thread for each library, and deafness to Ctrl-C, which is ours.
-
-    Both have to be so before their first line runs: NumPy reads the number of threads when it is imported.
-    """
-    before = {name: os.environ.get(name) for name in POOLS}
-    os.environ.update(dict.fromkeys(POOLS, "1"))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if hasattr(signal, "pthread_sigmask") else None
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-_common: Common  # of this process, where it is a worker
-
-
-def _start_worker(path: str, reading: Connection) -> None:
-    global _common
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be inherited
-    threading.Thread(target=_end_with, args=(path, reading), daemon=True).start()
-    with open(path, "rb") as stream:
-        _common = pickle.load(stream)
-
-
-def _end_with(path: str, reading: Connection) -> None:
-    with suppress(OSError, EOFError):
-        reading.poll(None)  # nothing is ever written: this ends when the other end is closed
-    with suppress(OSError):
-        os.unlink(path)  # its owner was killed, perhaps
-    os._exit(1)
-
-
-def _train_here(setting: Setting) -> Point:
-    return _common.train(setting)
+    with own_processes(count, common) as submit:
+        yield lambda setting: submit(Common.train, setting)
 
 
 def _train_all(settings: Sequence[Setting], submit: Submit, finish: Callable[[Point], None], bar: bool | None) -> None:

@@ -20,6 +20,7 @@ from .network import MLP, Outputs
 from .optim import SGD, Optimizer
 
 Targets = np.ndarray | TopK | Outputs | Callable[[np.ndarray], Any]  # teacher logits (N,C), or who is asked for them
+BATCHES_AT_ONCE = 8  # of augmented rows, for one call of the compiled steps
 Callback = Callable[[MLP, "History"], None]
 
 
@@ -182,18 +183,16 @@ class Run:
         self.trained: list[Any] = [self.network, *learners_of(self.loss)]  # a regressor learns as well
         self.states = [self.optimizer.initial_state(one.parameters) for one in self.trained]
         self.steps = math.ceil(len(self.data) / self.batch_size)  # an epoch; the last batch may be smaller
-        self.compiled = None
-        if not self.augment and not callable(self.targets):  # else what is learned is made here, step by step
-            settings = (self.loss, self.optimizer, self.batch_size)
-            self.compiled = compiled_epochs(self.network, *settings, self.data.y, self.targets)
+        settings = (self.loss, self.optimizer, self.batch_size)
+        self.compiled = compiled_epochs(self.network, *settings, self.data.y, self.targets)
 
     def train_epoch(self, epoch: int) -> float:
         """One pass over the data in an order of its own; returns the mean loss over its samples."""
         generator = np.random.default_rng((self.seed, epoch))
         order = generator.permutation(len(self.data))
-        losses = self.one_call(order, epoch) if self.compiled else self.step_by_step(order, epoch, generator)
+        train = self.compiled_steps if self.compiled else self.step_by_step
         total = 0.0
-        for k, value in enumerate(losses):
+        for k, value in enumerate(train(order, epoch, generator)):
             if not math.isfinite(value):
                 raise self.diverged(epoch, k, f"the loss became {value}")
             total += value * len(self.rows(order, k))
@@ -214,13 +213,23 @@ class Run:
         for k in range(self.steps):
             yield self.train_step(self.rows(order, k), epoch * self.steps + k, generator)
 
-    def one_call(self, order: np.ndarray, epoch: int) -> Iterator[float]:
-        """The same, compiled (kernels/passes.py): after the same steps the same parameters but for rounding."""
+    def compiled_steps(self, order: np.ndarray, epoch: int, generator: "np.random.Generator") -> Iterator[float]:
+        """The same in few calls (kernels/passes.py): after the same steps the same parameters but for rounding."""
         assert self.compiled is not None
         first, data = epoch * self.steps, self.data
-        rates = np.array([self.rate(first + k) for k in range(self.steps)])
         targets: Any = self.targets
-        return self.compiled.losses(data.x, data.y, targets, self.states[0], order, rates, first)
+        rates = np.array([self.rate(first + k) for k in range(self.steps)])
+        if not self.augment and not callable(targets):
+            yield from self.compiled.losses(data.x, data.y, targets, self.states[0], order, rates, first)
+            return
+        for k in range(0, self.steps, BATCHES_AT_ONCE):  # what is learned is made here, for some steps at a time
+            some = range(k, min(k + BATCHES_AT_ONCE, self.steps))
+            batches = [self.batch(self.rows(order, step), generator) for step in some]
+            x, y, t = map(_joined, zip(*batches, strict=True))
+            if t is not None:
+                check_finite("targets", t)
+            some_rates = rates[k : k + len(batches)]
+            yield from self.compiled.losses(x, y, t, self.states[0], np.arange(len(x)), some_rates, first + k)
 
     def train_step(self, rows: np.ndarray, step: int, generator: "np.random.Generator") -> float:
         """Forward, loss, backward, update; returns the loss. `step` counts from 0 over the whole run."""
@@ -273,6 +282,12 @@ def arrays_of(targets: Any) -> list[np.ndarray]:
     if isinstance(targets, Outputs):
         return [targets.logits, *targets.hidden]
     return [] if targets is None or isinstance(targets, TopK) else [np.asarray(targets)]
+
+
+def _joined(parts: Any) -> Any:
+    if isinstance(parts[0], Outputs):
+        raise TypeError("t must be an array of logits, got Outputs")
+    return None if parts[0] is None else np.concatenate(parts)
 
 
 def _validate(network: MLP, validation: Dataset | None) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Dataset: what it takes in, how it shares out rows, how it scales columns and how it tells rows apart."""
 
+import pickle
 import time
 
 import numpy as np
@@ -80,6 +81,14 @@ def test_a_dataset_cannot_be_changed_but_the_arrays_stay_their_owners():
         data.x = x
     x[0, 0] = 1  # no error: x itself is as writable as before
     assert np.shares_memory(x, data.x), "the rows were copied"
+
+
+def test_a_dataset_goes_to_another_process_and_cannot_be_changed_there_either():
+    data = Dataset(np.arange(6.0).reshape(3, 2), [0, 1, 1])
+    there = pickle.loads(pickle.dumps(data))
+    np.testing.assert_array_equal(there.x, data.x)
+    np.testing.assert_array_equal(there.y, data.y)
+    assert not there.x.flags.writeable and not there.y.flags.writeable
 
 
 def test_datasets_can_be_compared_and_collected_as_objects():

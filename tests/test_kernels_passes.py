@@ -14,17 +14,21 @@ from minidistill import (
     Cosine,
     CrossEntropy,
     Dataset,
+    Jitter,
+    LabelNoise,
+    Mixup,
     SoftTarget,
     TopK,
     TopKTarget,
     TrainingDiverged,
     distill,
     fit,
+    ops,
 )
 
 pytestmark = pytest.mark.compiles
 
-pytest.importorskip("numba")
+cpu = pytest.importorskip("minidistill.kernels.cpu")
 
 RANDOM = np.random.default_rng(3)
 DATA = Dataset(RANDOM.standard_normal((70, 9)).astype(np.float32), np.arange(70) % 5)
@@ -186,14 +190,39 @@ def test_top_k_targets_train_alike():
     assert_same(*(network.parameters for network in networks), np.float64)
 
 
-def test_augmented_epochs_go_step_by_step():
-    def shift(x, y, generator):
-        return x + generator.standard_normal(x.shape).astype(x.dtype), y
+@pytest.mark.parametrize("batch_size", [3, 16])  # 24 steps an epoch, the last call shorter than the others; and 5
+@pytest.mark.parametrize("augment", [Jitter(1), Mixup(5), [LabelNoise(0.3, 5), Jitter(1)]], ids=repr)
+def test_augmented_epochs_are_compiled_and_see_what_the_loop_sees(augment, batch_size):
+    options = {"augment": augment, "epochs": 2, "batch_size": batch_size}
+    alone, taught = pair(np.float64), pair(np.float64)
+    for network in alone:
+        fit(network, DATA, **options)
+    for network in taught:
+        distill(MLP((9, 4, 5), seed=9), network, DATA, SoftTarget(2.0, 0.5), **options)
+    assert_same(*(network.parameters for network in alone), np.float64)
+    assert_same(*(network.parameters for network in taught), np.float64)
 
-    networks = pair()
-    for network in networks:
-        distill(MLP((9, 4, 5), seed=9), network, DATA, augment=shift, epochs=2, batch_size=16)
-    assert_same(*(network.parameters for network in networks))
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_a_teacher_that_answers_nan_is_told_of(backend):
+    network = MLP((9, 13, 5), backend=backend)
+    with pytest.raises(ValueError, match="targets must be finite"):
+        fit(network, DATA, SoftTarget(), targets=lambda x: np.full((len(x), 5), np.nan), epochs=1, batch_size=16)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_large_layers_are_held_to_their_norm_by_any_number_of_threads(threads):
+    numba = pytest.importorskip("numba")
+    W = 3 * RANDOM.standard_normal((401, 601)).astype(np.float32)
+    W[:, 300] = 1e-3  # within the limit
+    wanted = W.copy()
+    ops.max_norm(wanted, 2.0)
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads, before))
+    cpu.max_norm(W, 2.0)
+    numba.set_num_threads(before)
+    np.testing.assert_allclose(W, wanted, rtol=1e-5)
+    assert (W[:, 300] == np.float32(1e-3)).all()
 
 
 @pytest.mark.parametrize("backend", ["numpy", "cpu"])

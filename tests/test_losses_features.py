@@ -441,6 +441,13 @@ def test_fit_refuses_other_targets_and_none(teacher, data):
             fit(new_student(), data, Hint(), targets=targets)
 
 
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+def test_a_loss_of_logits_refuses_outputs_kept_or_asked_for(backend, teacher, data):
+    for targets, augment in ((teacher.outputs(data.x), None), (teacher.outputs, lambda x, y, generator: (x, y))):
+        with pytest.raises(TypeError, match="t must be an array of logits, got Outputs"):
+            fit(new_student(backend=backend), data, SoftTarget(), targets=targets, augment=augment)
+
+
 def test_outputs_that_are_not_finite_are_refused(teacher, data):
     outputs = teacher.outputs(data.x)
     outputs.hidden[0][7, 3] = np.inf

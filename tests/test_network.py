@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -378,6 +379,18 @@ def test_a_copy_answers_alike_and_shares_nothing():
     twin.parameters[:] = 0
     assert network.parameters.all()
     assert repr(twin) == repr(network)
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+def test_a_network_goes_to_another_process(backend):
+    network = MLP((3, 5, 4, 2), activation="gelu", dropout=(0.1, 0.2, 0.3), seed=8, dtype=np.float64, backend=backend)
+    network.parameters += 0.5
+    there = pickle.loads(pickle.dumps(network))
+    np.testing.assert_array_equal(there.parameters, network.parameters)
+    settings = ("sizes", "activation", "dropout", "seed", "dtype", "ops")
+    assert [getattr(there, name) for name in settings] == [getattr(network, name) for name in settings]
+    there.parameters[0] = 9  # its own, of which the layers are views
+    assert there.weights[0][0, 0] == 9 != network.parameters[0]
 
 
 def test_absorbed_standardisation_equals_standardised_input():

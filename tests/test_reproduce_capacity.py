@@ -7,7 +7,7 @@ from minidistill.reproduce.capacity import TEMPERATURES, WIDTHS, Noisy, Width, _
 def width(alone, hot, best):
     """Two seeds: accuracies alone and at the highest temperature, and each seed's best temperature."""
     distilled = {T: [80.0, 80.0] for T in TEMPERATURES} | {TEMPERATURES[-1]: hot}
-    return Width(0.1, 0.1, alone, distilled, best)
+    return Width(0.1, {}, alone, distilled, best)
 
 
 def holds(claims):
@@ -30,5 +30,5 @@ def test_harm_to_the_narrow_and_gain_of_the_wide_are_told_apart():
 
 
 def test_a_student_must_beat_its_own_teacher_with_every_seed():
-    assert holds(_claims_of_noise(Noisy(2.0, 0.5, [82.0, 82.0], [81.0, 81.0], [84.0, 83.0]))) == [True, True]
-    assert holds(_claims_of_noise(Noisy(2.0, 0.5, [82.0, 84.0], [81.0, 81.0], [84.0, 83.0]))) == [False, True]
+    assert holds(_claims_of_noise(Noisy(0.1, 0.1, 0.5, [82.0, 82.0], [81.0, 81.0], [84.0, 83.0]))) == [True, True]
+    assert holds(_claims_of_noise(Noisy(0.1, 0.1, 0.5, [82.0, 84.0], [81.0, 81.0], [84.0, 83.0]))) == [False, True]

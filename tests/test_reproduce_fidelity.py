@@ -17,7 +17,7 @@ def study(monkeypatch):
     images = Dataset(x, np.arange(600) % 3)
     clothes = Dataset(np.full((900, 784), 0.25, np.float32), np.arange(900) % 10)
     monkeypatch.setattr(fidelity, "fashion_mnist", lambda: (clothes, clothes))
-    return Study(images, images, images, images, [0], True, lambda line: None)
+    return Study(images, images, images, images, [0], True)
 
 
 def test_as_many_images_of_each_kind_all_between_paper_and_ink(study):

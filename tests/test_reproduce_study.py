@@ -21,7 +21,7 @@ def parted(monkeypatch):
     monkeypatch.setitem(room.LOADERS, "mnist", lambda: (numbered(0, 60_000), numbered(100_000, 10_000)))
 
     def make(quick=False, held_out=False):
-        return Study.of("mnist", 2, quick, held_out, lambda line: None)
+        return Study.of("mnist", 2, quick, held_out)
 
     return make
 

@@ -46,6 +46,10 @@ class Dataset:
         labels = "unlabelled" if self.y is None else f"{self.classes} classes"
         return f"Dataset({self.x.shape[0]} rows, {self.x.shape[1]} columns, {self.x.dtype}, {labels})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it goes to another process: through the door once more, for arrays arrive there writable."""
+        return Dataset, (self.x, self.y)
+
     @property
     def classes(self) -> int:
         """The number of classes: the largest label plus 1. ValueError where the rows are unlabelled."""

@@ -789,19 +789,54 @@ def scale(dw, P, factor):
         store_first(at(dw, i), P - i, load_first(at(dw, i), P - i) * factor)
 
 
+@njit(forceinline=True)
+def add_square(norms, w, j, left):
+    old, new = load_first(at(norms, j), left), load_first(at(w, j), left)
+    store_first(at(norms, j), left, old + new * new)
+
+
+@njit(forceinline=True)
+def multiply(norms, w, j, left):
+    store_first(at(w, j), left, load_first(at(w, j), left) * load_first(at(norms, j), left))
+
+
 @njit
-def shrink_columns(W, I, O, limit):
-    """Holds the column norms of W (I,O), a pointer, to the limit."""
+def shrink_some_columns(begin, end, W, I, O, limit, norms):
+    """Row by row, as the weights lie in memory; most often no norm is above the limit, and none is written."""
     n = lanes(W)
-    for j in range(0, O, n):
-        total = broadcast(W, 0)
-        for i in range(I):
-            w = load_first(at(W, i * O + j), O - j)
-            total = total + w * w
-        factor = formula.shrink(simd.square_root(total), broadcast(W, limit))
-        for i in range(I):
-            place = at(W, i * O + j)
-            store_first(place, O - j, load_first(place, O - j) * factor)
+    whole = end - (end - begin) % n
+    for j in range(begin, end):
+        norms[j] = limit * 0
+    for i in range(I):
+        w = at(W, i * O)
+        for j in range(begin, whole, n):
+            add_square(norms, w, j, n)
+        if whole < end:
+            add_square(norms, w, whole, end - whole)
+    longest = limit * 0
+    for j in range(begin, end):
+        norms[j] = math.sqrt(norms[j])
+        longest = max(longest, norms[j])
+    if longest <= limit:
+        return
+    for j in range(begin, end):
+        norms[j] = formula.shrink(norms[j], limit)
+    for i in range(I):
+        w = at(W, i * O)
+        for j in range(begin, whole, n):
+            multiply(norms, w, j, n)
+        if whole < end:
+            multiply(norms, w, whole, end - whole)
+
+
+@njit(parallel=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def shrink_columns(threads, W, I, O, limit, norms):
+    """Holds the column norms of W (I,O), a pointer, to the limit. `norms` has place for O numbers."""
+    if threads == 1 or I * O < LARGE_LAYER:
+        shrink_some_columns(0, O, W, I, O, limit, norms)
+    else:
+        for share in prange(threads):
+            shrink_some_columns(O * share // threads, O * (share + 1) // threads, W, I, O, limit, norms)
 
 
 @kernel
@@ -943,9 +978,17 @@ def _train_steps(
             place = 0
             for layer in range(plan.sizes.size - 1):
                 I, O = plan.sizes[layer], plan.sizes[layer + 1]
-                shrink_columns(pointer(parameters, place), I, O, cast(optimizer.max_norm))
+                W, free = pointer(parameters, place), pointer(plan.memory, plan.errors[0])
+                shrink_columns(plan.threads, W, I, O, cast(optimizer.max_norm), free)
                 place += (I + 1) * O
     return losses.size
+
+
+def _only_read(array):
+    """A view that cannot be written to: numba compiles a version for such arrays and another one for others."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def train_steps(
@@ -965,7 +1008,7 @@ def train_steps(
     y = nothing if whole or labels is None else np.ascontiguousarray(labels, dtype)
     labels = np.ascontiguousarray(labels, np.int64) if whole else np.empty(0, np.int64)
     t = nothing if targets is None else np.ascontiguousarray(targets, dtype)
-    x = np.ascontiguousarray(x, dtype)
+    x, y, t, labels = map(_only_read, (np.ascontiguousarray(x, dtype), y, t, labels))
     losses = np.full(len(rates), np.nan, dtype)
     kept, spread = 1 - label_smoothing, label_smoothing / classes
     settings = Loss(float(alpha), float(temperature), 1 / temperature, float(kept), float(spread), 0.0)
@@ -1328,10 +1371,10 @@ def clip_norm(dw, limit):
 
 
 @kernel
-def _max_norm(W, limit):
-    shrink_columns(pointer(W, 0), W.shape[0], W.shape[1], limit)
+def _max_norm(threads, W, limit, norms):
+    shrink_columns(threads, pointer(W, 0), W.shape[0], W.shape[1], limit, pointer(norms, 0))
 
 
 def max_norm(W, limit):
     _changed_in_place(W=W)
-    _max_norm(W, W.dtype.type(limit))
+    _max_norm(get_num_threads(), W, W.dtype.type(limit), np.empty(W.shape[1], W.dtype))

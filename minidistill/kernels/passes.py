@@ -95,7 +95,7 @@ class Epochs:
         alpha = loss.alpha if isinstance(loss, SoftTarget) else 0.0
         known = type(loss) in (CrossEntropy, SoftTarget) and isinstance(optimizer, SGD | Adam)
         has_labels = alpha == 1 or labels is not None
-        has_teacher = alpha == 0 or isinstance(targets, np.ndarray)
+        has_teacher = alpha == 0 or isinstance(targets, np.ndarray) or callable(targets)
         return known and has_labels and has_teacher
 
     def losses(

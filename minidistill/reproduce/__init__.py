@@ -45,8 +45,8 @@ def reproduce(
         seeds = 1 if quick else experiment.SEEDS
     check_whole("seeds", seeds)
     start = time.perf_counter()
-    study = Study.of(experiment.DATA, seeds, quick, held_out, say)
-    findings = experiment.run(study)
+    study = Study.of(experiment.DATA, seeds, quick, held_out)
+    findings = experiment.run(study, say)
     options = f" --seeds {seeds}" + " --quick" * quick + " --held-out" * held_out
     command = f"minidistill reproduce {name}{options}"
     return Reproduction(name, experiment.SOURCE, command, findings, time.perf_counter() - start)

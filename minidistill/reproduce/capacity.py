@@ -9,7 +9,9 @@ The other way round, where a share of the labels is wrong, a teacher's softened 
 has averaged over mistakes that a student alone would learn by heart.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 from ..augmentation import with_label_noise
 from ..data import Dataset
@@ -17,7 +19,7 @@ from ..network import MLP
 from ..optim import SGD, Cosine
 from ..training import fit
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Budget, Study, accuracy, alone, best, distilled
+from .study import Budget, Study, accuracy, alone, best, distilled, on_all_cores
 
 SOURCE = "Cho and Hariharan 2019; Mirzadeh et al. 2020"
 DATA = "fashion-mnist"
@@ -25,29 +27,78 @@ SEEDS = 3
 
 WIDTHS = (8, 16, 64, 256)
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
-RATES = (0.03, 0.1, 0.3)  # tried by both kinds of students
+RATES = (0.01, 0.03, 0.1)  # tried alone and at each temperature
 ALPHA = 0.9
-NOISE, NOISY_WIDTH = 0.4, 128
-ALPHAS = (0.5, 0.9)       # tried where labels are noisy
+NOISE, NOISY_WIDTH, NOISY_T = 0.4, 128, 2.0
+NOISY_RATES = (0.003, 0.01, 0.02, 0.05, 0.1, 0.2)                         # tried for students alone,
+NOISY_TRIALS = tuple(product((0.01, 0.03, 0.1), (0.5, 0.9)))  # and for distilled ones, alphas beside the rates
 
 
-def run(study: Study) -> Findings:
+def run(study: Study, say: Callable[[str], None]) -> Findings:
     epochs = 2 if study.quick else 15
-    study.say("training the teacher ...")
+    say("training the teacher ...")
     teacher = _teacher(study.training, epochs)
-    widths = {}
-    for width in WIDTHS[:: len(WIDTHS) - 1] if study.quick else WIDTHS:
-        study.say(f"students of {width} hidden units, alone and at {len(TEMPERATURES)} temperatures ...")
-        widths[width] = _learn(study, teacher, width, epochs)
-    study.say(f"{NOISE:.0%} of the labels wrong ...")
-    noisy = _learn_from_noise(study, epochs)
+    widths = WIDTHS[:: len(WIDTHS) - 1] if study.quick else WIDTHS
+    say(f"training students of {', '.join(map(str, widths))} hidden units, and some on wrong labels ...")
+    with on_all_cores(Classroom(study, teacher, epochs)) as run:
+        noisy, *students = run([(Classroom.of_noise,), *((Classroom.of_width, width) for width in widths)])
+    found = dict(zip(widths, students, strict=True))
     settings = {
         "teacher": repr(teacher), "teacher_accuracy": accuracy(teacher, study.test), "epochs": epochs, "alpha": ALPHA,
-        "rates": {width: (found.rate_alone, found.rate) for width, found in widths.items()},
-        "noisy": {"width": NOISY_WIDTH, "temperature": noisy.temperature, "alpha": noisy.alpha},
+        "rates": {width: {"alone": outcome.rate_alone} | outcome.rates for width, outcome in found.items()},
+        "noisy": {"width": NOISY_WIDTH, "rate_alone": noisy.rate_alone, "rate": noisy.rate, "alpha": noisy.alpha},
         "seeds": study.seeds,
     }  # fmt: skip
-    return Findings([*_claims_of_widths(widths), *_claims_of_noise(noisy)], [*_panels(widths), _panel(noisy)], settings)
+    return Findings([*_claims_of_widths(found), *_claims_of_noise(noisy)], [*_panels(found), _panel(noisy)], settings)
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """A teacher and students of several widths. Each kind of student has as many trials on the validation images."""
+
+    study: Study
+    teacher: MLP
+    epochs: int
+
+    def of_width(self, width: int) -> "Width":
+        study, hidden = self.study, (width,)
+        answers = self.teacher.logits(study.training.x)                         # (N,C)
+
+        def by_labels(seed: int, rate: float) -> MLP:
+            return alone(study.training, hidden, Budget(self.epochs, rate), seed)
+
+        def by_teacher(seed: int, rate: float, T: float) -> MLP:
+            return distilled(answers, study.training, hidden, Budget(self.epochs, rate), seed, T, ALPHA)
+
+        rate = best(RATES, lambda rate: accuracy(by_labels(0, rate), study.validation))
+        trials = {T: {rate: accuracy(by_teacher(0, rate, T), study.validation) for rate in RATES} for T in TEMPERATURES}
+        rates = {T: best(RATES, trials[T].__getitem__) for T in TEMPERATURES}
+        hard = [accuracy(by_labels(seed, rate), study.test) for seed in study.seeds]
+        students = {T: [by_teacher(seed, rates[T], T) for seed in study.seeds] for T in TEMPERATURES}
+        seen = {T: [accuracy(student, study.validation) for student in found] for T, found in students.items()}
+        soft = {T: [accuracy(student, study.test) for student in found] for T, found in students.items()}
+        temperatures = [max(seen, key=lambda T: seen[T][k]) for k in range(len(study.seeds))]
+        return Width(rate, rates, hard, soft, temperatures)
+
+    def of_noise(self) -> "Noisy":
+        """Of training and validation images many labels are wrong, and everyone has the same ones."""
+        study, hidden = self.study, (NOISY_WIDTH,)
+        training, validation = (with_label_noise(part, NOISE, seed=0) for part in (study.training, study.validation))
+        teachers = [_teacher(training, self.epochs, seed) for seed in study.seeds]
+        answers = [teacher.logits(training.x) for teacher in teachers]
+
+        def by_labels(seed: int, rate: float) -> MLP:
+            return alone(training, hidden, Budget(self.epochs, rate), seed)
+
+        def by_teacher(seed: int, rate: float, alpha: float) -> MLP:
+            return distilled(answers[seed], training, hidden, Budget(self.epochs, rate), seed, NOISY_T, alpha)
+
+        rate_alone = best(NOISY_RATES, lambda rate: accuracy(by_labels(0, rate), validation))
+        rate, alpha = best(NOISY_TRIALS, lambda trial: accuracy(by_teacher(0, *trial), validation))
+        hard = [by_labels(seed, rate_alone) for seed in study.seeds]
+        soft = [by_teacher(seed, rate, alpha) for seed in study.seeds]
+        figures = ([accuracy(network, study.test) for network in group] for group in (teachers, hard, soft))
+        return Noisy(rate_alone, rate, alpha, *figures)
 
 
 # ------------------------------------------------------------------------------------------ width and temperature
@@ -58,7 +109,7 @@ class Width:
     """What students of one width reached on the test images, in percent, one figure a seed."""
 
     rate_alone: float
-    rate: float
+    rates: dict[float, float]            # by temperature
     alone: list[float]
     distilled: dict[float, list[float]]  # by temperature
     temperatures: list[float]            # the best on the validation images, for each seed
@@ -70,26 +121,6 @@ class Width:
     def gains_at_best(self) -> list[float]:
         """At the temperature that each seed's validation images speak for."""
         return [self.gains(T)[k] for k, T in enumerate(self.temperatures)]
-
-
-def _learn(study: Study, teacher: MLP, width: int, epochs: int) -> Width:
-    answers = teacher.logits(study.training.x)                                  # (N,C)
-
-    def by_labels(seed: int, rate: float) -> MLP:
-        return alone(study.training, (width,), Budget(epochs, rate), seed)
-
-    def by_teacher(seed: int, rate: float, T: float) -> MLP:
-        return distilled(answers, study.training, (width,), Budget(epochs, rate), seed, T, ALPHA)
-
-    middle = TEMPERATURES[len(TEMPERATURES) // 2]
-    rate_alone = best(RATES, lambda rate: accuracy(by_labels(0, rate), study.validation))
-    rate = best(RATES, lambda rate: accuracy(by_teacher(0, rate, middle), study.validation))
-    hard = [accuracy(by_labels(seed, rate_alone), study.test) for seed in study.seeds]
-    networks = {T: [by_teacher(seed, rate, T) for seed in study.seeds] for T in TEMPERATURES}
-    seen = {T: [accuracy(network, study.validation) for network in trained] for T, trained in networks.items()}
-    temperatures = [max(seen, key=lambda T: seen[T][k]) for k in range(len(study.seeds))]
-    soft = {T: [accuracy(network, study.test) for network in trained] for T, trained in networks.items()}
-    return Width(rate_alone, rate, hard, soft, temperatures)
 
 
 def _claims_of_widths(widths: dict[int, Width]) -> list[Claim]:
@@ -121,28 +152,12 @@ def _panels(widths: dict[int, Width]) -> list[Panel]:
 class Noisy:
     """What came of noisy labels: accuracies on clean test images, in percent, one a seed."""
 
-    temperature: float
+    rate_alone: float
+    rate: float
     alpha: float
     teacher: list[float]
     alone: list[float]
     distilled: list[float]
-
-
-def _learn_from_noise(study: Study, epochs: int) -> Noisy:
-    """The labels of training and validation images are noisy, and everyone sees the same ones."""
-    training, validation = (with_label_noise(part, NOISE, seed=0) for part in (study.training, study.validation))
-    teachers = [_teacher(training, epochs, seed) for seed in study.seeds]
-
-    def by_teacher(seed: int, T: float, alpha: float) -> MLP:
-        answers = teachers[seed].logits(training.x)
-        return distilled(answers, training, (NOISY_WIDTH,), Budget(epochs), seed, T, alpha)
-
-    trials = [(T, alpha) for T in TEMPERATURES for alpha in ALPHAS]
-    T, alpha = best(trials, lambda trial: accuracy(by_teacher(0, *trial), validation))
-    rate = best(RATES, lambda rate: accuracy(alone(training, (NOISY_WIDTH,), Budget(epochs, rate), 0), validation))
-    hard = [alone(training, (NOISY_WIDTH,), Budget(epochs, rate), seed) for seed in study.seeds]
-    soft = [by_teacher(seed, T, alpha) for seed in study.seeds]
-    return Noisy(T, alpha, *([accuracy(network, study.test) for network in group] for group in (teachers, hard, soft)))
 
 
 def _claims_of_noise(noisy: Noisy) -> list[Claim]:

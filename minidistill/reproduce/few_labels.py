@@ -9,6 +9,7 @@ Both students have the same images, as many steps and as many trials on the vali
 alone tries four learning rates, the distilled one two temperatures with two rates each.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from ..data import Dataset
 from ..network import MLP
 from .claims import Claim, Curve, Findings, Panel, always_above, at_least, differences
-from .study import Budget, Study, accuracy, alone, best, distilled, jittered_teacher
+from .study import Budget, Study, accuracy, alone, best, distilled, jittered_teacher, on_all_cores
 
 SOURCE = "Hinton, Vinyals and Dean 2015, section 6"
 DATA = "mnist"
@@ -50,13 +51,13 @@ class Outcome:
         return differences(self.distilled, self.alone)
 
 
-def run(study: Study) -> Findings:
-    study.say("training the teacher ...")
+def run(study: Study, say: Callable[[str], None]) -> Findings:
+    say("training the teacher ...")
     teacher = jittered_teacher(study.training, (100, 100) if study.quick else TEACHER, epochs=4 if study.quick else 15)
-    outcomes = {}
-    for name, images in _sizes(len(study.training)).items():
-        study.say(f"students that see {images:,} images ...")
-        outcomes[name] = _learn(study, teacher, images)
+    sizes = _sizes(len(study.training))
+    say(f"training students that see {', '.join(f'{images:,}' for images in sizes.values())} images ...")
+    with on_all_cores((study, teacher)) as run:
+        outcomes = dict(zip(sizes, run((_learn, images) for images in sizes.values()), strict=True))
     full = accuracy(teacher, study.test)
     settings = {
         "teacher": repr(teacher), "teacher_accuracy": full, "student": HIDDEN, "alpha": ALPHA, "batch_size": BATCH,
@@ -73,7 +74,8 @@ def _sizes(all_images: int) -> dict[str, int]:
     return dict(sorted(sizes.items(), key=lambda size: size[1]))
 
 
-def _learn(study: Study, teacher: MLP, images: int) -> Outcome:
+def _learn(shared: tuple[Study, MLP], images: int) -> Outcome:
+    study, teacher = shared
     epochs = max(FEWEST_EPOCHS, STEPS * BATCH // images)
     if study.quick:
         epochs = max(1, epochs // 10)

@@ -9,14 +9,17 @@ Here a teacher of MNIST answers images of several numbers and kinds, none of whi
 trained on, the same moved by a pixel or two, mixtures of two, photographs of clothes, and noise.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from ..augmentation import Jitter
 from ..data import Dataset, fashion_mnist
+from ..network import MLP
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Budget, Study, accuracy, agreement, distilled, jittered_teacher
+from .study import Budget, Study, accuracy, agreement, distilled, jittered_teacher, on_all_cores
 
 SOURCE = "Stanton et al. 2021"
 DATA = "mnist"
@@ -26,32 +29,42 @@ HIDDEN = (256, 256)  # of teacher and students: what the one can do the others c
 T = 4.0
 STEPS = 8_000
 BATCH = 128
+Taught = tuple[list[float], list[float]]  # agreement and accuracy in percent, one a seed
+
 SIZES = (500, 2_000, 8_000, 32_000)
 
 
-def run(study: Study) -> Findings:
-    steps = STEPS // 20 if study.quick else STEPS
-    study.say("training the teacher ...")
+@dataclass(frozen=True)
+class Classroom:
+    """A teacher, what it says of the test images, and students that it is asked to teach."""
+
+    study: Study
+    teacher: MLP
+    answers: np.ndarray  # (N,C)
+    steps: int           # of each student
+
+    def taught_on(self, x: np.ndarray) -> Taught:
+        """Students that hear the teacher's answers to images x (N,I), which nobody labelled."""
+        budget = Budget(max(1, self.steps * BATCH // len(x)), batch_size=BATCH)
+        said, test = self.teacher.logits(x), self.study.test
+        students = [distilled(said, Dataset(x), HIDDEN, budget, seed, T) for seed in self.study.seeds]
+        agreements = [agreement(student, self.answers, test) for student in students]
+        return agreements, [accuracy(student, test) for student in students]
+
+
+def run(study: Study, say: Callable[[str], None]) -> Findings:
+    say("training the teacher ...")
     teacher = jittered_teacher(study.training, HIDDEN, epochs=2 if study.quick else 15)
-    answers = teacher.logits(study.test.x)                                      # (N,C)
-
-    def taught(x: np.ndarray) -> tuple[list[float], list[float]]:
-        """Agreement with the teacher and accuracy on the test images, a seed each, of students taught on x (N,I)."""
-        budget = Budget(max(1, steps * BATCH // len(x)), batch_size=BATCH)
-        students = study.each_seed(lambda seed: distilled(teacher.logits(x), Dataset(x), HIDDEN, budget, seed, T))
-        agreements = [agreement(student, answers, study.test) for student in students]
-        return agreements, [accuracy(student, study.test) for student in students]
-
-    by_size, by_kind = {}, {}
-    for size in _sizes(len(study.training)):
-        study.say(f"students taught on {size:,} images ...")
-        by_size[size] = taught(study.training.take(size).x)
-    for kind, images in _kinds(study).items():
-        study.say(f"students taught on as many images: {kind} ...")
-        by_kind[kind] = taught(images)
+    room = Classroom(study, teacher, teacher.logits(study.test.x), STEPS // 40 if study.quick else STEPS)
+    sizes, kinds = _sizes(len(study.training)), _kinds(study)
+    say(f"training students on {', '.join(f'{size:,}' for size in sizes)} images, and on {', '.join(kinds)} ...")
+    with on_all_cores(room) as run:
+        own = [study.training.take(size).x for size in sizes]
+        found = run((Classroom.taught_on, x) for x in [*own, *kinds.values()])
+    by_size, by_kind = dict(zip(sizes, found, strict=False)), dict(zip(kinds, found[len(sizes) :], strict=True))
     settings = {
-        "teacher": repr(teacher), "teacher_accuracy": accuracy(teacher, study.test), "temperature": T, "steps": steps,
-        "batch_size": BATCH, "seeds": study.seeds,
+        "teacher": repr(teacher), "teacher_accuracy": accuracy(teacher, study.test), "temperature": T,
+        "steps": room.steps, "batch_size": BATCH, "seeds": study.seeds,
     }  # fmt: skip
     return Findings(_claims(by_size, by_kind), _panels(by_size, by_kind), settings)
 
@@ -72,9 +85,6 @@ def _kinds(study: Study) -> dict[str, np.ndarray]:
         "clothes": fashion_mnist()[0].x[: len(x)],
         "noise": random.random(x.shape, dtype=np.float32),
     }
-
-
-Taught = tuple[list[float], list[float]]  # agreement and accuracy in percent, one a seed
 
 
 def _claims(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Claim]:

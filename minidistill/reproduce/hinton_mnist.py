@@ -9,7 +9,7 @@ The paper chose those biases by the test images. `offsets_by_teacher` needs neit
 is followed as well, and named as such.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from .. import ops
 from ..network import MLP
 from .claims import Claim, Curve, Findings, Panel, always_above, at_most, differences
-from .study import Budget, Study, alone, distilled, errors, jittered_teacher
+from .study import Budget, Study, alone, distilled, errors, jittered_teacher, on_all_cores
 
 SOURCE = "Hinton, Vinyals and Dean 2015, section 3"
 DATA = "mnist"
@@ -80,19 +80,24 @@ class Unseen:
 Table = dict[int, dict[float, list[float]]]  # errors by units a layer and temperature, one a seed
 
 
-def run(study: Study) -> Findings:
+def run(study: Study, say: Callable[[str], None]) -> Findings:
     settings = QUICK if study.quick else FULL
-    study.say(f"training the teacher on {len(study.whole):,} images ...")
+    say(f"training the teacher on {len(study.whole):,} images ...")
     teacher = jittered_teacher(study.whole, settings.teacher, settings.teacher_epochs)
     room = Classroom(study, settings.student, teacher, teacher.logits(study.whole.x))
-    study.say(f"training students on the labels and on the teacher's answers, {len(study.seeds)} seeds each ...")
-    hard = [room.by_labels(settings.by_labels, seed) for seed in study.seeds]
-    soft = [room.by_teacher(settings.student, T, settings.by_teacher, seed) for seed in study.seeds]
-    study.say("... without a single 3, and with nothing but 7s and 8s ...")
-    no_threes = [room.without(THREES, settings.by_teacher, seed) for seed in study.seeds]
-    two_digits = [room.without(ALL_BUT_TWO, settings.two_digits, seed) for seed in study.seeds]
-    study.say("students of several widths at several temperatures ...")
-    table = {units: room.at(units, temperatures, settings) for units, temperatures in settings.temperatures.items()}
+    cells = _cells(settings, study.seeds)
+    with on_all_cores(room) as run:
+        say(f"training students on the labels and on the teacher's answers, {len(study.seeds)} seeds each ...")
+        hard = run((Classroom.by_labels, settings.by_labels, seed) for seed in study.seeds)
+        soft = run((Classroom.by_teacher, settings.student, T, settings.by_teacher, seed) for seed in study.seeds)
+        say("... without a single 3, and with nothing but 7s and 8s ...")
+        no_threes = run((Classroom.without, THREES, settings.by_teacher, seed) for seed in study.seeds)
+        two_digits = run((Classroom.without, ALL_BUT_TWO, settings.two_digits, seed) for seed in study.seeds)
+        say("students of several widths at several temperatures ...")
+        wrong = run((Classroom.by_teacher, (units, units), *others) for units, *others in cells)
+    table: Table = {units: {T: [] for T in temperatures} for units, temperatures in settings.temperatures.items()}
+    for (units, temperature, *_), count in zip(cells, wrong, strict=True):
+        table[units][temperature].append(count)
 
     taught = errors(teacher.logits(study.test.x), study.test)
     claims = [
@@ -101,6 +106,16 @@ def run(study: Study) -> Findings:
     ]  # fmt: skip
     shown = asdict(settings) | {"temperature": T, "alpha": 1.0, "seeds": study.seeds}
     return Findings(claims, _panels(taught, hard, soft, no_threes, two_digits, table), shown)
+
+
+def _cells(settings: Settings, seeds: list[int]) -> list[tuple[int, float, Budget, int]]:
+    """The students of the table of temperatures; the widest, which take the longest, with one seed alone."""
+    return [
+        (units, temperature, settings.by_width, seed)
+        for units, temperatures in settings.temperatures.items()
+        for temperature in temperatures
+        for seed in (seeds[:1] if units == WIDE else seeds)
+    ]
 
 
 @dataclass(frozen=True)
@@ -119,12 +134,6 @@ class Classroom:
     def by_teacher(self, hidden: tuple[int, ...], temperature: float, budget: Budget, seed: int) -> float:
         student = distilled(self.answers, self.study.whole, hidden, budget, seed, temperature)
         return errors(student.logits(self.study.test.x), self.study.test)
-
-    def at(self, units: int, temperatures: Sequence[float], settings: Settings) -> dict[float, list[float]]:
-        """The errors at each temperature; the widest students, which take the longest, of one seed alone."""
-        seeds = self.study.seeds[:1] if units == WIDE else self.study.seeds
-        hidden, budget = (units, units), settings.by_width
-        return {T: [self.by_teacher(hidden, T, budget, seed) for seed in seeds] for T in temperatures}
 
     def without(self, unseen: list[int], budget: Budget, seed: int) -> Unseen:
         """A student whose images lack the digits `unseen`."""

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: MIT
 """What the experiments share: images parted in three, students taught by labels or by a teacher, errors counted."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..augmentation import Jitter
+from ..bench import usable_cores
 from ..data import Dataset, fashion_mnist, mnist
 from ..distillation import SoftTargets, distill
 from ..losses import Loss, SoftTarget
 from ..network import MLP
 from ..optim import SGD, Cosine
 from ..training import fit
+from ..workers import own_processes
 
 LOADERS = {"mnist": mnist, "fashion-mnist": fashion_mnist}
 HELD_OUT = 10_000
@@ -25,7 +28,7 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True)
 class Study:
-    """The images of an experiment, and how large it is to be."""
+    """The images of an experiment, and how large it is to be. It can go to another process."""
 
     training: Dataset    # to learn from, but for the final networks of an experiment that chooses nothing
     validation: Dataset  # held out of training: settings are chosen by these
@@ -33,10 +36,9 @@ class Study:
     whole: Dataset       # training and validation together, as the papers learn from them
     seeds: list[int]
     quick: bool
-    say: Callable[[str], None]
 
     @classmethod
-    def of(cls, data: str, seeds: int, quick: bool, held_out: bool, say: Callable[[str], None]) -> "Study":
+    def of(cls, data: str, seeds: int, quick: bool, held_out: bool) -> "Study":
         """The images of `data` in three parts; with `held_out` the validation images are those to be measured on."""
         whole, test = LOADERS[data]()
         if quick:
@@ -44,10 +46,19 @@ class Study:
         validation, training = whole.split(QUICK_HELD_OUT if quick else HELD_OUT)
         if held_out:
             whole, test = training, validation
-        return cls(training, validation, test, whole, list(range(seeds)), quick, say)
+        return cls(training, validation, test, whole, list(range(seeds)), quick)
 
-    def each_seed(self, train: Callable[[int], MLP]) -> list[MLP]:
-        return [train(seed) for seed in self.seeds]
+
+@contextmanager
+def on_all_cores(shared: Any) -> Iterator[Callable[..., list[Any]]]:
+    """Processes that hold `shared`, one a core: run([(function, *arguments), ...]) is function(shared, *arguments)s."""
+    with own_processes(usable_cores(), shared) as submit:
+
+        def run(jobs: Iterable[tuple[Any, ...]]) -> list[Any]:
+            futures = [submit(*job) for job in jobs]
+            return [future.result() for future in futures]
+
+        yield run
 
 
 @dataclass(frozen=True)
