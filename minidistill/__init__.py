@@ -26,7 +26,7 @@ from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
 from .kernels import use_backend
 from .losses import CrossEntropy, SoftTarget, TopK, TopKTarget, WeightedSum
-from .network import MLP
+from .network import MLP, Outputs
 from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
 from .training import History, TrainingDiverged, fit
 
@@ -34,14 +34,22 @@ if TYPE_CHECKING:
     from .losses import (
         DIST,
         NKD,
+        ContrastiveRepresentation,
+        CorrelationCongruence,
         DecoupledKD,
+        Hint,
         JensenShannon,
         LogitMatching,
+        ProbabilisticTransfer,
+        RelationalAngle,
+        RelationalDistance,
         ReverseKL,
+        SimilarityPreserving,
         SkewKL,
         SkewReverseKL,
         StandardisedTarget,
         TotalVariation,
+        VariationalInformation,
         VirtualTeacher,
     )
 else:
@@ -63,18 +71,26 @@ __all__ = [
     "Adam",
     "AdamW",
     "Constant",
+    "ContrastiveRepresentation",
+    "CorrelationCongruence",
     "Cosine",
     "CrossEntropy",
     "Dataset",
     "DecoupledKD",
+    "Hint",
     "History",
     "JensenShannon",
     "Jitter",
     "LabelNoise",
     "LogitMatching",
     "Mixup",
+    "Outputs",
+    "ProbabilisticTransfer",
+    "RelationalAngle",
+    "RelationalDistance",
     "Report",
     "ReverseKL",
+    "SimilarityPreserving",
     "SkewKL",
     "SkewReverseKL",
     "SoftTarget",
@@ -85,6 +101,7 @@ __all__ = [
     "TopKTarget",
     "TotalVariation",
     "TrainingDiverged",
+    "VariationalInformation",
     "VirtualTeacher",
     "WarmUp",
     "WeightedSum",

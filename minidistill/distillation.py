@@ -17,8 +17,8 @@ from .augmentation import Augment, as_list
 from .checks import check_probabilities, check_rows
 from .data import Dataset
 from .files import read_npz, write_npz
-from .losses import Loss, SoftTarget
-from .network import MLP
+from .losses import Loss, SoftTarget, wants_hidden
+from .network import MLP, Outputs
 from .training import History, fit
 
 NEVER = -1e4  # the logit of probability 0: exp(NEVER / T) is nothing at any temperature that one would use
@@ -41,7 +41,8 @@ def distill(
 
     teacher  an MLP; a list of teachers (their mean probability); an object with `predict_proba`, such as a scikit-learn
              forest; a function from x (N,I) to logits (N,C); `SoftTargets`; or an array of logits (N,C), whose row i
-             must answer row i of the data (refused where they suit the labels no better than in any order)
+             must answer row i of the data (refused where they suit the labels no better than in any order). For a loss
+             of hidden activations an MLP, or the `Outputs` of one for these rows
     data     its labels may be missing where the loss does without them
     loss     SoftTarget() unless given
     augment  as in `fit`; the teacher is then asked anew about what the student sees
@@ -56,6 +57,9 @@ def distill(
         raise ValueError("teacher and student are the same network: a student learns nothing from itself")
     loss = loss or SoftTarget()
     classes = student.sizes[-1]
+    if wants_hidden(loss):
+        targets = _hidden_targets(teacher, data, again=bool(as_list(augment)))
+        return fit(student, data, loss, targets=targets, augment=augment, **options)
     if not as_list(augment):
         targets = soft_targets(teacher, data, classes).logits_for(data).astype(student.dtype, copy=False)
         return fit(student, data, loss, targets=targets, **options)
@@ -113,6 +117,19 @@ def soft_targets(teacher: Any, data: Dataset, classes: int) -> SoftTargets:
         targets = SoftTargets.of(as_teacher(teacher, classes)(data.x), data)
     check_rows("teacher logits", targets.logits, columns=classes)
     return targets
+
+
+def _hidden_targets(teacher: Any, data: Dataset, again: bool) -> Any:
+    """What `teacher` makes of every row of `data`, hidden activations included; where `again`, who is to be asked."""
+    if isinstance(teacher, MLP):
+        return teacher.outputs if again else teacher.outputs(data.x)
+    if not isinstance(teacher, Outputs):
+        raise TypeError(f"teacher must be an MLP or its Outputs for this loss, got {type(teacher).__name__}")
+    if again:
+        raise ValueError("augment changes the rows: the teacher must be one that can be asked again, got kept Outputs")
+    if len(teacher) == len(data):  # `fit` says what is wrong otherwise
+        _check_order(teacher.logits, data)
+    return teacher
 
 
 def _check_order(logits: np.ndarray, data: Dataset) -> None:
