@@ -5,8 +5,9 @@ A mistake in a formula is recognised by its values. The teacher's term is asked 
 divided by what each formula below gives there. Where the ratio is the same on other logits of the same shape, that is
 the formula, and how the ratio changes with the batch and the number of classes says what it was divided by.
 
-The logits are small and positive, between 0.05 and 0.95: there nothing underflows or is clipped, and even logits taken
-for probabilities have a logarithm. Those mistakes show elsewhere.
+The logits lie between 0.05 and 0.95 times the temperature, for formulas without softmax between 0.05 and 0.95: there
+nothing underflows or is clipped, and even logits taken for probabilities have a logarithm. Those mistakes show
+elsewhere.
 """
 
 import itertools
@@ -43,16 +44,16 @@ Formula = Callable[[np.ndarray, np.ndarray], np.ndarray]  # from s and t (B,C) t
 def recognise(value: Value, T: float) -> tuple[Mistake, ...] | None:
     """The mistakes in the formula of a teacher's term at temperature T: none where it is right, None where unknown."""
     for mistake, formula, fixed_scale in _formulas(T):
-        scale = _scale(value, formula)
+        scale = _scale(value, formula, 1.0 if mistake is RAW_LOGITS else max(T, 1.0))
         if scale is not None:
             own = () if mistake is None else (mistake,)
             return own + (_named(*scale, T) if fixed_scale else ())
     return (ENDS_VANISH,) if _vanishes_at_its_ends(value, T) else None
 
 
-def examples(B: int, C: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Student's and teacher's logits (B,C) between 0.05 and 0.95."""
-    s, t = np.random.default_rng(seed).uniform(0.05, 0.95, (2, B, C))
+def examples(B: int, C: int, seed: int, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Student's and teacher's logits (B,C) between 0.05 and 0.95 times `width`."""
+    s, t = width * np.random.default_rng(seed).uniform(0.05, 0.95, (2, B, C))
     return s, t
 
 
@@ -89,11 +90,11 @@ def _formulas(T: float) -> list[tuple[Mistake | None, Formula, bool]]:
     ]
 
 
-def _scale(value: Value, formula: Formula) -> tuple[float, int, int] | None:
+def _scale(value: Value, formula: Formula, width: float) -> tuple[float, int, int] | None:
     """k, a and b where value = k B^a C^b times the formula's mean over the rows, a and b whole; None elsewhere."""
     ratios = []
     for B, C in SHAPES:
-        pairs = [examples(B, C, seed) for seed in (0, 1)]
+        pairs = [examples(B, C, seed, width) for seed in (0, 1)]
         one, other = (value(s, t) / formula(s, t).mean() for s, t in pairs)
         if not same(one, other) or one == 0:
             return None
@@ -124,7 +125,7 @@ def _vanishes_at_its_ends(value: Value, T: float) -> bool:
 
     Near the match that is beta (1-beta) times the KL, which gives two candidates for beta.
     """
-    s, t = examples(*SHAPES[0], seed=0)
+    s, t = examples(*SHAPES[0], seed=0, width=max(T, 1.0))
     step = 0.01 * (t - s)
     near, wanted = (
         sum(f(s, s + sign * step) for sign in (-1, 1))  # the third order cancels

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""check_loss(): what holds of a right distillation loss, tried on yours; and which known mistake a wrong one looks like.
+"""check_loss(): what holds of a right distillation loss, tried on yours; and which known mistake a wrong one is.
 
 Most invariants need no second implementation to compare with, only the loss itself: at the match it is 0, a constant
 added to a row changes nothing, a batch is the mean of its rows. Each is a function below, and says what it saw where
@@ -161,9 +161,10 @@ def repeatable(case: Case) -> str | None:
     (first, _), (second, _) = case(S, TEACHER, Y), case(S, TEACHER, Y)
     if not same(first, second, ROUNDING):
         return f"two calls with the same s, t and y give {first:.6g} and {second:.6g}"
-    given = S.copy(), TEACHER.copy(), Y.copy()
-    case.loss(*given)
-    changed = [name for name, now, was in zip("sty", given, (S, TEACHER, Y), strict=True) if not np.array_equal(now, was)]
+    before = {"s": S, "t": TEACHER, "y": Y}
+    after = {name: array.copy() for name, array in before.items()}
+    case.loss(*after.values())
+    changed = [name for name in before if not np.array_equal(after[name], before[name])]
     return f"it writes into {' and '.join(changed)}" if changed else None
 
 
@@ -287,7 +288,7 @@ def sure_and_wrong(case: Case) -> str | None:
     h, y = 40 * case.T, np.array([2])
     s, t = np.array([[h, -h, 0]]), np.array([[-h, h, 0]])
     pull = case.term(s, t, y)[1]                                                # (1,3)
-    factor = _along_ratio(case, *examples(1, 3, 0), y)  # what the gradient is off by near the match counts elsewhere
+    factor = _along_ratio(case, *examples(1, 3, 0, max(case.T, 1.0)), y)  # what the gradient is off by near the match counts elsewhere
     full = factor * SoftTarget(case.T, 1.0)(s, t, None)[1]                      # (1,3)
     if np.linalg.norm(pull - full) <= 0.01 * np.linalg.norm(full):
         return None
@@ -394,7 +395,7 @@ def _recognised(case: Case, seen: dict[str, str]) -> dict[str, tuple[Mistake, ..
     if formula is None or set(formula) <= set(FACTORS):  # the formula does not explain these
         own["finite"] = lambda: (UNDERFLOW,)
         own["two classes"] = lambda: (TWO_CLASSES,) if case.is_another_measure else (UNDERFLOW,)
-        own["sure and wrong"] = lambda: (CLIPPED,)
+        own["sure and wrong"] = lambda: () if formula is None or "gradient" in seen else (CLIPPED,)
     if formula is None:
         own["batch"] = lambda: factor_mistakes(case(S, TEACHER, Y)[0] / _mean_of_rows(case)[0], B, C, case.T)
     return {name: own[name]() if name in own else formula or () for name in seen}
@@ -423,7 +424,7 @@ def _in_the_gradient(case: Case) -> tuple[Mistake, ...]:
     if _is_multiple(ds, teachers):
         return (SWAPPED,)
     if _is_multiple(ds, right):
-        return factor_mistakes(_projection(ds, right), *s.shape, case.T)
+        return factor_mistakes(_projection(ds, right), len(s), C, case.T)
     return (GRADIENT_INTO_TEACHER,) if _is_multiple(ds - right, reverse) else ()
 
 
