@@ -121,8 +121,10 @@ class Case:
         return _quietly(self.loss, s, t, y)
 
     def term(self, s: np.ndarray, t: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-        """What is left of the loss without (1-alpha) times the cross-entropy, over alpha."""
+        """What is left of the loss without (1-alpha) times the cross-entropy, over alpha; all of it at alpha = 0."""
         value, ds = self(s, t, y)
+        if self.alpha == 0:
+            return value, ds
         if self.alpha < 1:
             ce, dce = CrossEntropy()(s, None, y)
             value, ds = value - (1 - self.alpha) * ce, ds - (1 - self.alpha) * dce
@@ -169,18 +171,21 @@ def repeatable(case: Case) -> str | None:
 
 
 def student(case: Case) -> str | None:
-    """It depends on the student's logits s."""
-    value, ds = case(S, TEACHER, Y)
-    other, _ = case(_logits(2, B, C), TEACHER, Y)
-    return f"its value is {value:.6g} and its gradient 0 whatever s is" if value == other and not ds.any() else None
+    """The teacher's term depends on the student's logits s."""
+    value, ds = case.term(S, TEACHER, Y)
+    other, _ = case.term(_logits(2, B, C), TEACHER, Y)
+    if _is_nothing(case, value - other, ds):
+        return f"the term is {value:.4g} and its gradient 0 whatever s is"
+    return None
 
 
 def teacher(case: Case) -> str | None:
-    """It depends on the teacher's logits t."""
-    value, ds = case(S, TEACHER, Y)
-    other, other_ds = case(S, _logits(2, B, C), Y)
-    same_for_both = value == other and np.array_equal(ds, other_ds)
-    return f"its value is {value:.6g} and its gradient the same whatever t is" if same_for_both else None
+    """The teacher's term depends on the teacher's logits t."""
+    value, ds = case.term(S, TEACHER, Y)
+    other, other_ds = case.term(S, _logits(2, B, C), Y)
+    if _is_nothing(case, value - other, ds - other_ds):
+        return f"the term is {value:.4g} and its gradient the same whatever t is"
+    return None
 
 
 def gradient(case: Case) -> str | None:
@@ -205,10 +210,9 @@ def labels(case: Case) -> str | None:
 def match(case: Case) -> str | None:
     """Where the student's logits are the teacher's, the teacher's term and its gradient are 0."""
     value, ds = case.term(S, S, Y)
-    largest = float(np.abs(ds).max())
-    if max(abs(value), largest) < 1e-9 / case.alpha:
+    if _is_nothing(case, value, ds):
         return None
-    return f"at s = t the term is {value:.4g}, and the largest entry of its gradient {largest:.4g}"
+    return f"at s = t the term is {value:.4g}, and the largest entry of its gradient {np.abs(ds).max():.4g}"
 
 
 def shift(case: Case) -> str | None:
@@ -288,8 +292,10 @@ def sure_and_wrong(case: Case) -> str | None:
     h, y = 40 * case.T, np.array([2])
     s, t = np.array([[h, -h, 0]]), np.array([[-h, h, 0]])
     pull = case.term(s, t, y)[1]                                                # (1,3)
-    factor = _along_ratio(case, *examples(1, 3, 0, max(case.T, 1.0)), y)  # what the gradient is off by near the match counts elsewhere
-    full = factor * SoftTarget(case.T, 1.0)(s, t, None)[1]                      # (1,3)
+    near_s, near_t = examples(1, 3, 0, max(case.T, 1.0))
+    right = SoftTarget(case.T, 1.0)
+    factor = _projection(case.term(near_s, near_t, y)[1], right(near_s, near_t, None)[1])  # a wrong factor is no news
+    full = factor * right(s, t, None)[1]                                        # (1,3)
     if np.linalg.norm(pull - full) <= 0.01 * np.linalg.norm(full):
         return None
     return f"the gradient in this class is {pull[0, 0]:.3g}, where by its size near the match {full[0, 0]:.3g} is due"
@@ -339,6 +345,11 @@ def _not_finite(value: float, ds: np.ndarray, where: str) -> str | None:
     return f"{where} the value is {value:.4g}, and {np.isfinite(ds).mean():.0%} of the gradient is finite"
 
 
+def _is_nothing(case: Case, value: float, ds: np.ndarray) -> bool:
+    """Whether a term and its gradient are 0 but for rounding, which dividing by alpha has magnified."""
+    return max(abs(value), float(np.abs(ds).max())) <= 1e-9 / (case.alpha or 1)
+
+
 def _mean_of_rows(case: Case) -> tuple[float, np.ndarray]:
     alone = [case(S[n : n + 1], TEACHER[n : n + 1], Y[n : n + 1]) for n in range(B)]
     return float(np.mean([value for value, _ in alone])), np.concatenate([ds for _, ds in alone]) / B
@@ -355,10 +366,6 @@ def _weight_of_labels(case: Case) -> float:
 def _projection(given: np.ndarray, wanted: np.ndarray) -> float:
     """How many times `wanted` comes nearest to `given`."""
     return float((given * wanted).sum() / (wanted * wanted).sum())
-
-
-def _along_ratio(case: Case, s: np.ndarray, t: np.ndarray, y: np.ndarray) -> float:
-    return _projection(case.term(s, t, y)[1], SoftTarget(case.T, 1.0)(s, t, None)[1])
 
 
 def _same_arrays(given: np.ndarray, wanted: np.ndarray) -> bool:

@@ -50,8 +50,8 @@ def check_training(train: Callable[[MLP, MLP, Dataset, Any], Any], *, seed: int 
            40 rows, on whose labels the teacher is right; loss(s, t, y) gives the value and ds, as SoftTarget() does
     seed   of the networks and the data
 
-    A wrong loop raises nothing here: the Diagnosis says what was seen, and the known mistakes that this looks like. What
-    the loop itself raises goes through. Raises TypeError where `train` is no function.
+    A wrong loop raises nothing here: the Diagnosis says what was seen, and the known mistakes that this looks like.
+    What the loop itself raises goes through. Raises TypeError where `train` is no function.
     """
     if not callable(train):
         raise TypeError(f"train must be a function of student, teacher, data and loss, got {train!r}")

@@ -8,6 +8,8 @@ import numpy as np
 
 from minidistill import ops
 
+DROPOUT = np.random.default_rng(0)
+
 
 def right(s, t, T):
     log_p, log_q = ops.log_softmax_forward(t, T)[0], ops.log_softmax_forward(s, T)[0]
@@ -44,8 +46,8 @@ def without_t_squared(s, t, T):
     return value / T**2, ds / T**2
 
 
-def dropout_on_the_teacher(s, t, T, generator=np.random.default_rng(0)):
-    kept = generator.random(t.shape) > 0.2
+def dropout_on_the_teacher(s, t, T):
+    kept = DROPOUT.random(t.shape) > 0.2  # here on its logits; as a rule, on what they are made of
     return right(s, t * kept / 0.8, T)
 
 
@@ -104,28 +106,31 @@ def generalised_jensen_shannon(s, t, T, beta=0.01):
 # ---------------------------------------------------------------------------------------------- with the labels
 
 
-def decoupled_by_division(s, t, y, T=4.0, beta=8.0):
+def beside_the_labels(value, ds, s, y, alpha):
+    ce, cache = ops.cross_entropy_forward(s, y)
+    return (1 - alpha) * ce + alpha * value, (1 - alpha) * ops.cross_entropy_backward(cache) + alpha * ds
+
+
+def decoupled_by_division(s, t, y, T, alpha, beta=8.0):
     label, others = y[:, None], np.arange(s.shape[1]) != y[:, None]
     log_p, _ = ops.log_softmax_forward(t, T)
     tckd, cache = ops.top_k_target_forward(s, label, np.take_along_axis(log_p, label, axis=1), T)
     ds = ops.top_k_target_backward(cache)
 
     q, p = ops.softmax_forward(s, T)[0], ops.softmax_forward(t, T)[0]
-    q_hat = (q / (1 - q[~others][:, None]))[others].reshape(len(s), -1)  # renormalised: 1 - q_y may be 0
+    q_hat = (q / (1 - q[~others][:, None]))[others].reshape(len(s), -1)  # where q_y is 1 but for rounding: / 0
     p_hat = (p / (1 - p[~others][:, None]))[others].reshape(len(s), -1)
     nckd = T**2 * (p_hat * np.log(p_hat / q_hat)).sum(axis=1).mean()
     ds[others] += beta * T * (q_hat - p_hat).ravel() / len(s)
-    return tckd + beta * nckd, ds
+    return beside_the_labels(tckd + beta * nckd, ds, s, y, alpha)
 
 
-def slow_path(s, t, y, T=4.0, alpha=0.5):
-    ce, cache = ops.cross_entropy_forward(s, y)
-    value, ds = right(s, t, T)
-    return (1 - alpha) * ce + alpha * value, (1 - alpha) * ops.cross_entropy_backward(cache) + alpha * ds
+def slow_path(s, t, y, T, alpha):
+    return beside_the_labels(*right(s, t, T), s, y, alpha)
 
 
-def fast_path(s, t, y, T=4.0, alpha=0.5):
-    log_q, _ = ops.log_softmax_forward(s, T)  # one softmax for both terms: the labels' is softened too
+def fast_path(s, t, y, T, alpha):
+    log_q, _ = ops.log_softmax_forward(s, T)  # one softmax for both terms, so that of the labels is softened too
     log_p, _ = ops.log_softmax_forward(t, T)
     label, p = ops.one_hot(y, s.shape[1], s.dtype), np.exp(log_p)
     rows = -(1 - alpha) * label * log_q + alpha * T**2 * p * (log_p - log_q)
