@@ -160,7 +160,7 @@ EXHIBITS = (
         "DKD of mdistiller",
         loss=losses.decoupled_by_division,
         breaks=("finite", "two classes"),
-        right=lambda T, alpha: DecoupledKD(1.0, 8.0, T, alpha),
+        right=lambda T, alpha: DecoupledKD(1.0, 2.0, T, alpha),
         exempt=("soft target", "labels"),
         also=(known.UNDERFLOW,),
     ),

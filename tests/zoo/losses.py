@@ -111,7 +111,7 @@ def beside_the_labels(value, ds, s, y, alpha):
     return (1 - alpha) * ce + alpha * value, (1 - alpha) * ops.cross_entropy_backward(cache) + alpha * ds
 
 
-def decoupled_by_division(s, t, y, T, alpha, beta=8.0):
+def decoupled_by_division(s, t, y, T, alpha, beta=2.0):
     label, others = y[:, None], np.arange(s.shape[1]) != y[:, None]
     log_p, _ = ops.log_softmax_forward(t, T)
     tckd, cache = ops.top_k_target_forward(s, label, np.take_along_axis(log_p, label, axis=1), T)
