@@ -117,7 +117,8 @@ def zoo_table(found: dict[str, Any]) -> str:
         "| ---: | --- | --- | --- |",
     ]
     for exhibit in found["exhibits"]:
-        lines.append(f"| {exhibit['number']} | `{exhibit['check']}` | {', '.join(exhibit['broken'])} | {exhibit['seen']} |")
+        broken = ", ".join(exhibit["broken"])
+        lines.append(f"| {exhibit['number']} | `{exhibit['check']}` | {broken} | {exhibit['seen']} |")
     return "\n".join(lines)
 
 

@@ -45,9 +45,13 @@ def recognise(value: Value, T: float) -> tuple[Mistake, ...] | None:
     """The mistakes in the formula of a teacher's term at temperature T: none where it is right, None where unknown."""
     for mistake, formula, fixed_scale in _formulas(T):
         scale = _scale(value, formula, 1.0 if mistake is RAW_LOGITS else max(T, 1.0))
-        if scale is not None:
-            own = () if mistake is None else (mistake,)
-            return own + (_named(*scale, T) if fixed_scale else ())
+        if scale is None:
+            continue
+        own = () if mistake is None else (mistake,)
+        named = _named(*scale, T) if fixed_scale else ()
+        if named or same(scale[0], 1) or not fixed_scale:
+            return own + named
+        return (ENDS_VANISH,) if _vanishes_at_its_ends(value, T) else own  # a weight, or a beta so near its end
     return (ENDS_VANISH,) if _vanishes_at_its_ends(value, T) else None
 
 
@@ -96,7 +100,7 @@ def _scale(value: Value, formula: Formula, width: float) -> tuple[float, int, in
     for B, C in SHAPES:
         pairs = [examples(B, C, seed, width) for seed in (0, 1)]
         one, other = (value(s, t) / formula(s, t).mean() for s, t in pairs)
-        if not same(one, other) or one == 0:
+        if not same(one, other) or one == 0 or math.isinf(one):
             return None
         ratios.append(one)
     (B, C), (more_rows, _), (_, more_classes) = SHAPES
@@ -126,7 +130,7 @@ def _vanishes_at_its_ends(value: Value, T: float) -> bool:
     Near the match that is beta (1-beta) times the KL, which gives two candidates for beta.
     """
     s, t = examples(*SHAPES[0], seed=0, width=max(T, 1.0))
-    step = 0.01 * (t - s)
+    step = 0.003 * (t - s)
     near, wanted = (
         sum(f(s, s + sign * step) for sign in (-1, 1))  # the third order cancels
         for f in (value, lambda s, t: soft_target(s, t, T).mean())
