@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint results reproduce bench clean
+.PHONY: demo test test-kernels peers lint results zoo reproduce bench clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
@@ -28,6 +28,11 @@ peers: $(VENV)/peers.installed
 # Measures anew what the README quotes, and writes it there.
 results: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo --json --figure docs/images/demo.png > docs/results/demo.json
+	$(BIN)/python docs/quote_results.py
+
+# Measures anew what the mistakes of the bug zoo do, and quotes it.
+zoo: $(VENV)/demo.installed
+	$(ONE_THREAD) $(BIN)/python docs/measure_zoo.py
 	$(BIN)/python docs/quote_results.py
 
 bench: $(VENV)/bench.installed

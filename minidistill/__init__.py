@@ -12,10 +12,12 @@ Every gradient here is written and derived by hand. Read the source in this orde
     evaluation     compare(): what the student kept, and what it costs
 
 Beside the path: data/ (digits, MNIST, your own), augmentation, checkpoint (go on after a kill), gradcheck (finite
-differences), sweep (a grid of settings), reproduce/ (the papers' results, again), plots, demo, cli; kernels/ (the same
-maths compiled), bench and peers (how fast).
+differences), invariants and rehearsal (what is wrong with a loss or a training loop of yours; mistakes and fingerprints
+are what they know), sweep (a grid of settings), reproduce/ (the papers' results, again), plots, demo, cli; kernels/
+(the same maths compiled), bench and peers (how fast).
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import losses
@@ -30,7 +32,10 @@ from .network import MLP, Outputs
 from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
 from .training import History, TrainingDiverged, fit
 
+ON_DEMAND = {"check_loss": "invariants", "check_training": "rehearsal"}  # name: file, as losses.METHODS are
+
 if TYPE_CHECKING:
+    from .invariants import check_loss
     from .losses import (
         DIST,
         NKD,
@@ -52,10 +57,13 @@ if TYPE_CHECKING:
         VariationalInformation,
         VirtualTeacher,
     )
+    from .rehearsal import check_training
 else:
 
     def __getattr__(name: str) -> Any:
-        """The methods of losses/, each imported when it is first asked for."""
+        """What few need, and the methods of losses/: each is imported when it is first asked for."""
+        if name in ON_DEMAND:
+            return getattr(import_module(f".{ON_DEMAND[name]}", __name__), name)
         if name not in losses.METHODS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(losses, name)
@@ -107,6 +115,8 @@ __all__ = [
     "WeightedSum",
     "check_direction",
     "check_gradient",
+    "check_loss",
+    "check_training",
     "compare",
     "digits",
     "distill",
