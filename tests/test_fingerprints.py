@@ -136,7 +136,8 @@ def test_a_factor_of_one_shape_is_named_by_its_size():
 def test_examples_are_within_their_bounds_and_the_same_each_time():
     s, t = examples(50, 9, seed=0, width=20.0)
     assert s.shape == t.shape == (50, 9)
-    assert 1 <= min(s.min(), t.min()) and max(s.max(), t.max()) <= 19
+    assert min(s.min(), t.min()) >= 1
+    assert max(s.max(), t.max()) <= 19
     assert np.array_equal(s, examples(50, 9, 0, 20.0)[0])
     assert not np.array_equal(s, t)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""invariants.py: what check_loss says of right losses and of wrong ones that are in no zoo; the zoo's are in test_zoo."""
+"""invariants.py: what check_loss says of right losses, and of wrong ones that are in no zoo; test_zoo has those."""
 
 import warnings
 
