@@ -27,13 +27,14 @@ from .gradcheck import check_direction, check_gradient
 from .kernels import use_backend
 from .losses import CrossEntropy, SoftTarget, TopK, TopKTarget, WeightedSum
 from .network import MLP
-from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
+from .optim import SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
 from .training import History, TrainingDiverged, fit
 
 if TYPE_CHECKING:
     from .losses import (
         DIST,
         NKD,
+        Annealed,
         DecoupledKD,
         JensenShannon,
         LogitMatching,
@@ -62,6 +63,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Annealed",
     "Constant",
     "Cosine",
     "CrossEntropy",
@@ -71,6 +73,7 @@ __all__ = [
     "JensenShannon",
     "Jitter",
     "LabelNoise",
+    "Linear",
     "LogitMatching",
     "Mixup",
     "Report",

@@ -15,7 +15,7 @@ from .augmentation import Augment, as_list, augmented
 from .checks import NotFiniteError, check_finite, check_labels, check_rows, check_seed, check_whole
 from .data import Dataset
 from .kernels import compiled_epochs
-from .losses import CrossEntropy, Loss, TopK
+from .losses import CrossEntropy, Loss, TopK, loss_at
 from .network import MLP
 from .optim import SGD, Optimizer
 
@@ -179,13 +179,21 @@ class Run:
     def __post_init__(self) -> None:
         self.state = self.optimizer.initial_state(self.network.parameters)
         self.steps = math.ceil(len(self.data) / self.batch_size)  # an epoch; the last batch may be smaller
-        settings = (self.loss, self.optimizer, self.batch_size)
+        self.use(self.loss)
+
+    def use(self, loss: Loss) -> None:
+        """From here on this is the loss: the one that was given or, where that is annealed, the one of an epoch."""
+        self.current = loss
+        settings = (loss, self.optimizer, self.batch_size)
         self.compiled = compiled_epochs(self.network, *settings, self.data.y, self.targets)
 
     def train_epoch(self, epoch: int) -> float:
         """One pass over the data in an order of its own; returns the mean loss over its samples."""
         generator = np.random.default_rng((self.seed, epoch))
         order = generator.permutation(len(self.data))
+        loss = loss_at(self.loss, epoch / self.epochs)
+        if loss is not self.current:
+            self.use(loss)
         train = self.compiled_steps if self.compiled else self.step_by_step
         total = 0.0
         for k, value in enumerate(train(order, epoch, generator)):
@@ -232,7 +240,7 @@ class Run:
         x, y, t = self.batch(rows, generator)
         logits, cache = self.network.forward(x, training=True, step=step)       # (B,C)
         try:
-            value, dlogits = self.loss(logits, t, y, self.network.ops)          # (), (B,C)
+            value, dlogits = self.current(logits, t, y, self.network.ops)       # (), (B,C)
         except NotFiniteError:
             if isinstance(t, np.ndarray):
                 check_finite("targets", t)

@@ -19,14 +19,15 @@ docs/logit_losses.md; each file needs only those above it):
     nkd              NKD: the cross-entropy split as DKD splits the KL (Yang et al. 2023)
     divergences      other measures than KL(p || q): reverse, skewed, Jensen-Shannon, total variation (2023 to 2024)
 
-Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse) and
-labels_and_teacher (the labels' part, which most of the second list share).
+Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse),
+labels_and_teacher (the labels' part, which most of the second list share) and annealed (a temperature or a weight that
+goes with the progress of training).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import Loss, WeightedSum
+from .base import Loss, WeightedSum, loss_at
 from .cross_entropy import CrossEntropy
 from .soft_target import SoftTarget
 from .top_k import TopK, TopKTarget
@@ -43,9 +44,11 @@ METHODS = {  # name: file, imported when it is first asked for: all at once woul
     "SkewReverseKL": "divergences",
     "JensenShannon": "divergences",
     "TotalVariation": "divergences",
+    "Annealed": "annealed",
 }
 
 if TYPE_CHECKING:
+    from .annealed import Annealed
     from .decoupled import DecoupledKD
     from .dist import DIST
     from .divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL, TotalVariation
@@ -64,6 +67,7 @@ else:
 __all__ = [
     "DIST",
     "NKD",
+    "Annealed",
     "CrossEntropy",
     "DecoupledKD",
     "JensenShannon",
@@ -79,4 +83,5 @@ __all__ = [
     "TotalVariation",
     "VirtualTeacher",
     "WeightedSum",
+    "loss_at",
 ]

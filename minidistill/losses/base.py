@@ -19,6 +19,12 @@ class Loss(Protocol):
     ) -> tuple[float, np.ndarray]: ...
 
 
+def loss_at(loss: Loss, progress: float) -> Loss:
+    """`loss` when this share of the training is done: itself, but for one that is annealed (annealed.py)."""
+    found: Loss = loss.at_progress(progress) if hasattr(loss, "at_progress") else loss
+    return found
+
+
 class Addable:
     """Gives a loss `+`, and `*` with a weight: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0) is a loss too."""
 
@@ -80,6 +86,10 @@ class WeightedSum(Addable):
                 part, dpart = loss(s, t, y, ops)
                 value, ds = value + weight * part, ds + weight * dpart          # (), (B,C)  [SUM-1]
         return value, ds
+
+    def at_progress(self, progress: float) -> "WeightedSum":
+        """The sum when this share of the training is done: any of its losses may be annealed."""
+        return WeightedSum(tuple(loss_at(loss, progress) for loss in self.losses), self.weights)
 
     def __repr__(self) -> str:
         terms = zip(self.weights, self.losses, strict=True)
