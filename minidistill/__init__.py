@@ -11,11 +11,12 @@ Every gradient here is written and derived by hand. Read the source in this orde
     distillation   distill(): a teacher's softened outputs teach a student
     evaluation     compare(): what the student kept, and what it costs
 
-Beside the path: data/ (digits, MNIST, your own), augmentation, checkpoint (go on after a kill), gradcheck (finite
-differences), sweep (a grid of settings), reproduce/ (the papers' results, again), plots, demo, cli; kernels/ (the same
-maths compiled), bench and peers (how fast).
+Beside the path: schemes (other ways of who teaches whom), data/ (digits, MNIST, your own), augmentation, checkpoint (go
+on after a kill), gradcheck (finite differences), sweep (a grid of settings), reproduce/ (the papers' results, again),
+plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import losses
@@ -45,10 +46,26 @@ if TYPE_CHECKING:
         TotalVariation,
         VirtualTeacher,
     )
+    from .schemes import (
+        Ensemble,
+        NoisyTeacher,
+        assist,
+        born_again,
+        data_impressions,
+        mutual,
+        pseudo_labelled,
+        self_train,
+    )
 else:
+    SCHEMES = (
+        "Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions", "mutual", "pseudo_labelled",
+        "self_train",
+    )  # fmt: skip
 
     def __getattr__(name: str) -> Any:
-        """The methods of losses/, each imported when it is first asked for."""
+        """The methods of losses/ and the schemes, imported when one is first asked for."""
+        if name in SCHEMES:
+            return getattr(import_module(".schemes", __name__), name)
         if name not in losses.METHODS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(losses, name)
@@ -69,6 +86,7 @@ __all__ = [
     "CrossEntropy",
     "Dataset",
     "DecoupledKD",
+    "Ensemble",
     "History",
     "JensenShannon",
     "Jitter",
@@ -76,6 +94,7 @@ __all__ = [
     "Linear",
     "LogitMatching",
     "Mixup",
+    "NoisyTeacher",
     "Report",
     "ReverseKL",
     "SkewKL",
@@ -91,9 +110,12 @@ __all__ = [
     "VirtualTeacher",
     "WarmUp",
     "WeightedSum",
+    "assist",
+    "born_again",
     "check_direction",
     "check_gradient",
     "compare",
+    "data_impressions",
     "digits",
     "distill",
     "fashion_mnist",
@@ -101,6 +123,9 @@ __all__ = [
     "load_idx",
     "load_table",
     "mnist",
+    "mutual",
+    "pseudo_labelled",
+    "self_train",
     "spirals",
     "use_backend",
     "with_label_noise",

@@ -54,6 +54,14 @@ class History:
     best: Epoch | None = None
     stopped_early: bool = False
 
+    def add(self, epoch: Epoch) -> bool:
+        """Whether this epoch, the next one, is the best so far."""
+        self.epochs.append(epoch)
+        improved = epoch.is_better_than(self.best)
+        if improved:
+            self.best = epoch
+        return improved
+
     def column(self, name: str) -> np.ndarray:
         """One figure of every epoch, (epochs,): history.column("loss")."""
         return np.array([getattr(epoch, name) for epoch in self.epochs])
@@ -118,9 +126,9 @@ def fit(
     optimizer = optimizer or SGD()
     if not (targets is None or isinstance(targets, TopK) or callable(targets)):
         targets = check_rows("targets", targets, dtype=network.dtype)
-    _check_data(network, data, validation, targets)
+    check_data(network, data, validation, targets)
     augment = as_list(augment)
-    _check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
+    check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
     callbacks = _listed(callbacks)
     data = Dataset(check_rows("data.x", data.x, dtype=network.dtype), data.y)
     run = Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
@@ -139,12 +147,9 @@ def fit(
             start = time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is told of below, once
                 mean_loss = run.train_epoch(epoch)
-            figures = _validate(network, validation)
+            figures = validate(network, validation)
             rate = optimizer.rate(epoch / epochs)
-            history.epochs.append(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start))
-            improved = history.epochs[-1].is_better_than(history.best)
-            if improved:
-                history.best = history.epochs[-1]
+            if history.add(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start)):
                 kept[:] = network.parameters
             for callback in callbacks:
                 callback(network, history)
@@ -270,7 +275,7 @@ def _joined(parts: Any) -> Any:
     return None if parts[0] is None else np.concatenate(parts)
 
 
-def _validate(network: MLP, validation: Dataset | None) -> tuple[float, float]:
+def validate(network: MLP, validation: Dataset | None) -> tuple[float, float]:
     """Cross-entropy and accuracy, each NaN where there is nothing to validate on."""
     if validation is None:
         return math.nan, math.nan
@@ -299,7 +304,7 @@ def _closing(bar: Any) -> Iterator[int]:
         yield from bar
 
 
-def _check_data(network: MLP, data: Dataset, validation: Dataset | None, targets: Targets | None) -> None:
+def check_data(network: MLP, data: Dataset, validation: Dataset | None, targets: Targets | None) -> None:
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
     classes = network.sizes[-1]
@@ -326,7 +331,7 @@ def _check_data(network: MLP, data: Dataset, validation: Dataset | None, targets
         raise ValueError(f"data must have at least two classes to learn from, every label is {data.y[0]}")
 
 
-def _check_settings(
+def check_settings(
     rows: int,
     loss: Loss,
     epochs: int,
