@@ -81,7 +81,7 @@ class Ensemble:
         maximisation (Dempster, Laird and Rubin 1977) comes nearer to it: a member's new weight is the mean, over the
         rows, of its share in the probability of the label.
 
-            w_k  <-  mean over n of  w_k p_k(y_n) / sum over j of w_j p_j(y_n)
+            w_k  <-  mean over n of  w_k p_k(y_n) / sum over j of w_j p_j(y_n)                      [ENS-1]
         """
         if not isinstance(validation, Dataset) or validation.y is None:
             raise ValueError(f"validation must be a Dataset with labels, got {validation!r}")
@@ -93,7 +93,7 @@ class Ensemble:
         w = np.array(equal.weights)                                             # (K,)
         for _ in range(ROUNDS):
             shares = w[:, None] * p_label                                       # (K,N)
-            w = (shares / shares.sum(axis=0)).mean(axis=1)                      # (K,)
+            w = (shares / shares.sum(axis=0)).mean(axis=1)                      # (K,)   [ENS-1]
         return cls(members, w.tolist(), equal.classes)
 
 
@@ -128,13 +128,15 @@ class NoisyTeacher:
         """The blurred logits (N,C) of x (N,I)."""
         t = check_rows("teacher logits", as_teacher(self.teacher, self.classes or 0)(x), columns=self.classes)  # (N,C)
         xi = np.stack([self._blur(fingerprint, t.shape[1]) for fingerprint in Dataset(x).fingerprints])         # (N,C)
-        return t * (1 + xi).astype(t.dtype)                                     # (N,C)
+        blurred: np.ndarray = t * (1 + xi).astype(t.dtype)                      # (N,C)
+        return blurred
 
     def _blur(self, fingerprint: int, classes: int) -> np.ndarray:
         """xi (C,) of the row that has this fingerprint."""
         random = np.random.default_rng((self.seed, int(fingerprint)))
-        blurred = random.random() < self.share
-        return np.asarray(blurred * self.noise * random.standard_normal(classes))           # (C,)
+        noise = self.noise if random.random() < self.share else 0.0
+        xi: np.ndarray = noise * random.standard_normal(classes)                # (C,)
+        return xi
 
 
 def _classes_of(teachers: Sequence[Any], given: int | None) -> int:
@@ -381,7 +383,7 @@ def data_impressions(
     low: float = 0.0,
     high: float = 1.0,
     density: float = 0.3,
-    steps: int = 20,
+    steps: int = 10,
     rate: float = 0.05,
     seed: int = 0,
 ) -> Dataset:
@@ -390,11 +392,11 @@ def data_impressions(
     teacher    an MLP: its gradient for the input is asked for
     low, high  bounds of every number, low being an empty place, such as paper
     density    up to this share of a row's places is filled at the start, a share and values of its own for each
-    steps      of Adam at `rate`, which change a row until the teacher takes it for its class; every class has as many
+    steps      of Adam at `rate`, which change a row until the teacher takes it for its class; each class has as many
 
-    Each row starts as sparse noise and climbs the teacher's log-probability of its class. That is the plainest of the
-    class impressions of Nayak et al. 2019 (section 3), whose targets are drawn from a Dirichlet distribution. Few steps
-    and starts that vary leave the rows different from one another, and the teacher unsure of some of them.
+    Each row starts as sparse noise and climbs the teacher's log-probability of its class. These are the plainer ones,
+    class impressions, of Nayak et al. 2019; their targets of many classes, drawn from a Dirichlet distribution, did not
+    teach perceptrons better. Few steps, and starts that vary, leave the rows different from one another.
     """
     if not isinstance(teacher, MLP):
         raise TypeError(f"teacher must be an MLP, got {type(teacher).__name__}")
