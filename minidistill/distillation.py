@@ -52,8 +52,8 @@ def distill(
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
     if not isinstance(data, Dataset):
         raise TypeError(f"data must be a Dataset, got {type(data).__name__}: Dataset(x, y) makes one")
-    members = teacher if isinstance(teacher, list | tuple) else getattr(teacher, "members", [teacher])
-    if any(member is student for member in members):
+    members = getattr(teacher, "members", teacher)  # an Ensemble has some too
+    if any(member is student for member in (members if isinstance(members, list | tuple) else [teacher])):
         raise ValueError("teacher and student are the same network: a student learns nothing from itself")
     loss = loss or SoftTarget()
     classes = student.sizes[-1]

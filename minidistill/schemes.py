@@ -13,6 +13,7 @@ and when it is not, is in docs/schemes.md.
 
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -395,8 +396,8 @@ def data_impressions(
     steps      of Adam at `rate`, which change a row until the teacher takes it for its class; each class has as many
 
     Each row starts as sparse noise and climbs the teacher's log-probability of its class. These are the plainer ones,
-    class impressions, of Nayak et al. 2019; their targets of many classes, drawn from a Dirichlet distribution, did not
-    teach perceptrons better. Few steps, and starts that vary, leave the rows different from one another.
+    class impressions, of Nayak et al. 2019; targets of many classes, drawn from a Dirichlet distribution, are left out.
+    Few steps, and starts that vary, leave the rows different from one another.
     """
     if not isinstance(teacher, MLP):
         raise TypeError(f"teacher must be an MLP, got {type(teacher).__name__}")
@@ -407,7 +408,8 @@ def data_impressions(
     check_whole("steps", steps, minimum=0)
     check_number("rate", rate, "(0, inf)", 0)
     random = np.random.default_rng(check_seed(seed))
-    network = teacher.copy()                                                    # whose gradients nobody misses
+    network = deepcopy(teacher)                                                 # whose gradients nobody misses
+    network.dropout = (0.0,) * len(network.dropout)  # a compiled backward pass would take it to have been on
     I, C = network.sizes[0], network.sizes[-1]
     y = np.arange(count) % C                                                    # (N,)
     shares = density * random.random((count, 1))                                # (N,1)

@@ -305,6 +305,7 @@ def _closing(bar: Any) -> Iterator[int]:
 
 
 def check_data(network: MLP, data: Dataset, validation: Dataset | None, targets: Targets | None) -> None:
+    """Refuses a network, rows and targets that do not belong together."""
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
     classes = network.sizes[-1]
@@ -343,6 +344,7 @@ def check_settings(
     patience: int | None,
     augment: list[Augment],
 ) -> None:
+    """Refuses settings of a training run on so many rows."""
     if not callable(loss):
         raise TypeError(f"loss must be a loss, such as CrossEntropy(), got {loss!r}")
     if not isinstance(optimizer, Optimizer):

@@ -485,6 +485,15 @@ def test_impressions_are_those_of_the_seed_and_leave_the_teacher_alone(reader):
     np.testing.assert_array_equal(reader.gradients, before[1])
 
 
+@pytest.mark.compiles
+def test_impressions_on_the_compiled_backend_are_the_same_without_the_teachers_dropout():
+    found = []
+    for backend in ("numpy", "cpu"):
+        teacher = MLP((20, 16, 3), "tanh", dropout=(0.2, 0.5), dtype=np.float64, backend=backend)
+        found.append(data_impressions(teacher, 10).x)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6, atol=1e-9)
+
+
 def test_a_step_climbs_the_log_probability_of_the_class():
     teacher = MLP((20, 8, 3), "tanh", dtype=np.float64)
     log_p = []
