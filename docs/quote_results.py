@@ -130,7 +130,7 @@ def _accuracies(values: list[float | None]) -> str:
     return "; ".join(part for part in (shown, lost) if part)
 
 
-EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity")
+EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity", "assistant", "born-again", "mutual")
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "README.md": {"demo": demo_table, "bench": bench_table, "hinton-mnist": claims_table},
     "docs/bug_zoo.md": {"zoo": zoo_table},

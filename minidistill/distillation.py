@@ -53,7 +53,8 @@ def distill(
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
     if not isinstance(data, Dataset):
         raise TypeError(f"data must be a Dataset, got {type(data).__name__}: Dataset(x, y) makes one")
-    if teacher is student or (isinstance(teacher, list | tuple) and any(member is student for member in teacher)):
+    members = getattr(teacher, "members", teacher)  # an Ensemble has some too
+    if any(member is student for member in (members if isinstance(members, list | tuple) else [teacher])):
         raise ValueError("teacher and student are the same network: a student learns nothing from itself")
     loss = loss or SoftTarget()
     classes = student.sizes[-1]
@@ -177,7 +178,7 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
         if len(teacher) == 0:
             raise ValueError("teacher is an empty list: at least one teacher is needed")
         members = [as_teacher(member, classes) for member in teacher]
-        return lambda x: _log(_mean_probability([member(x) for member in members], classes))
+        return lambda x: _log(members_probabilities(members, x, classes).mean(axis=0))
     if hasattr(teacher, "predict_proba"):
         return lambda x: _log(class_probabilities(teacher, x, classes))
     if callable(teacher):
@@ -188,10 +189,10 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
     )
 
 
-def _mean_probability(logits: list[np.ndarray], classes: int) -> np.ndarray:
-    """The mean of the members' probabilities (N,C)."""
-    members = [check_rows("a teacher's logits", rows, columns=classes) for rows in logits]
-    return np.asarray(np.mean([ops.softmax_forward(rows)[0] for rows in members], axis=0))
+def members_probabilities(members: list[Teacher], x: np.ndarray, classes: int) -> np.ndarray:
+    """Each member's probabilities for x (N,I): (K,N,C)."""
+    logits = [check_rows("a teacher's logits", member(x), columns=classes) for member in members]
+    return np.stack([ops.softmax_forward(rows)[0] for rows in logits])
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from .augmentation import Augment, as_list, augmented
 from .checks import NotFiniteError, check_finite, check_labels, check_rows, check_seed, check_whole
 from .data import Dataset
 from .kernels import compiled_epochs
-from .losses import CrossEntropy, Loss, TopK, learners_of, wants_hidden
+from .losses import CrossEntropy, Loss, TopK, learners_of, loss_at, wants_hidden
 from .network import MLP, Outputs
 from .optim import SGD, Optimizer
 
@@ -53,6 +53,14 @@ class History:
     epochs: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     stopped_early: bool = False
+
+    def add(self, epoch: Epoch) -> bool:
+        """Whether this epoch, the next one, is the best so far."""
+        self.epochs.append(epoch)
+        improved = epoch.is_better_than(self.best)
+        if improved:
+            self.best = epoch
+        return improved
 
     def column(self, name: str) -> np.ndarray:
         """One figure of every epoch, (epochs,): history.column("loss")."""
@@ -119,9 +127,9 @@ def fit(
     optimizer = optimizer or SGD()
     if not (targets is None or isinstance(targets, TopK | Outputs) or callable(targets)):
         targets = check_rows("targets", targets, dtype=network.dtype)
-    _check_data(network, data, validation, targets)
+    check_data(network, data, validation, targets)
     augment = as_list(augment)
-    _check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
+    check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
     callbacks = _listed(callbacks)
     data = Dataset(check_rows("data.x", data.x, dtype=network.dtype), data.y)
     loss = _started(loss, network, data, targets, seed)
@@ -141,12 +149,9 @@ def fit(
             start = time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is told of below, once
                 mean_loss = run.train_epoch(epoch)
-            figures = _validate(network, validation)
+            figures = validate(network, validation)
             rate = optimizer.rate(epoch / epochs)
-            history.epochs.append(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start))
-            improved = history.epochs[-1].is_better_than(history.best)
-            if improved:
-                history.best = history.epochs[-1]
+            if history.add(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start)):
                 kept[:] = network.parameters
             for callback in callbacks:
                 callback(network, history)
@@ -183,13 +188,21 @@ class Run:
         self.trained: list[Any] = [self.network, *learners_of(self.loss)]  # a regressor learns as well
         self.states = [self.optimizer.initial_state(one.parameters) for one in self.trained]
         self.steps = math.ceil(len(self.data) / self.batch_size)  # an epoch; the last batch may be smaller
-        settings = (self.loss, self.optimizer, self.batch_size)
+        self.use(self.loss)
+
+    def use(self, loss: Loss) -> None:
+        """From here on this is the loss: the one that was given or, where that is annealed, the one of an epoch."""
+        self.current = loss
+        settings = (loss, self.optimizer, self.batch_size)
         self.compiled = compiled_epochs(self.network, *settings, self.data.y, self.targets)
 
     def train_epoch(self, epoch: int) -> float:
         """One pass over the data in an order of its own; returns the mean loss over its samples."""
         generator = np.random.default_rng((self.seed, epoch))
         order = generator.permutation(len(self.data))
+        loss = loss_at(self.loss, epoch / self.epochs)
+        if loss is not self.current:
+            self.use(loss)
         train = self.compiled_steps if self.compiled else self.step_by_step
         total = 0.0
         for k, value in enumerate(train(order, epoch, generator)):
@@ -237,7 +250,7 @@ class Run:
         logits, cache = self.network.forward(x, True, step, layerwise=self.wants_hidden)    # (B,C)
         s: Any = Outputs(logits, cache.hidden) if self.wants_hidden else logits
         try:
-            value, ds = self.loss(s, t, y, self.network.ops)                    # (), as s
+            value, ds = self.current(s, t, y, self.network.ops)                 # (), as s
         except NotFiniteError:
             for array in arrays_of(t):
                 check_finite("targets", array)
@@ -290,7 +303,7 @@ def _joined(parts: Any) -> Any:
     return None if parts[0] is None else np.concatenate(parts)
 
 
-def _validate(network: MLP, validation: Dataset | None) -> tuple[float, float]:
+def validate(network: MLP, validation: Dataset | None) -> tuple[float, float]:
     """Cross-entropy and accuracy, each NaN where there is nothing to validate on."""
     if validation is None:
         return math.nan, math.nan
@@ -319,7 +332,8 @@ def _closing(bar: Any) -> Iterator[int]:
         yield from bar
 
 
-def _check_data(network: MLP, data: Dataset, validation: Dataset | None, targets: Targets | None) -> None:
+def check_data(network: MLP, data: Dataset, validation: Dataset | None, targets: Targets | None) -> None:
+    """Refuses a network, rows and targets that do not belong together."""
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
     classes = network.sizes[-1]
@@ -350,7 +364,7 @@ def _check_data(network: MLP, data: Dataset, validation: Dataset | None, targets
         raise ValueError(f"data must have at least two classes to learn from, every label is {data.y[0]}")
 
 
-def _check_settings(
+def check_settings(
     rows: int,
     loss: Loss,
     epochs: int,
@@ -362,6 +376,7 @@ def _check_settings(
     patience: int | None,
     augment: list[Augment],
 ) -> None:
+    """Refuses settings of a training run on so many rows."""
     if not callable(loss):
         raise TypeError(f"loss must be a loss, such as CrossEntropy(), got {loss!r}")
     if not isinstance(optimizer, Optimizer):

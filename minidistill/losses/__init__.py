@@ -30,14 +30,15 @@ docs/features.md; read features.py first, which says what they share):
     probabilistic    PKT: which samples are neighbours, as probabilities (Passalis and Tefas 2018)
     correlation      a Gaussian kernel of all pairs of samples (Peng et al. 2019)
 
-Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse) and
-labels_and_teacher (the labels' part, which most of the second list share).
+Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse),
+labels_and_teacher (the labels' part, which most of the second list share) and annealed (a temperature or a weight that
+goes with the progress of training).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import Loss, WeightedSum, learners_of, wants_hidden
+from .base import Loss, WeightedSum, learners_of, loss_at, wants_hidden
 from .cross_entropy import CrossEntropy
 from .soft_target import SoftTarget
 from .top_k import TopK, TopKTarget
@@ -54,6 +55,7 @@ METHODS = {  # name: file, imported when it is first asked for: all at once woul
     "SkewReverseKL": "divergences",
     "JensenShannon": "divergences",
     "TotalVariation": "divergences",
+    "Annealed": "annealed",
     "Hint": "hint",
     "VariationalInformation": "variational",
     "ContrastiveRepresentation": "contrastive",
@@ -65,6 +67,7 @@ METHODS = {  # name: file, imported when it is first asked for: all at once woul
 }
 
 if TYPE_CHECKING:
+    from .annealed import Annealed
     from .contrastive import ContrastiveRepresentation
     from .correlation import CorrelationCongruence
     from .decoupled import DecoupledKD
@@ -90,6 +93,7 @@ else:
 __all__ = [
     "DIST",
     "NKD",
+    "Annealed",
     "ContrastiveRepresentation",
     "CorrelationCongruence",
     "CrossEntropy",
@@ -114,5 +118,6 @@ __all__ = [
     "VirtualTeacher",
     "WeightedSum",
     "learners_of",
+    "loss_at",
     "wants_hidden",
 ]

@@ -22,6 +22,12 @@ class Loss(Protocol):
     def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = ...) -> tuple[float, Any]: ...
 
 
+def loss_at(loss: Loss, progress: float) -> Loss:
+    """`loss` when this share of the training is done: itself, but for one that is annealed (annealed.py)."""
+    found: Loss = loss.at_progress(progress) if hasattr(loss, "at_progress") else loss
+    return found
+
+
 class Addable:
     """Gives a loss `+`, and `*` with a weight: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0) is a loss too."""
 
@@ -112,6 +118,10 @@ class WeightedSum(Addable):
             for weight, loss in self.terms
         ]
         return WeightedSum(*zip(*started, strict=True))
+
+    def at_progress(self, progress: float) -> "WeightedSum":
+        """The sum when this share of the training is done: any of its losses may be annealed."""
+        return WeightedSum(tuple(loss_at(loss, progress) for loss in self.losses), self.weights)
 
     def __repr__(self) -> str:
         terms = zip(self.weights, self.losses, strict=True)

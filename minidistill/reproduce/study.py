@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the experiments share: images parted in three, students taught by labels or by a teacher, errors counted."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -116,6 +116,11 @@ def accuracy(network: MLP, data: Dataset) -> float:
 def agreement(network: MLP, answers: np.ndarray, data: Dataset) -> float:
     """Of the images, in percent, that a network gives the same class as the teacher's logits (N,C) do."""
     return 100 * float((network.predict(data.x) == answers.argmax(axis=1)).mean())
+
+
+def highest(choices: Sequence[Choice], scores: Sequence[float]) -> Choice:
+    """The choice with the highest of the scores, one each; of equal ones the first."""
+    return choices[int(np.argmax(scores))]
 
 
 def best(choices: Iterable[Choice], score: Callable[[Choice], float]) -> Choice:
