@@ -52,6 +52,7 @@ EXEMPT = {
 }
 
 
+@np.errstate(all="ignore")  # a wrong loss may divide by zero: what comes of it is told of, not warned of
 def check_loss(
     loss: Callable[..., Any],
     temperature: float | None = None,
@@ -73,13 +74,14 @@ def check_loss(
     same_as      another path to the same loss, such as the slow one of a fast one, that must agree with it
 
     A wrong loss raises nothing: the Diagnosis says which invariants it breaks, with numbers, and the known mistakes
-    that this looks like. It is true where none is broken. Raises TypeError or ValueError for arguments like these.
+    that this looks like. It is true where none is broken. Raises TypeError for what is no function, and ValueError for
+    settings out of bounds and for exemptions from what there is not.
     """
     if isinstance(loss, WeightedSum) and same_as is None:
         return _check_sum(loss, temperature, alpha, exempt)
-    for name, part in (("loss", loss), ("same_as", same_as)):
-        if not callable(part) and not (part is None and name == "same_as"):
-            raise TypeError(f"{name} must be a function of s, t and y, got {part!r}")
+    for name, path in (("loss", loss), ("same_as", loss if same_as is None else same_as)):
+        if not callable(path):
+            raise TypeError(f"{name} must be a function of s, t and y, got {path!r}")
     T = _setting("temperature", temperature, loss, TEMPERATURE, "(0, 1e4]", 1e4)
     weight = _setting("alpha", alpha, loss, ALPHA, "[0, 1]", 1)
     left_out = _left_out(loss, exempt, weight, same_as)
@@ -132,8 +134,8 @@ class Case:
 
 
 def _quietly(loss: Callable[..., Any], s: np.ndarray, t: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-    """A wrong loss may divide by zero, and it may write into what it is given: neither is to disturb."""
-    with np.errstate(all="ignore"), warnings.catch_warnings():
+    """Its warnings are not the user's, and what it may write into is a copy."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         value, ds = loss(s.copy(), t.copy(), y.copy())
     return float(value), np.asarray(ds)
@@ -396,7 +398,7 @@ def _recognised(case: Case, seen: dict[str, str]) -> dict[str, tuple[Mistake, ..
     own: dict[str, Callable[[], tuple[Mistake, ...]]] = {
         "repeatable": lambda: (TEACHER_IN_TRAINING_MODE,) if "two calls" in seen["repeatable"] else (),
         "gradient": lambda: _in_the_gradient(case),
-        "labels": lambda: (WEIGHTS_EXCHANGED,) if same(_weight_of_labels(case), case.alpha) and case.alpha < 1 else (),
+        "labels": lambda: (WEIGHTS_EXCHANGED,) if case.alpha < 1 and same(_weight_of_labels(case), case.alpha) else (),
         "same path": lambda: (TWO_PATHS,),
     }
     if formula is None or set(formula) <= set(FACTORS):  # the formula does not explain these
@@ -404,8 +406,15 @@ def _recognised(case: Case, seen: dict[str, str]) -> dict[str, tuple[Mistake, ..
         own["two classes"] = lambda: (TWO_CLASSES,) if case.is_another_measure else (UNDERFLOW,)
         own["sure and wrong"] = lambda: () if formula is None or "gradient" in seen else (CLIPPED,)
     if formula is None:
-        own["batch"] = lambda: factor_mistakes(case(S, TEACHER, Y)[0] / _mean_of_rows(case)[0], B, C, case.T)
-    return {name: own[name]() if name in own else formula or () for name in seen}
+        own["batch"] = lambda: _in_the_batch(case)
+    return {name: _unless_it_raises(own[name]) if name in own else formula or () for name in seen}
+
+
+def _unless_it_raises(rule: Callable[[], tuple[Mistake, ...]]) -> tuple[Mistake, ...]:
+    try:
+        return rule()
+    except Exception:  # it was found to raise already
+        return ()
 
 
 def _formula(case: Case) -> tuple[Mistake, ...] | None:
@@ -421,18 +430,21 @@ def _formula(case: Case) -> tuple[Mistake, ...] | None:
 def _in_the_gradient(case: Case) -> tuple[Mistake, ...]:
     """What a gradient is that is not its value's."""
     s, t, y = case.T * S[:3], case.T * TEACHER[:3], Y[:3]
-    try:
-        ds = case(s, t, y)[1]
-        right = numerical_gradient(lambda s: case(s, t, y)[0], s)
-        teachers = numerical_gradient(lambda t: case(s, t, y)[0], t)
-    except Exception:  # it was found to raise already
-        return ()
+    ds = case(s, t, y)[1]
+    right = numerical_gradient(lambda s: case(s, t, y)[0], s)
+    teachers = numerical_gradient(lambda t: case(s, t, y)[0], t)
     reverse = numerical_gradient(lambda s: soft_target(t, s, case.T).mean(), s)
     if _is_multiple(ds, teachers):
         return (SWAPPED,)
     if _is_multiple(ds, right):
         return factor_mistakes(_projection(ds, right), len(s), C, case.T)
     return (GRADIENT_INTO_TEACHER,) if _is_multiple(ds - right, reverse) else ()
+
+
+def _in_the_batch(case: Case) -> tuple[Mistake, ...]:
+    """What a batch is off by from the mean of its rows."""
+    mean, _ = _mean_of_rows(case)
+    return factor_mistakes(case(S, TEACHER, Y)[0] / mean, B, C, case.T) if mean else ()
 
 
 def _is_multiple(given: np.ndarray, of: np.ndarray) -> bool:

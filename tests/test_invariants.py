@@ -8,7 +8,7 @@ import pytest
 from methods import METHODS
 
 import minidistill
-from minidistill import CrossEntropy, DecoupledKD, LogitMatching, SoftTarget, TopK, TopKTarget, check_loss
+from minidistill import DIST, CrossEntropy, DecoupledKD, LogitMatching, SoftTarget, TopK, TopKTarget, check_loss
 from minidistill.invariants import EXEMPT, INVARIANTS, STATEMENTS
 from minidistill.mistakes import (
     BATCH_TWICE,
@@ -195,6 +195,29 @@ def test_what_is_no_loss_is_a_finding_and_no_error(loss, seen):
     found = check_loss(loss)
     assert found.broken == ("form",)
     assert seen in str(found)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda s, t, y: (0.0, np.zeros_like(s)),
+        lambda s, t, y: (1.0, np.zeros_like(s)),
+        lambda s, t, y: (float(s.sum()), np.zeros_like(s)),
+        lambda s, t, y: (0.0, np.ones_like(s)),
+        lambda s, t, y: (float((s**2).sum()), s),
+        lambda s, t, y: (len(s) - 1.0, s * 0),
+        lambda s, t, y: DIST(beta=0.0, alpha=1.0)(s, t, y),
+        lambda s, t, y: right(s, t, y) if len(s) > 1 else 1 / 0,
+        lambda s, t, y: right(s, t, y) if s.dtype == np.float64 else 1 / 0,
+        lambda s, t, y: right(s, t, y) if y[0] == 6 else 1 / 0,
+        lambda s, t, y: (1e308 * right(s, t, y)[0], s),
+    ],
+)
+def test_strange_losses_are_findings_without_a_warning_and_without_an_error(loss):
+    assert not check_loss(loss)
+    assert not check_loss(loss, exempt=["soft target"])
+    assert not check_loss(loss, 2.0, 0.0)
+    assert "hold" in str(check_loss(loss, 2.0, 0.5, same_as=right))
 
 
 def test_a_loss_that_fails_for_two_classes_alone_is_a_finding_of_that():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Each exhibit of the bug zoo is caught, and called by its name; the right code beside it is not."""
 
+import json
 import re
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from minidistill import check_training
 from minidistill.gradcheck import GradientError, check_gradient
 from minidistill.mistakes import GRADIENT_INTO_TEACHER, MISTAKES, TEACHER_IN_TRAINING_MODE
 
-PAGE = (Path(__file__).parent.parent / "docs" / "bug_zoo.md").read_text()
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "bug_zoo.md").read_text()
+MEASURED = json.loads((DOCS / "results" / "zoo.json").read_text())["exhibits"]
 WITH_A_LOSS = [exhibit for exhibit in EXHIBITS if exhibit.has_loss]
 WITH_A_TERM = [exhibit for exhibit in EXHIBITS if exhibit.term is not None]
 WITH_A_LOOP = [exhibit for exhibit in EXHIBITS if exhibit.loop is not None]
@@ -96,6 +99,20 @@ def test_the_page_has_a_section_with_the_code(exhibit):
     assert exhibit.shipped in " ".join(section.split())
 
 
+@every(EXHIBITS)
+def test_the_results_file_tells_of_the_exhibit_as_it_is(exhibit):
+    measured = MEASURED[exhibit.number - 1]
+    assert measured["mistake"] == exhibit.mistake.name
+    assert tuple(measured["broken"]) == exhibit.diagnosis().broken
+    if exhibit.has_loss and exhibit.mistake is not TEACHER_IN_TRAINING_MODE:
+        s, t, y = *1.5 * np.random.default_rng(0).standard_normal((2, 32, 10)), np.arange(32) % 10
+        for row in measured["gradient"]:
+            wrong, right = (
+                make(row["temperature"], exhibit.alpha)(s, t, y)[1] for make in (exhibit.wrong_loss, exhibit.right)
+            )
+            assert np.isclose(np.linalg.norm(wrong) / np.linalg.norm(right), row["ratio"], rtol=1e-6)
+
+
 def test_the_page_quotes_only_code_that_is_there():
     for file, name in re.findall(r"\{literalinclude\} \.\./(\S+)\n:pyobject: (\w+)", PAGE):
-        assert f"\ndef {name}(" in (Path(__file__).parent.parent / file).read_text()
+        assert f"\ndef {name}(" in (DOCS.parent / file).read_text()
