@@ -93,8 +93,10 @@ class Watched(MLP):
         super().__init__(*settings, **options)
         self.asked: list[Pass] = []
 
-    def forward(self, x: np.ndarray, training: bool = False, step: int = 0) -> tuple[np.ndarray, Any]:
-        logits, cache = super().forward(x, training, step)
+    def forward(
+        self, x: np.ndarray, training: bool = False, step: int = 0, layerwise: bool = False
+    ) -> tuple[np.ndarray, Any]:
+        logits, cache = super().forward(x, training, step, layerwise)
         self.asked.append(Pass(x, training, logits.copy()))
         return logits, cache
 

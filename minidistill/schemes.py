@@ -316,7 +316,7 @@ def _mutual_step(peers: list[Run], loss: Loss, x: np.ndarray, y: np.ndarray, ste
         values[k] = np.mean([value for value, ds in found])
         ds = np.asarray(sum(ds for value, ds in found)) / len(others)           # (B,C)
         peer.network.backward(ds, cache)
-        peer.optimizer.update(peer.network, peer.state, peer.rate(step), step + 1)
+        peer.optimizer.update(peer.network, peer.states[0], peer.rate(step), step + 1)
     return values
 
 

@@ -105,7 +105,7 @@ def jittered_teacher(data: Dataset, hidden: tuple[int, ...], epochs: int, dropou
 def errors(logits: np.ndarray, data: Dataset, rows: np.ndarray | None = None) -> float:
     """How many of 10,000 images logits (N,C) name wrongly; of those in `rows`, a mask (N,), where it is given."""
     wrong = logits.argmax(axis=1) != data.y                                     # (N,)
-    return float(10_000 * (wrong if rows is None else wrong & rows).mean())
+    return 10_000 * int((wrong if rows is None else wrong & rows).sum()) / len(wrong)
 
 
 def accuracy(network: MLP, data: Dataset) -> float:
