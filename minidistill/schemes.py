@@ -28,7 +28,8 @@ from .distillation import as_teacher, distill, members_probabilities
 from .losses import CrossEntropy, Loss, SoftTarget, loss_at
 from .network import MLP
 from .optim import SGD, Optimizer
-from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, validate, with_bar
+from .progress import with_bar
+from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, validate
 
 # ---------------------------------------------------------------------------------------------- teachers of teachers
 

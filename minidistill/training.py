@@ -3,7 +3,6 @@
 
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from .kernels import compiled_epochs
 from .losses import CrossEntropy, Loss, TopK, learners_of, loss_at, wants_hidden
 from .network import MLP, Outputs
 from .optim import SGD, Optimizer
+from .progress import with_bar
 
 Targets = np.ndarray | TopK | Outputs | Callable[[np.ndarray], Any]  # teacher logits (N,C), or who is asked for them
 BATCHES_AT_ONCE = 8  # of augmented rows, for one call of the compiled steps
@@ -316,20 +316,6 @@ def _listed(callbacks: Iterable[Callback]) -> list[Callback]:
     if not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a list of functions, got {callbacks!r}")
     return list(callbacks)
-
-
-def with_bar(numbers: range, progress: bool | None, unit: str = "epoch") -> Iterable[int]:
-    """`numbers`, behind a progress bar where one is wanted; by default after two seconds in a terminal."""
-    if progress is False or (progress is None and not sys.stderr.isatty()):
-        return numbers
-    from tqdm import tqdm
-
-    return _closing(tqdm(numbers, unit=unit, leave=False, delay=0 if progress else 2))
-
-
-def _closing(bar: Any) -> Iterator[int]:
-    with bar:
-        yield from bar
 
 
 def check_data(network: MLP, data: Dataset, validation: Dataset | None, targets: Targets | None) -> None:
