@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint results reproduce bench clean
+.PHONY: demo test test-kernels peers lint results zoo reproduce bench clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
@@ -30,6 +30,11 @@ results: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo --json --figure docs/images/demo.png > docs/results/demo.json
 	$(BIN)/python docs/quote_results.py
 
+# Measures anew what the mistakes of the bug zoo do, and quotes it.
+zoo: $(VENV)/demo.installed
+	$(ONE_THREAD) $(BIN)/python docs/measure_zoo.py
+	$(BIN)/python docs/quote_results.py
+
 bench: $(VENV)/bench.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/minidistill bench --json --figure docs/images/bench.png > docs/results/bench.json
 	$(BIN)/python docs/quote_results.py
@@ -37,7 +42,7 @@ bench: $(VENV)/bench.installed
 # Does the papers' experiments again, in about an hour, and quotes what came out. MNIST and Fashion-MNIST are downloaded
 # where they are not there: see minidistill/data/mnist.py.
 reproduce: $(VENV)/demo.installed
-	for name in hinton-mnist few-labels capacity fidelity; do \
+	for name in hinton-mnist few-labels capacity fidelity assistant born-again mutual; do \
 		$(ONE_THREAD) $(BIN)/minidistill reproduce $$name --json --figure docs/images/$$name.png \
 			> docs/results/$$name.json || exit 1; \
 	done

@@ -3,6 +3,7 @@
 
 import json
 import re
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,45 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity")
+def zoo_table(found: dict[str, Any]) -> str:
+    """What each exhibit of the bug zoo does to gradient and accuracy, and what the checks see, as Markdown."""
+    temperatures = ", ".join(f"{row['temperature']:g}" for row in found["exhibits"][0]["gradient"])
+    lines = [
+        f"| | mistake | gradient at T = {temperatures} | accuracy, wrong | right |",
+        "| ---: | --- | --- | ---: | ---: |",
+    ]
+    for exhibit in found["exhibits"]:
+        gradient = ", ".join(f"{row['ratio']:.2g} ({row['cosine']:.2f})" for row in exhibit["gradient"] or []) or "-"
+        accuracies = f"{_accuracies(exhibit['wrong'])} | {_accuracies(exhibit['right'])}"
+        lines.append(f"| {exhibit['number']} | {exhibit['mistake']} | {gradient} | {accuracies} |")
+    settings = found["settings"]
+    lines += [
+        "",
+        f"Means of {len(settings['seeds'])} seeds, ± standard deviation; {settings['images_seen']} images, "
+        f"{settings['epochs']} epochs, T = {settings['temperature']:g}, alpha = {settings['alpha']:g}. The teacher has "
+        f"{found['teacher']:.1%}, a student with labels alone {_accuracies(found['alone'])}.",
+        "",
+        "| | check | breaks | what was seen |",
+        "| ---: | --- | --- | --- |",
+    ]
+    for exhibit in found["exhibits"]:
+        broken = ", ".join(exhibit["broken"])
+        lines.append(f"| {exhibit['number']} | `{exhibit['check']}` | {broken} | {exhibit['seen']} |")
+    return "\n".join(lines)
+
+
+def _accuracies(values: list[float | None]) -> str:
+    """Mean and spread in percent; runs that did not stay finite are counted apart."""
+    finite = [100 * value for value in values if value is not None]
+    lost = f"{len(values) - len(finite)} of {len(values)} diverged" if len(finite) < len(values) else ""
+    shown = f"{statistics.mean(finite):.1f}% ± {statistics.stdev(finite):.1f}" if len(finite) > 1 else ""
+    return "; ".join(part for part in (shown, lost) if part)
+
+
+EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity", "assistant", "born-again", "mutual")
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "README.md": {"demo": demo_table, "bench": bench_table, "hinton-mnist": claims_table},
+    "docs/bug_zoo.md": {"zoo": zoo_table},
     "docs/results.md": dict.fromkeys(EXPERIMENTS, claims_table),
 }
 

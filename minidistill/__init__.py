@@ -11,11 +11,13 @@ Every gradient here is written and derived by hand. Read the source in this orde
     distillation   distill(): a teacher's softened outputs teach a student
     evaluation     compare(): what the student kept, and what it costs
 
-Beside the path: data/ (digits, MNIST, your own), augmentation, checkpoint (go on after a kill), gradcheck (finite
-differences), sweep (a grid of settings), reproduce/ (the papers' results, again), plots, demo, cli; kernels/ (the same
-maths compiled), bench and peers (how fast).
+Beside the path: schemes (other ways of who teaches whom), data/ (digits, MNIST, your own), augmentation, checkpoint (go
+on after a kill), gradcheck (finite differences), invariants and rehearsal (what is wrong with a loss or a training loop
+of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), reproduce/ (the papers' results,
+again), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import losses
@@ -26,28 +28,59 @@ from .evaluation import Report, compare
 from .gradcheck import check_direction, check_gradient
 from .kernels import use_backend
 from .losses import CrossEntropy, SoftTarget, TopK, TopKTarget, WeightedSum
-from .network import MLP
-from .optim import SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
+from .network import MLP, Outputs
+from .optim import SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
 from .training import History, TrainingDiverged, fit
 
+SCHEMES = ("Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions", "mutual", "pseudo_labelled",
+           "self_train")  # fmt: skip
+ON_DEMAND = {  # name: file, as losses.METHODS are
+    "check_loss": "invariants",
+    "check_training": "rehearsal",
+    **dict.fromkeys(SCHEMES, "schemes"),
+}
+
 if TYPE_CHECKING:
+    from .invariants import check_loss
     from .losses import (
         DIST,
         NKD,
+        Annealed,
+        ContrastiveRepresentation,
+        CorrelationCongruence,
         DecoupledKD,
+        Hint,
         JensenShannon,
         LogitMatching,
+        ProbabilisticTransfer,
+        RelationalAngle,
+        RelationalDistance,
         ReverseKL,
+        SimilarityPreserving,
         SkewKL,
         SkewReverseKL,
         StandardisedTarget,
         TotalVariation,
+        VariationalInformation,
         VirtualTeacher,
+    )
+    from .rehearsal import check_training
+    from .schemes import (
+        Ensemble,
+        NoisyTeacher,
+        assist,
+        born_again,
+        data_impressions,
+        mutual,
+        pseudo_labelled,
+        self_train,
     )
 else:
 
     def __getattr__(name: str) -> Any:
-        """The methods of losses/, each imported when it is first asked for."""
+        """What few need, and the methods of losses/: each is imported when it is first asked for."""
+        if name in ON_DEMAND:
+            return getattr(import_module(f".{ON_DEMAND[name]}", __name__), name)
         if name not in losses.METHODS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(losses, name)
@@ -62,19 +95,31 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Annealed",
     "Constant",
+    "ContrastiveRepresentation",
+    "CorrelationCongruence",
     "Cosine",
     "CrossEntropy",
     "Dataset",
     "DecoupledKD",
+    "Ensemble",
+    "Hint",
     "History",
     "JensenShannon",
     "Jitter",
     "LabelNoise",
+    "Linear",
     "LogitMatching",
     "Mixup",
+    "NoisyTeacher",
+    "Outputs",
+    "ProbabilisticTransfer",
+    "RelationalAngle",
+    "RelationalDistance",
     "Report",
     "ReverseKL",
+    "SimilarityPreserving",
     "SkewKL",
     "SkewReverseKL",
     "SoftTarget",
@@ -85,12 +130,18 @@ __all__ = [
     "TopKTarget",
     "TotalVariation",
     "TrainingDiverged",
+    "VariationalInformation",
     "VirtualTeacher",
     "WarmUp",
     "WeightedSum",
+    "assist",
+    "born_again",
     "check_direction",
     "check_gradient",
+    "check_loss",
+    "check_training",
     "compare",
+    "data_impressions",
     "digits",
     "distill",
     "fashion_mnist",
@@ -98,6 +149,9 @@ __all__ = [
     "load_idx",
     "load_table",
     "mnist",
+    "mutual",
+    "pseudo_labelled",
+    "self_train",
     "spirals",
     "use_backend",
     "with_label_noise",

@@ -20,7 +20,7 @@ from .checks import check_finite, check_whole
 from .data import Dataset
 from .files import check_place, read_npz, write_npz
 from .losses import TopK
-from .training import Epoch, History, Run, Targets
+from .training import Epoch, History, Run, Targets, arrays_of
 
 
 class Checkpoint:
@@ -28,7 +28,7 @@ class Checkpoint:
 
     path     where it is; a file that is there is gone on from
     every    epochs from one writing to the next
-    run      the run; its network and `run.state` are written, and are what `restore` changes
+    run      the run; what it trains and `run.states` are written, and are what `restore` changes
     best     (P,) the best parameters so far; `restore` changes them, and `history`, in place
 
     The file takes the place of the one before when it is whole: whoever is killed while writing keeps the old one, and
@@ -53,7 +53,10 @@ class Checkpoint:
         self.path = path
         self.every = check_whole("checkpoint_every", every)
         self.epochs, self.history = run.epochs, history
-        self.arrays = {"parameters": run.network.parameters, "optimizer_state": run.state, "best_parameters": best}
+        self.arrays = {"best_parameters": best}
+        for k, (one, state) in enumerate(zip(run.trained, run.states, strict=True)):
+            suffix = f"_{k}" if k else ""  # the network comes first, then what the loss learns
+            self.arrays |= {f"parameters{suffix}": one.parameters, f"optimizer_state{suffix}": state}
         self.settings = settings_of(run, validation, patience)
 
     def after_epoch(self) -> None:
@@ -70,9 +73,10 @@ class Checkpoint:
         """Goes back to what the file holds, if there is one; ValueError for a damaged one, or one of another run."""
         if not os.path.exists(self.path):
             return
-        found = read_npz(self.path, "checkpoint", ("settings", "epochs", "best", "stopped_early", *self.arrays))
+        settings = read_npz(self.path, "checkpoint", ("settings",))["settings"]
         try:
-            self._check_settings(dict(found["settings"].tolist()))
+            self._check_settings(dict(settings.tolist()))
+            found = read_npz(self.path, "checkpoint", ("epochs", "best", "stopped_early", *self.arrays))
             epochs = [Epoch(int(number), *figures) for number, *figures in found["epochs"].tolist()]
             best = epochs[int(found["best"]) - 1] if found["best"] else None
             for name, array in self.arrays.items():
@@ -118,7 +122,7 @@ def _targets(targets: Targets | None, x: np.ndarray) -> str:
         return "None"
     if isinstance(targets, TopK):
         return f"{digest(targets.indices, targets.log_p)} at temperature {targets.temperature}"
-    return digest(np.asarray(targets(x)) if callable(targets) else targets)
+    return digest(*arrays_of(targets(x) if callable(targets) else targets))
 
 
 def digest(*arrays: Any) -> str:

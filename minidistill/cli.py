@@ -498,8 +498,11 @@ Prints what a paper says beside what comes out here, as mean and spread over see
   hinton-mnist  soft targets on MNIST, and digits that a student never sees (Hinton et al. 2015); under half an hour
   few-labels    what a teacher is worth where labels are few (the same, section 6)
   capacity      where distilling hurts, and where a student beats its teacher (Cho and Hariharan 2019), Fashion-MNIST
-  fidelity      does the student agree with its teacher? (Stanton et al. 2021)""")
-    added.add_argument("name", metavar="NAME", help="hinton-mnist, few-labels, capacity or fidelity")
+  fidelity      does the student agree with its teacher? (Stanton et al. 2021)
+  assistant     a network of a size in between, as the student's teacher (Mirzadeh et al. 2020), Fashion-MNIST
+  born-again    students as large as their teachers (Furlanello et al. 2018), Fashion-MNIST
+  mutual        networks that teach one another while they learn (Zhang et al. 2018), Fashion-MNIST""")
+    added.add_argument("name", metavar="NAME", help="one of those above")
     added.add_argument("--quick", action="store_true", help="under a minute: shows that it works, not that claims hold")
     added.add_argument("--seeds", type=int, metavar="N", help="students of each kind (default: 3 to 5; with --quick 1)")
     added.add_argument("--held-out", action="store_true",

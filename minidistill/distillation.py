@@ -17,8 +17,8 @@ from .augmentation import Augment, as_list
 from .checks import check_probabilities, check_rows
 from .data import Dataset
 from .files import read_npz, write_npz
-from .losses import Loss, SoftTarget
-from .network import MLP
+from .losses import Loss, SoftTarget, wants_hidden
+from .network import MLP, Outputs
 from .training import History, fit
 
 NEVER = -1e4  # the logit of probability 0: exp(NEVER / T) is nothing at any temperature that one would use
@@ -41,7 +41,8 @@ def distill(
 
     teacher  an MLP; a list of teachers (their mean probability); an object with `predict_proba`, such as a scikit-learn
              forest; a function from x (N,I) to logits (N,C); `SoftTargets`; or an array of logits (N,C), whose row i
-             must answer row i of the data (refused where they suit the labels no better than in any order)
+             must answer row i of the data (refused where they suit the labels no better than in any order). For a loss
+             of hidden activations an MLP, or the `Outputs` of one for these rows
     data     its labels may be missing where the loss does without them
     loss     SoftTarget() unless given
     augment  as in `fit`; the teacher is then asked anew about what the student sees
@@ -52,10 +53,14 @@ def distill(
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
     if not isinstance(data, Dataset):
         raise TypeError(f"data must be a Dataset, got {type(data).__name__}: Dataset(x, y) makes one")
-    if teacher is student or (isinstance(teacher, list | tuple) and any(member is student for member in teacher)):
+    members = getattr(teacher, "members", teacher)  # an Ensemble has some too
+    if any(member is student for member in (members if isinstance(members, list | tuple) else [teacher])):
         raise ValueError("teacher and student are the same network: a student learns nothing from itself")
     loss = loss or SoftTarget()
     classes = student.sizes[-1]
+    if wants_hidden(loss):
+        targets = _hidden_targets(teacher, data, again=bool(as_list(augment)))
+        return fit(student, data, loss, targets=targets, augment=augment, **options)
     if not as_list(augment):
         targets = soft_targets(teacher, data, classes).logits_for(data).astype(student.dtype, copy=False)
         return fit(student, data, loss, targets=targets, **options)
@@ -115,6 +120,19 @@ def soft_targets(teacher: Any, data: Dataset, classes: int) -> SoftTargets:
     return targets
 
 
+def _hidden_targets(teacher: Any, data: Dataset, again: bool) -> Any:
+    """What `teacher` makes of every row of `data`, hidden activations included; where `again`, who is to be asked."""
+    if isinstance(teacher, MLP):
+        return teacher.outputs if again else teacher.outputs(data.x)
+    if not isinstance(teacher, Outputs):
+        raise TypeError(f"teacher must be an MLP or its Outputs for this loss, got {type(teacher).__name__}")
+    if again:
+        raise ValueError("augment changes the rows: the teacher must be one that can be asked again, got kept Outputs")
+    if len(teacher) == len(data):  # `fit` says what is wrong otherwise
+        _check_order(teacher.logits, data)
+    return teacher
+
+
 def _check_order(logits: np.ndarray, data: Dataset) -> None:
     """Refuses bare logits whose rows suit the labels no better than the same rows in any order.
 
@@ -160,7 +178,7 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
         if len(teacher) == 0:
             raise ValueError("teacher is an empty list: at least one teacher is needed")
         members = [as_teacher(member, classes) for member in teacher]
-        return lambda x: _log(_mean_probability([member(x) for member in members], classes))
+        return lambda x: _log(members_probabilities(members, x, classes).mean(axis=0))
     if hasattr(teacher, "predict_proba"):
         return lambda x: _log(class_probabilities(teacher, x, classes))
     if callable(teacher):
@@ -171,10 +189,10 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
     )
 
 
-def _mean_probability(logits: list[np.ndarray], classes: int) -> np.ndarray:
-    """The mean of the members' probabilities (N,C)."""
-    members = [check_rows("a teacher's logits", rows, columns=classes) for rows in logits]
-    return np.asarray(np.mean([ops.softmax_forward(rows)[0] for rows in members], axis=0))
+def members_probabilities(members: list[Teacher], x: np.ndarray, classes: int) -> np.ndarray:
+    """Each member's probabilities for x (N,I): (K,N,C)."""
+    logits = [check_rows("a teacher's logits", member(x), columns=classes) for member in members]
+    return np.stack([ops.softmax_forward(rows)[0] for rows in logits])
 
 
 def _log(probabilities: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ like the parameters. An optimizer is then one loop over two arrays, and saving a
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from .checks import check_choice, check_finite, check_number, check_rows, check_seed, check_whole
 from .files import read_npz, write_npz
-from .kernels import compiled_passes, load_backend
+from .kernels import compiled_passes, default_backend, load_backend
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
 DTYPES = ("float32", "float64")
@@ -33,6 +34,23 @@ class Cache(NamedTuple):
     def hidden(self) -> list[np.ndarray]:
         """The hidden activations as the layer after each saw them (dropout included), each (B, width)."""
         return [x for x, W in self.linear[1:]]
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a network makes of N rows, hidden activations included; `outputs[rows]` is what it makes of some rows.
+
+    A gradient for all of it has the same form, with None for hidden activations that have no part in the loss.
+    """
+
+    logits: np.ndarray  # (N,C)
+    hidden: list[Any]  # of each hidden layer (N,width), as the layer after it sees them
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def __getitem__(self, rows: Any) -> "Outputs":
+        return Outputs(self.logits[rows], [h[rows] for h in self.hidden])
 
 
 class MLP:
@@ -67,7 +85,8 @@ class MLP:
         self.dropout = self._dropout_rates(dropout)
         self.seed = check_seed(seed)
         self.dtype = np.dtype(check_choice("dtype", getattr(dtype, "__name__", str(dtype)), DTYPES))
-        self.ops = load_backend(backend)
+        self.backend = default_backend() if backend is None else backend
+        self.ops = load_backend(self.backend)
         self.activate = getattr(self.ops, f"{activation}_forward")
         self.activate_backward = getattr(self.ops, f"{activation}_backward")
 
@@ -111,12 +130,16 @@ class MLP:
 
     # ------------------------------------------------------------------------------------------ the two passes
 
-    def forward(self, x: np.ndarray, training: bool = False, step: int = 0) -> tuple[np.ndarray, Any]:
+    def forward(
+        self, x: np.ndarray, training: bool = False, step: int = 0, layerwise: bool = False
+    ) -> tuple[np.ndarray, Any]:
         """Logits (B,C) of x (B,I), and the cache for `backward`.
 
         Dropout acts only where `training` is true; `step` chooses its mask. No mode is kept between calls.
+        `layerwise` is for who will give `backward` gradients for hidden activations: a backend that has the whole pass
+        in one call then goes from layer to layer all the same.
         """
-        if self.passes is not None:
+        if self.passes is not None and not layerwise:
             return self.passes.forward(x, training, step)
         cache = Cache([], [], [])
         a = x                                                                   # (B,I)
@@ -132,10 +155,17 @@ class MLP:
             cache.activation.append(activation)
         return a, cache
 
-    def backward(self, dlogits: np.ndarray, cache: Any, input_gradient: bool = False) -> np.ndarray | None:
-        """Writes the gradients of all parameters into `gradients`; returns dx (B,I) where `input_gradient` is true."""
-        if self.passes is not None:
-            return self.passes.backward(dlogits, cache, input_gradient)
+    def backward(
+        self, dlogits: np.ndarray, cache: Any, input_gradient: bool = False, dhidden: Sequence[Any] | None = None
+    ) -> np.ndarray | None:
+        """Writes the gradients of all parameters into `gradients`; returns dx (B,I) where `input_gradient` is true.
+
+        dhidden  where the loss looks at hidden activations too: its gradient for each of `cache.hidden`, or None
+        """
+        if not isinstance(cache, Cache):
+            if dhidden is not None:
+                raise ValueError("dhidden needs the cache of forward(..., layerwise=True)")
+            return self.passes.backward(dlogits, cache, input_gradient)  # type: ignore[union-attr]
         last = len(self.weights) - 1
         da = dlogits                                                            # (B,C)
         for k in range(last, -1, -1):
@@ -143,6 +173,8 @@ class MLP:
             skip_dx = k == 0 and not input_gradient
             dW, db = self.weight_gradients[k], self.bias_gradients[k]
             da, _, _ = self.ops.linear_backward(dz, cache.linear[k], dW, db, skip_dx)       # (B,I)
+            if dhidden is not None and k > 0 and dhidden[k - 1] is not None:
+                da = da + dhidden[k - 1]                                        # (B,I)  two ways into the loss
             if cache.dropout[k] is not None and not skip_dx:
                 da = self.ops.dropout_backward(da, cache.dropout[k])            # (B,I)
         return np.asarray(da) if input_gradient else None
@@ -156,6 +188,16 @@ class MLP:
             return self.passes.logits(x)
         portions = range(0, len(x), ROWS_AT_ONCE)
         return np.concatenate([self.forward(x[i : i + ROWS_AT_ONCE])[0] for i in portions])
+
+    def outputs(self, x: Any) -> Outputs:
+        """Logits and all hidden activations of x (N,I), in evaluation mode; ValueError as `logits`."""
+        x = check_rows("x", x, columns=self.sizes[0], dtype=self.dtype)
+        parts = []
+        for i in range(0, len(x), ROWS_AT_ONCE):
+            logits, cache = self.forward(x[i : i + ROWS_AT_ONCE])
+            parts.append((logits, *cache.hidden))
+        logits, *hidden = map(np.concatenate, zip(*parts, strict=True))
+        return Outputs(logits, hidden)
 
     def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
         """Probabilities (N,C) of the classes, softened by `temperature`."""

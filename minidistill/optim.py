@@ -41,6 +41,21 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class Linear:
+    """From `rate` to `final` along a straight line."""
+
+    rate: float
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_field(self, "rate", "[0, inf)", 0)
+        check_field(self, "final", "[0, inf)", 0)
+
+    def __call__(self, progress: float) -> float:
+        return self.rate + (self.final - self.rate) * progress
+
+
+@dataclass(frozen=True)
 class Step:
     """`rate`, multiplied by `factor` as each share of the training in `at` has passed."""
 

@@ -17,10 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .augmentation import Jitter
+from .data import Dataset
 from .losses import CrossEntropy, SoftTarget
 from .network import MLP
 from .ops import softmax_forward
 from .optim import SGD
+from .training import fit
 
 RATE, MOMENTUM = 0.01, 0.9
 SOFT = SoftTarget(temperature=4.0, alpha=0.5)
@@ -104,6 +107,22 @@ class Training(Forward):
         """Floating-point operations in a step's products: x @ W, x.T @ dz and, but for the first layer, dz @ W.T."""
         layers = [inputs * outputs for inputs, outputs in pairwise(self.sizes)]
         return 2 * self.batch * (3 * sum(layers) - layers[0])
+
+
+@dataclass(frozen=True)
+class TeacherEpoch(Training):
+    """An epoch of a teacher of images, as in reproduce/: dropout, weights held to a norm, images moved by some pixels.
+
+    It begins with rows in memory, and all libraries draw the same order and moves. Each draws its own dropout, so what
+    is compared is an epoch without.
+    """
+
+    dropout: float = 0.25
+    max_norm: float = 3.5
+    pixels: int = 2
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, dropout, max-norm, jitter"
 
 
 @dataclass(frozen=True)
@@ -373,6 +392,76 @@ def sklearn_training(case: Training, threads: int) -> Work:
     return training_work(lambda: model.partial_fit(x, y), lambda: [a for layer in layers for a in layer], reset)
 
 
+def teacher_work(make: Callable[[float], Work], dropout: float) -> Work:
+    """Work that `make` makes for a share of dropout; its result is that of one without any."""
+    timed, compared = make(dropout), make(0.0)
+
+    def result() -> Sequence[Any]:
+        assert compared.reset is not None
+        compared.reset()
+        compared.run()
+        return compared.result()
+
+    return timed._replace(result=result)
+
+
+def fitting_teacher(case: TeacherEpoch, threads: int, backend: str = "cpu") -> Work:
+    """`fit`, as anybody calls it."""
+    data, optimizer = Dataset(*case.data[:2]), SGD(RATE, momentum=MOMENTUM, max_norm=case.max_norm)
+    options: Any = {"epochs": 1, "batch_size": case.batch, "optimizer": optimizer, "augment": Jitter(case.pixels)}
+
+    def make(dropout: float) -> Work:
+        network, first = MLP(case.sizes, dropout=dropout, backend=backend), case.network().parameters
+
+        def reset() -> None:
+            network.parameters[:] = first
+
+        return training_work(lambda: fit(network, data, **options), lambda: [network.parameters], reset)
+
+    return teacher_work(make, case.dropout)
+
+
+def numpy_teacher(case: TeacherEpoch, threads: int) -> Work:
+    return fitting_teacher(case, threads, "numpy")
+
+
+def torch_teacher(case: TeacherEpoch, threads: int) -> Work:
+    """Windows of the padded images, gathered a batch at a time."""
+    torch = import_module("torch")
+    loss, p, side = torch_loss(torch, distil=False), case.pixels, round(case.sizes[0] ** 0.5)
+    x, y, _ = map(torch.from_numpy, case.data)
+    padded = torch.nn.functional.pad(x.view(-1, side, side), (p, p, p, p))
+    windows = padded.unfold(1, side, 1).unfold(2, side, 1)                      # (N,2p+1,2p+1,side,side), a view
+
+    def make(dropout: float) -> Work:
+        model, weights = torch_network(torch, case.network())
+        optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM, fused=True)
+        *hidden, last = model[::2]
+        thinned = [part for linear in hidden for part in (linear, torch.nn.ReLU(), torch.nn.Dropout(dropout))]
+        network = torch.nn.Sequential(*thinned, last)
+
+        def run() -> None:
+            random = np.random.default_rng((0, 0))  # of fit's seed and epoch
+            order = random.permutation(len(x))
+            for k in range(0, len(x), case.batch):
+                rows = torch.from_numpy(order[k : k + case.batch])
+                down, right = torch.from_numpy(p - random.integers(-p, p + 1, (len(rows), 2))).T
+                optimizer.zero_grad()
+                loss(network(windows[rows, down, right].flatten(1)), None, y[rows]).backward()
+                optimizer.step()
+                with torch.no_grad():
+                    for linear in (*hidden, last):
+                        linear.weight.copy_(torch.renorm(linear.weight, 2, 0, case.max_norm))
+
+        def reset() -> None:
+            weights()
+            optimizer.state.clear()
+
+        return training_work(run, lambda: [p.detach().numpy().T for p in model.parameters()], reset)
+
+    return teacher_work(make, case.dropout)
+
+
 # ---------------------------------------------------------------------------------------------- adapters: losses
 
 
@@ -519,6 +608,7 @@ TRAINING = [
     Training(LARGE, 128, steps=6), Training((784, 1200, 1200, 10), 128, steps=4),
 ]  # fmt: skip
 DISTILLING = [Training(SMALL, 32, steps=500, distil=True), Training(LARGE, 128, steps=6, distil=True)]
+TEACHING = [TeacherEpoch((784, 1200, 1200, 10), 128, steps=20)]
 LOSSES = [LossGradient(128, 10), LossGradient(1024, 1000), LossGradient(1024, 32768)]
 FORWARD = [Forward(SMALL, 1), Forward(SMALL, 256), Forward(LARGE, 1), Forward(LARGE, 256)]
 PRODUCTS = [Product(32, 64, 32), Product(64, 64, 128), Product(128, 784, 30),
@@ -533,6 +623,9 @@ GROUPS: dict[str, Group] = {
     "distillation step": Group(DISTILLING, DISTILLING[:1], {
         "minidistill": minidistill_training, "NumPy": numpy_training, "PyTorch": torch_training,
         "jax scan": jax_scan_training,
+    }),
+    "step of MNIST's teacher": Group(TEACHING, [], {
+        "minidistill": fitting_teacher, "NumPy": numpy_teacher, "PyTorch": torch_teacher,
     }),
     "loss and gradient": Group(LOSSES, LOSSES[:2], {
         "minidistill": minidistill_loss, "NumPy": numpy_loss, "PyTorch": torch_eager_loss,

@@ -41,7 +41,7 @@ from .kernels import default_backend, one_thread
 from .losses import SoftTarget
 from .network import MLP
 from .optim import SGD, Optimizer
-from .training import with_bar
+from .progress import with_bar
 from .workers import own_processes
 
 # ---------------------------------------------------------------------------------------------- 1  what is found

@@ -3,7 +3,6 @@
 
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,12 @@ from .augmentation import Augment, as_list, augmented
 from .checks import NotFiniteError, check_finite, check_labels, check_rows, check_seed, check_whole
 from .data import Dataset
 from .kernels import compiled_epochs
-from .losses import CrossEntropy, Loss, TopK
-from .network import MLP
+from .losses import CrossEntropy, Loss, TopK, learners_of, loss_at, wants_hidden
+from .network import MLP, Outputs
 from .optim import SGD, Optimizer
+from .progress import with_bar
 
-Targets = np.ndarray | TopK | Callable[[np.ndarray], np.ndarray]  # teacher logits (N,C), or who is asked for them
+Targets = np.ndarray | TopK | Outputs | Callable[[np.ndarray], Any]  # teacher logits (N,C), or who is asked for them
 BATCHES_AT_ONCE = 8  # of augmented rows, for one call of the compiled steps
 Callback = Callable[[MLP, "History"], None]
 
@@ -53,6 +53,14 @@ class History:
     epochs: list[Epoch] = field(default_factory=list)
     best: Epoch | None = None
     stopped_early: bool = False
+
+    def add(self, epoch: Epoch) -> bool:
+        """Whether this epoch, the next one, is the best so far."""
+        self.epochs.append(epoch)
+        improved = epoch.is_better_than(self.best)
+        if improved:
+            self.best = epoch
+        return improved
 
     def column(self, name: str) -> np.ndarray:
         """One figure of every epoch, (epochs,): history.column("loss")."""
@@ -98,7 +106,8 @@ def fit(
     optimizer   SGD() unless given
     seed        of the order of the rows and of the augmentation; the order of an epoch depends on (seed, epoch) alone
     targets     teacher logits (N,C), or a TopK of them, row i for row i of the data; or, where `augment` changes the
-                rows, a function from what the network sees to logits. `minidistill.distill` makes them
+                rows, a function from what the network sees to logits. A loss of hidden activations takes the teacher's
+                `Outputs` in their place. `minidistill.distill` makes them
     validation  measured after each epoch, never trained on
     patience    stop after this many epochs without a better validation accuracy, and go back to the best
     augment     a function (x, y, generator) -> (x, y) on each mini-batch, such as Jitter(2); or a list, one after the
@@ -116,13 +125,14 @@ def fit(
     """
     loss = loss or CrossEntropy()
     optimizer = optimizer or SGD()
-    if not (targets is None or isinstance(targets, TopK) or callable(targets)):
+    if not (targets is None or isinstance(targets, TopK | Outputs) or callable(targets)):
         targets = check_rows("targets", targets, dtype=network.dtype)
-    _check_data(network, data, validation, targets)
+    check_data(network, data, validation, targets)
     augment = as_list(augment)
-    _check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
+    check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
     callbacks = _listed(callbacks)
     data = Dataset(check_rows("data.x", data.x, dtype=network.dtype), data.y)
+    loss = _started(loss, network, data, targets, seed)
     run = Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
 
     history = History()
@@ -139,12 +149,9 @@ def fit(
             start = time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is told of below, once
                 mean_loss = run.train_epoch(epoch)
-            figures = _validate(network, validation)
+            figures = validate(network, validation)
             rate = optimizer.rate(epoch / epochs)
-            history.epochs.append(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start))
-            improved = history.epochs[-1].is_better_than(history.best)
-            if improved:
-                history.best = history.epochs[-1]
+            if history.add(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start)):
                 kept[:] = network.parameters
             for callback in callbacks:
                 callback(network, history)
@@ -164,7 +171,7 @@ def fit(
 
 @dataclass
 class Run:
-    """One training run: what `fit` was given, and what the optimizer remembers."""
+    """One training run: what `fit` was given, what is trained, and what the optimizer remembers of it."""
 
     network: MLP
     data: Dataset
@@ -177,22 +184,32 @@ class Run:
     augment: list[Augment]
 
     def __post_init__(self) -> None:
-        self.state = self.optimizer.initial_state(self.network.parameters)
+        self.wants_hidden = wants_hidden(self.loss)
+        self.trained: list[Any] = [self.network, *learners_of(self.loss)]  # a regressor learns as well
+        self.states = [self.optimizer.initial_state(one.parameters) for one in self.trained]
         self.steps = math.ceil(len(self.data) / self.batch_size)  # an epoch; the last batch may be smaller
-        settings = (self.loss, self.optimizer, self.batch_size)
+        self.use(self.loss)
+
+    def use(self, loss: Loss) -> None:
+        """From here on this is the loss: the one that was given or, where that is annealed, the one of an epoch."""
+        self.current = loss
+        settings = (loss, self.optimizer, self.batch_size)
         self.compiled = compiled_epochs(self.network, *settings, self.data.y, self.targets)
 
     def train_epoch(self, epoch: int) -> float:
         """One pass over the data in an order of its own; returns the mean loss over its samples."""
         generator = np.random.default_rng((self.seed, epoch))
         order = generator.permutation(len(self.data))
+        loss = loss_at(self.loss, epoch / self.epochs)
+        if loss is not self.current:
+            self.use(loss)
         train = self.compiled_steps if self.compiled else self.step_by_step
         total = 0.0
         for k, value in enumerate(train(order, epoch, generator)):
             if not math.isfinite(value):
                 raise self.diverged(epoch, k, f"the loss became {value}")
             total += value * len(self.rows(order, k))
-        if not np.isfinite(self.network.parameters).all():
+        if not all(np.isfinite(one.parameters).all() for one in self.trained):
             raise self.diverged(epoch, k, "the parameters are no longer finite")
         return total / len(self.data)
 
@@ -216,7 +233,7 @@ class Run:
         targets: Any = self.targets
         rates = np.array([self.rate(first + k) for k in range(self.steps)])
         if not self.augment and not callable(targets):
-            yield from self.compiled.losses(data.x, data.y, targets, self.state, order, rates, first)
+            yield from self.compiled.losses(data.x, data.y, targets, self.states[0], order, rates, first)
             return
         for k in range(0, self.steps, BATCHES_AT_ONCE):  # what is learned is made here, for some steps at a time
             some = range(k, min(k + BATCHES_AT_ONCE, self.steps))
@@ -225,24 +242,29 @@ class Run:
             if t is not None:
                 check_finite("targets", t)
             some_rates = rates[k : k + len(batches)]
-            yield from self.compiled.losses(x, y, t, self.state, np.arange(len(x)), some_rates, first + k)
+            yield from self.compiled.losses(x, y, t, self.states[0], np.arange(len(x)), some_rates, first + k)
 
     def train_step(self, rows: np.ndarray, step: int, generator: "np.random.Generator") -> float:
         """Forward, loss, backward, update; returns the loss. `step` counts from 0 over the whole run."""
         x, y, t = self.batch(rows, generator)
-        logits, cache = self.network.forward(x, training=True, step=step)       # (B,C)
+        logits, cache = self.network.forward(x, True, step, layerwise=self.wants_hidden)    # (B,C)
+        s: Any = Outputs(logits, cache.hidden) if self.wants_hidden else logits
         try:
-            value, dlogits = self.loss(logits, t, y, self.network.ops)          # (), (B,C)
+            value, ds = self.current(s, t, y, self.network.ops)                 # (), as s
         except NotFiniteError:
-            if isinstance(t, np.ndarray):
-                check_finite("targets", t)
+            for array in arrays_of(t):
+                check_finite("targets", array)
             return math.nan
-        self.network.backward(dlogits, cache)
-        self.optimizer.update(self.network, self.state, self.rate(step), step + 1)
+        if self.wants_hidden:
+            self.network.backward(ds.logits, cache, dhidden=ds.hidden)
+        else:
+            self.network.backward(ds, cache)
+        for one, state in zip(self.trained, self.states, strict=True):
+            self.optimizer.update(one, state, self.rate(step), step + 1)
         return value
 
     def batch(self, rows: np.ndarray, generator: "np.random.Generator") -> tuple[Any, Any, Any]:
-        """x (B,I), labels y (B,) or None, teacher logits t (B,C) or None of the same rows."""
+        """x (B,I), labels y (B,) or None, what the teacher says of the same rows or None."""
         x = self.data.x[rows]
         y = None if self.data.y is None else self.data.y[rows]
         x, y = augmented(self.augment, x, y, generator)
@@ -258,11 +280,30 @@ class Run:
         )
 
 
+def _started(loss: Any, network: MLP, data: Dataset, targets: Targets | None, seed: int) -> Any:
+    """A loss of hidden activations, with what it learns made for this student and this teacher; others as they are."""
+    if not wants_hidden(loss):
+        return loss
+    teacher = targets(data.x[:1]) if callable(targets) else targets
+    if not isinstance(teacher, Outputs):
+        raise TypeError(f"targets must be Outputs, as teacher.outputs(x) gives them, got {type(teacher).__name__}")
+    return loss.start(network, [h.shape[1] for h in teacher.hidden], seed)
+
+
+def arrays_of(targets: Any) -> list[np.ndarray]:
+    """The arrays of numbers in what a teacher said."""
+    if isinstance(targets, Outputs):
+        return [targets.logits, *targets.hidden]
+    return [] if targets is None or isinstance(targets, TopK) else [np.asarray(targets)]
+
+
 def _joined(parts: Any) -> Any:
+    if isinstance(parts[0], Outputs):
+        raise TypeError("t must be an array of logits, got Outputs")
     return None if parts[0] is None else np.concatenate(parts)
 
 
-def _validate(network: MLP, validation: Dataset | None) -> tuple[float, float]:
+def validate(network: MLP, validation: Dataset | None) -> tuple[float, float]:
     """Cross-entropy and accuracy, each NaN where there is nothing to validate on."""
     if validation is None:
         return math.nan, math.nan
@@ -277,21 +318,8 @@ def _listed(callbacks: Iterable[Callback]) -> list[Callback]:
     return list(callbacks)
 
 
-def with_bar(numbers: range, progress: bool | None, unit: str = "epoch") -> Iterable[int]:
-    """`numbers`, behind a progress bar where one is wanted; by default after two seconds in a terminal."""
-    if progress is False or (progress is None and not sys.stderr.isatty()):
-        return numbers
-    from tqdm import tqdm
-
-    return _closing(tqdm(numbers, unit=unit, leave=False, delay=0 if progress else 2))
-
-
-def _closing(bar: Any) -> Iterator[int]:
-    with bar:
-        yield from bar
-
-
-def _check_data(network: MLP, data: Dataset, validation: Dataset | None, targets: Targets | None) -> None:
+def check_data(network: MLP, data: Dataset, validation: Dataset | None, targets: Targets | None) -> None:
+    """Refuses a network, rows and targets that do not belong together."""
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
     classes = network.sizes[-1]
@@ -308,6 +336,10 @@ def _check_data(network: MLP, data: Dataset, validation: Dataset | None, targets
         raise ValueError("validation must have labels")
     if isinstance(targets, TopK) and (len(targets) != len(data) or targets.indices.max() >= classes):
         raise ValueError(f"targets must be a TopK of {len(data)} rows and {classes} classes, got {len(targets)} rows")
+    if isinstance(targets, Outputs):
+        for array in arrays_of(targets):
+            if len(check_rows("targets", array)) != len(data):
+                raise ValueError(f"targets must be Outputs of {len(data)} rows, got {len(array)}")
     if isinstance(targets, np.ndarray) and targets.shape != (len(data), classes):
         raise ValueError(f"targets must have shape ({len(data)}, {classes}), got {targets.shape}")
     if targets is not None:
@@ -318,7 +350,7 @@ def _check_data(network: MLP, data: Dataset, validation: Dataset | None, targets
         raise ValueError(f"data must have at least two classes to learn from, every label is {data.y[0]}")
 
 
-def _check_settings(
+def check_settings(
     rows: int,
     loss: Loss,
     epochs: int,
@@ -330,6 +362,7 @@ def _check_settings(
     patience: int | None,
     augment: list[Augment],
 ) -> None:
+    """Refuses settings of a training run on so many rows."""
     if not callable(loss):
         raise TypeError(f"loss must be a loss, such as CrossEntropy(), got {loss!r}")
     if not isinstance(optimizer, Optimizer):

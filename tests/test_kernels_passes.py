@@ -59,6 +59,37 @@ def assert_same(readable, compiled, dtype=np.float32):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 @pytest.mark.parametrize("B", [1, 70])
+def test_from_layer_to_layer_they_are_those_of_the_readable_network_with_gradients_of_hidden_activations(
+    dtype, activation, B
+):
+    networks = pair(dtype, activation=activation)
+    x, dlogits = DATA.x[:B].astype(dtype), TEACHER_LOGITS[:B].astype(dtype)
+    dhidden = [None, RANDOM.standard_normal((B, 8)).astype(dtype)]
+    results = []
+    for network in networks:
+        logits, cache = network.forward(x, training=True, step=5, layerwise=True)
+        dx = network.backward(dlogits, cache, input_gradient=True, dhidden=dhidden)
+        results.append([logits, *cache.hidden, dx, network.gradients])
+    for readable, compiled in zip(*results, strict=True):
+        assert_same(readable, compiled, dtype)
+
+
+def test_gradients_of_hidden_activations_are_refused_where_the_pass_was_one_call():
+    _, network = pair()
+    logits, cache = network.forward(DATA.x)
+    with pytest.raises(ValueError, match=r"dhidden needs the cache of forward\(\.\.\., layerwise=True\)"):
+        network.backward(logits, cache, dhidden=[None, None])
+
+
+def test_outputs_are_those_of_the_readable_network():
+    readable, compiled = (network.outputs(DATA.x) for network in pair())
+    for one, other in zip([readable.logits, *readable.hidden], [compiled.logits, *compiled.hidden], strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+@pytest.mark.parametrize("B", [1, 70])
 def test_forward_and_backward_are_those_of_the_readable_network(dtype, activation, B):
     readable, compiled = pair(dtype, activation=activation)
     x, dlogits = DATA.x[:B].astype(dtype), TEACHER_LOGITS[:B].astype(dtype)

@@ -93,6 +93,29 @@ def test_a_larger_network_is_right_along_a_direction():
     check_direction(loss_of_parameters(network, x, y, **how), network.parameters.copy(), network.gradients)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("looked_at", [(0,), (1,), (0, 1)])
+def test_the_gradient_is_right_where_the_loss_looks_at_hidden_activations_under_dropout(activation, looked_at):
+    network = awkward((4, 6, 5, 3), activation=activation, dropout=(0.2, 0.5, 0.4))
+    x, y, how = rows(5, 4), np.arange(5) % 3, {"training": True, "step": 11}
+    weights = [rows(5, width, seed=3) if k in looked_at else None for k, width in enumerate((6, 5))]
+
+    def loss(x):
+        """Cross-entropy plus a weighted sum of the hidden activations, whose gradient the weights are."""
+        logits, cache = network.forward(x, **how)
+        hidden = sum((w * h).sum() for w, h in zip(weights, cache.hidden, strict=True) if w is not None)
+        return CrossEntropy()(logits, None, y)[0] + hidden
+
+    def loss_of(parameters):
+        network.parameters[:] = parameters
+        return loss(x)
+
+    logits, cache = network.forward(x, **how)
+    dx = network.backward(CrossEntropy()(logits, None, y)[1], cache, input_gradient=True, dhidden=weights)
+    check_gradient(loss, x, dx)
+    check_gradient(loss_of, network.parameters.copy(), network.gradients)
+
+
 def test_backward_writes_and_does_not_add():
     network, x, y = awkward((3, 5, 4)), rows(6, 3), np.arange(6) % 4
     network.gradients[:] = 1e6  # rubbish that must not show
@@ -197,6 +220,29 @@ def test_hidden_activations_are_what_the_next_layer_saw():
     np.testing.assert_allclose(cache.hidden[0], first, rtol=1e-14)
     np.testing.assert_allclose(cache.hidden[1], second, rtol=1e-14)
     np.testing.assert_allclose(logits, second @ network.weights[2] + network.biases[2], rtol=1e-14)
+
+
+def test_outputs_are_the_logits_and_the_hidden_activations_of_evaluation_mode_whatever_the_number_of_rows():
+    network, x = awkward((3, 5, 6, 4), dropout=0.5), rows(2 * ROWS_AT_ONCE + 1, 3)
+    outputs, (logits, cache) = network.outputs(x), network.forward(x)
+    assert len(outputs) == len(x)
+    for part, wanted in zip([outputs.logits, *outputs.hidden], [logits, *cache.hidden], strict=True):
+        np.testing.assert_allclose(part, wanted, rtol=1e-12, atol=1e-14)  # BLAS sums other shapes in another order
+    assert MLP((3, 4)).outputs(x).hidden == []
+
+
+def test_outputs_of_some_rows_stay_together():
+    outputs, some = awkward((3, 5, 6, 4)).outputs(rows(9, 3)), np.array([7, 0, 7])
+    np.testing.assert_array_equal(outputs[some].logits, outputs.logits[[7, 0, 7]])
+    for part, whole in zip(outputs[some].hidden, outputs.hidden, strict=True):
+        np.testing.assert_array_equal(part, whole[[7, 0, 7]])
+
+
+@pytest.mark.parametrize("bad", [rows(2, 4), np.full((2, 3), np.nan), np.zeros((0, 3))])
+def test_outputs_refuse_what_logits_refuse(bad):
+    for ask in (awkward((3, 5, 4)).outputs, awkward((3, 5, 4)).logits):
+        with pytest.raises(ValueError, match="x "):
+            ask(bad)
 
 
 def test_dropout_acts_in_training_only_and_step_and_seed_choose_the_mask():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistill import MLP, SGD, Adam, AdamW, Constant, Cosine, Step, WarmUp
+from minidistill import MLP, SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
 
 OPTIMIZERS = [SGD(), SGD(nesterov=True), SGD(momentum=0.0, weight_decay=0.1), Adam(), AdamW()]
 
@@ -38,6 +38,11 @@ def test_constant_stays():
     assert [Constant(0.3)(progress) for progress in (0.0, 0.5, 0.99)] == [0.3, 0.3, 0.3]
 
 
+def test_linear_goes_from_rate_to_final_along_a_line():
+    assert [Linear(8, 2)(progress) for progress in (0.0, 0.25, 0.5, 1.0)] == [8, 6.5, 5, 2]
+    assert [Linear(0, 1)(progress) for progress in (0.0, 0.25, 1.0)] == [0, 0.25, 1]
+
+
 @pytest.mark.parametrize(
     ("progress", "rate"), [(0.0, 8.0), (0.49, 8.0), (0.5, 2.0), (0.74, 2.0), (0.75, 0.5), (0.999, 0.5)]
 )
@@ -63,7 +68,8 @@ def test_warm_up_of_no_length_is_the_other_schedule():
 @given(st.floats(0, 1, exclude_max=True))
 @settings(deadline=None, max_examples=50)
 def test_no_schedule_leaves_its_bounds(progress):
-    for schedule in (Constant(0.5), Step(0.5), Cosine(0.5), WarmUp(Cosine(0.5)), WarmUp(Step(0.5), share=0.9)):
+    rates = (Constant(0.5), Linear(0.5), Step(0.5), Cosine(0.5), WarmUp(Cosine(0.5)), WarmUp(Step(0.5), share=0.9))
+    for schedule in rates:
         assert 0 <= schedule(progress) <= 0.5 * (1 + 1e-12)  # rounding of the cosine's sum
 
 
@@ -76,7 +82,9 @@ def test_an_optimizer_takes_a_number_a_schedule_or_any_function():
 # ---------------------------------------------------------------------------------------------- settings and state
 
 
-@pytest.mark.parametrize("settings", [SGD(), Adam(), AdamW(), Constant(1), Step(1), Cosine(1), WarmUp(Step(1))])
+@pytest.mark.parametrize(
+    "settings", [SGD(), Adam(), AdamW(), Constant(1), Linear(1), Step(1), Cosine(1), WarmUp(Step(1))]
+)
 def test_settings_are_frozen(settings):
     field = dataclasses.fields(settings)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -232,12 +240,13 @@ def test_bad_settings_are_refused_by_name(make, error, message):
     "make",
     [
         lambda: Constant(-0.1),
+        lambda: Linear(1, -0.1),
         lambda: Step(math.nan),
         lambda: Cosine("fast"),
         lambda: WarmUp(0.1),
         lambda: WarmUp(Constant(0.1), share=1.5),
     ],
-    ids=["negative rate", "NaN rate", "text", "a number instead of a schedule", "share above 1"],
+    ids=["negative rate", "negative end", "NaN rate", "text", "a number instead of a schedule", "share above 1"],
 )
 def test_bad_schedules_are_refused_where_they_are_made(make):
     with pytest.raises((TypeError, ValueError), match="must be"):

@@ -77,6 +77,12 @@ def test_a_method_is_imported_when_it_is_asked_for(tmp_path):
     assert "minidistill.losses.divergences" not in asked
 
 
+def test_the_schemes_are_imported_when_one_is_asked_for(tmp_path):
+    code = "import sys, minidistill; {} print(*sys.modules)"
+    assert "minidistill.schemes" not in in_a_new_process(code.format(""), tmp_path).split()
+    assert "minidistill.schemes" in in_a_new_process(code.format("minidistill.mutual;"), tmp_path).split()
+
+
 def test_every_method_is_public_and_nothing_else_is_made_up():
     assert set(minidistill.losses.METHODS) <= set(minidistill.__all__) & set(minidistill.losses.__all__)
     for module in (minidistill, minidistill.losses):

@@ -17,6 +17,9 @@ IMAGES = {
     "few-labels": [MNIST],
     "capacity": [FASHION_MNIST],
     "fidelity": [MNIST, FASHION_MNIST],
+    "assistant": [FASHION_MNIST],
+    "born-again": [FASHION_MNIST],
+    "mutual": [FASHION_MNIST],
 }
 
 

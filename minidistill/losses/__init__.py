@@ -19,14 +19,26 @@ docs/logit_losses.md; each file needs only those above it):
     nkd              NKD: the cross-entropy split as DKD splits the KL (Yang et al. 2023)
     divergences      other measures than KL(p || q): reverse, skewed, Jensen-Shannon, total variation (2023 to 2024)
 
-Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse) and
-labels_and_teacher (the labels' part, which most of the second list share).
+Losses of hidden activations are called with Outputs s and t, and return their gradient in that form (derived in
+docs/features.md; read features.py first, which says what they share):
+
+    hint             a regression onto the teacher's hidden layer (Romero et al. 2015)
+    variational      VID: the same, with a variance of each unit that is learnt as well (Ahn et al. 2019)
+    contrastive      CRD: to tell a sample's own teacher from the others' (Tian, Krishnan and Isola 2020)
+    relational       RKD: the distances and angles between samples (Park et al. 2019)
+    similarity       scalar products of samples (Tung and Mori 2019)
+    probabilistic    PKT: which samples are neighbours, as probabilities (Passalis and Tefas 2018)
+    correlation      a Gaussian kernel of all pairs of samples (Peng et al. 2019)
+
+Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse),
+labels_and_teacher (the labels' part, which most of the second list share) and annealed (a temperature or a weight that
+goes with the progress of training).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import Loss, WeightedSum
+from .base import Loss, WeightedSum, learners_of, loss_at, wants_hidden
 from .cross_entropy import CrossEntropy
 from .soft_target import SoftTarget
 from .top_k import TopK, TopKTarget
@@ -43,15 +55,32 @@ METHODS = {  # name: file, imported when it is first asked for: all at once woul
     "SkewReverseKL": "divergences",
     "JensenShannon": "divergences",
     "TotalVariation": "divergences",
+    "Annealed": "annealed",
+    "Hint": "hint",
+    "VariationalInformation": "variational",
+    "ContrastiveRepresentation": "contrastive",
+    "RelationalDistance": "relational",
+    "RelationalAngle": "relational",
+    "SimilarityPreserving": "similarity",
+    "ProbabilisticTransfer": "probabilistic",
+    "CorrelationCongruence": "correlation",
 }
 
 if TYPE_CHECKING:
+    from .annealed import Annealed
+    from .contrastive import ContrastiveRepresentation
+    from .correlation import CorrelationCongruence
     from .decoupled import DecoupledKD
     from .dist import DIST
     from .divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL, TotalVariation
+    from .hint import Hint
     from .logit_matching import LogitMatching
     from .nkd import NKD
+    from .probabilistic import ProbabilisticTransfer
+    from .relational import RelationalAngle, RelationalDistance
+    from .similarity import SimilarityPreserving
     from .standardised import StandardisedTarget
+    from .variational import VariationalInformation
     from .virtual_teacher import VirtualTeacher
 else:
 
@@ -64,12 +93,20 @@ else:
 __all__ = [
     "DIST",
     "NKD",
+    "Annealed",
+    "ContrastiveRepresentation",
+    "CorrelationCongruence",
     "CrossEntropy",
     "DecoupledKD",
+    "Hint",
     "JensenShannon",
     "LogitMatching",
     "Loss",
+    "ProbabilisticTransfer",
+    "RelationalAngle",
+    "RelationalDistance",
     "ReverseKL",
+    "SimilarityPreserving",
     "SkewKL",
     "SkewReverseKL",
     "SoftTarget",
@@ -77,6 +114,10 @@ __all__ = [
     "TopK",
     "TopKTarget",
     "TotalVariation",
+    "VariationalInformation",
     "VirtualTeacher",
     "WeightedSum",
+    "learners_of",
+    "loss_at",
+    "wants_hidden",
 ]

@@ -2,6 +2,7 @@
 """What every loss has in common: how it is called, how losses add up, and what they refuse."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,14 +10,22 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..checks import check_finite, check_labels, check_number
+from ..network import MLP, Outputs
 
 
 class Loss(Protocol):
-    """A callable from (s, t, y) to (value, ds); `ops` is the backend that does the arithmetic."""
+    """A callable from (s, t, y) to (value, ds); `ops` is the backend that does the arithmetic.
 
-    def __call__(
-        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = ...
-    ) -> tuple[float, np.ndarray]: ...
+    s, t and ds are arrays of logits; they are Outputs where the loss says `wants_hidden = True`.
+    """
+
+    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = ...) -> tuple[float, Any]: ...
+
+
+def loss_at(loss: Loss, progress: float) -> Loss:
+    """`loss` when this share of the training is done: itself, but for one that is annealed (annealed.py)."""
+    found: Loss = loss.at_progress(progress) if hasattr(loss, "at_progress") else loss
+    return found
 
 
 class Addable:
@@ -24,9 +33,7 @@ class Addable:
 
     __array_ufunc__ = None  # or an array times a loss would be an array of losses
 
-    def __call__(
-        self, s: np.ndarray, t: Any, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
+    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
         raise NotImplementedError
 
     def __mul__(self, weight: float) -> "WeightedSum":
@@ -46,6 +53,7 @@ class WeightedSum(Addable):
     """The sum of weights[k] losses[k]: L = w_1 L_1 + w_2 L_2 + ..., and ds likewise [SUM-1].
 
     It is flat: a sum of sums has their losses side by side. A loss of weight 0 is not computed, and needs nothing.
+    Where one of the others looks at hidden activations, s and t are Outputs, and those that do not get the logits.
     """
 
     losses: tuple[Loss, ...]
@@ -70,20 +78,68 @@ class WeightedSum(Addable):
         object.__setattr__(self, "losses", tuple(losses))
         object.__setattr__(self, "weights", tuple(weights))
 
-    def __call__(
-        self, s: np.ndarray, t: Any, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
-        """Value and gradient ds (B,C); what t and y must be is what the losses need."""
-        value, ds = 0.0, np.zeros_like(s)
-        for weight, loss in zip(self.weights, self.losses, strict=True):
-            if weight > 0:
+    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
+        """Value and gradient ds (B,C), or Outputs; what t and y must be is what the losses need."""
+        value, ds = 0.0, np.zeros_like(_logits(s))
+        dhidden: dict[int, Any] = {}  # of the layers that a loss looks at
+        for weight, loss in self.terms:
+            if not wants_hidden(loss):
+                part, dlogits = loss(_logits(s), _logits(t), y, ops)
+            else:
                 part, dpart = loss(s, t, y, ops)
-                value, ds = value + weight * part, ds + weight * dpart          # (), (B,C)  [SUM-1]
-        return value, ds
+                dlogits = dpart.logits
+                for k, dh in enumerate(dpart.hidden):
+                    if dh is not None:
+                        dhidden[k] = dhidden.get(k, 0) + weight * dh            # (B,H)
+                for learner in learners_of(loss):
+                    learner.gradients *= weight
+            value, ds = value + weight * part, ds + weight * dlogits            # (), (B,C)  [SUM-1]
+        return value, Outputs(ds, [dhidden.get(k) for k in range(len(s.hidden))]) if self.wants_hidden else ds
+
+    @property
+    def terms(self) -> list[tuple[float, Any]]:
+        """Weight and loss of those whose weight is not 0."""
+        return [(weight, loss) for weight, loss in zip(self.weights, self.losses, strict=True) if weight > 0]
+
+    @property
+    def wants_hidden(self) -> bool:
+        """Whether one of its losses is called with Outputs."""
+        return any(wants_hidden(loss) for _, loss in self.terms)
+
+    @property
+    def learners(self) -> tuple[Any, ...]:
+        """What its losses own and `fit` trains."""
+        return tuple(learner for _, loss in self.terms for learner in learners_of(loss))
+
+    def start(self, student: MLP, teacher_widths: Sequence[int], seed: int) -> "WeightedSum":
+        """The same sum, without losses of weight 0, and with what the others own made for student and teacher."""
+        started = [
+            (loss.start(student, teacher_widths, seed) if wants_hidden(loss) else loss, weight)
+            for weight, loss in self.terms
+        ]
+        return WeightedSum(*zip(*started, strict=True))
+
+    def at_progress(self, progress: float) -> "WeightedSum":
+        """The sum when this share of the training is done: any of its losses may be annealed."""
+        return WeightedSum(tuple(loss_at(loss, progress) for loss in self.losses), self.weights)
 
     def __repr__(self) -> str:
         terms = zip(self.weights, self.losses, strict=True)
         return " + ".join(f"{loss!r}" if weight == 1 else f"{weight!r} * {loss!r}" for weight, loss in terms)
+
+
+def wants_hidden(loss: Any) -> bool:
+    """Whether a loss is called with Outputs."""
+    return bool(getattr(loss, "wants_hidden", False))
+
+
+def learners_of(loss: Any) -> tuple[Any, ...]:
+    """What a loss owns and `fit` trains beside the student."""
+    return getattr(loss, "learners", ())
+
+
+def _logits(outputs: Any) -> Any:
+    return outputs.logits if isinstance(outputs, Outputs) else outputs
 
 
 def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -131,15 +187,15 @@ def as_rows(y: np.ndarray, s: np.ndarray) -> np.ndarray:
     return y if y.ndim == 2 else np.asarray(numpy_ops.one_hot(y, s.shape[1], s.dtype))
 
 
-def check_logits(s: np.ndarray, t: np.ndarray | None) -> None:
+def check_logits(s: np.ndarray, t: np.ndarray | None, what: str = "logits") -> None:
     """Refuses NaN and infinity, and says in whose logits they are, and where."""
-    check_finite("s (student logits)", s)
+    check_finite(f"s (student {what})", s)
     if t is not None:
-        check_finite("t (teacher logits)", t)
+        check_finite(f"t (teacher {what})", t)
 
 
-def checked(value: Any, s: np.ndarray, t: np.ndarray | None) -> float:
-    """`value` as a float. NaN and infinity in the logits always reach it, so nothing is searched while it is finite."""
+def checked(value: Any, s: np.ndarray, t: np.ndarray | None, what: str = "logits") -> float:
+    """`value` as a float. NaN and infinity in s and t always reach it, so nothing is searched while it is finite."""
     if not math.isfinite(value):
-        check_logits(s, t)
+        check_logits(s, t, what)
     return float(value)

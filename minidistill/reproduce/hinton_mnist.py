@@ -10,12 +10,14 @@ is followed as well, and named as such.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..network import MLP
+from ..optim import Adam
 from .claims import Claim, Curve, Findings, Panel, always_above, at_most, differences
 from .study import Budget, Study, alone, distilled, errors, jittered_teacher, on_all_cores
 
@@ -39,6 +41,7 @@ class Settings:
     student: tuple[int, ...]
     by_labels: Budget
     by_teacher: Budget
+    no_threes: Budget
     two_digits: Budget
     by_width: Budget
     temperatures: dict[int, tuple[float, ...]]  # by units a layer
@@ -48,10 +51,11 @@ FULL = Settings(
     teacher=(1200, 1200),
     teacher_epochs=100,
     student=(800, 800),
-    by_labels=Budget(20),
-    by_teacher=Budget(30, rate=0.03),
-    two_digits=Budget(100, rate=0.03),
-    by_width=Budget(20, rate=0.03),
+    by_labels=Budget(15),
+    by_teacher=Budget(36, 0.002, optimizer=Adam),
+    no_threes=Budget(20, 0.002, optimizer=Adam),
+    two_digits=Budget(60, 0.002, optimizer=Adam),
+    by_width=Budget(12, 0.002, optimizer=Adam),
     temperatures={NARROW: (1.0, 2.5, 4.0, 8.0, 20.0), MIDDLE: (1.0, 2.5, 4.0, 8.0, 20.0), WIDE: (8.0, 20.0)},
 )
 QUICK = Settings(
@@ -59,9 +63,10 @@ QUICK = Settings(
     teacher_epochs=4,
     student=(100, 100),
     by_labels=Budget(4),
-    by_teacher=Budget(8, rate=0.03),
-    two_digits=Budget(20, rate=0.03),
-    by_width=Budget(2, rate=0.03),
+    by_teacher=Budget(8, 0.002, optimizer=Adam),
+    no_threes=Budget(8, 0.002, optimizer=Adam),
+    two_digits=Budget(20, 0.002, optimizer=Adam),
+    by_width=Budget(2, 0.002, optimizer=Adam),
     temperatures={NARROW: (2.5, 8.0, 20.0), MIDDLE: (8.0, 20.0)},
 )
 
@@ -85,16 +90,18 @@ def run(study: Study, say: Callable[[str], None]) -> Findings:
     say(f"training the teacher on {len(study.whole):,} images ...")
     teacher = jittered_teacher(study.whole, settings.teacher, settings.teacher_epochs)
     room = Classroom(study, settings.student, teacher, teacher.logits(study.whole.x))
+    say(f"training students of {len(study.seeds)} seeds, taught by labels and by the teacher, by few digits, by T ...")
     cells = _cells(settings, study.seeds)
-    with on_all_cores(room) as run:
-        say(f"training students on the labels and on the teacher's answers, {len(study.seeds)} seeds each ...")
-        hard = run((Classroom.by_labels, settings.by_labels, seed) for seed in study.seeds)
-        soft = run((Classroom.by_teacher, settings.student, T, settings.by_teacher, seed) for seed in study.seeds)
-        say("... without a single 3, and with nothing but 7s and 8s ...")
-        no_threes = run((Classroom.without, THREES, settings.by_teacher, seed) for seed in study.seeds)
-        two_digits = run((Classroom.without, ALL_BUT_TWO, settings.two_digits, seed) for seed in study.seeds)
-        say("students of several widths at several temperatures ...")
-        wrong = run((Classroom.by_teacher, (units, units), *others) for units, *others in cells)
+    groups: dict[str, list[tuple[Any, ...]]] = {
+        "soft": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, seed) for seed in study.seeds],
+        "no threes": [(Classroom.without, THREES, settings.no_threes, seed) for seed in study.seeds],
+        "hard": [(Classroom.by_labels, settings.by_labels, seed) for seed in study.seeds],
+        "two digits": [(Classroom.without, ALL_BUT_TWO, settings.two_digits, seed) for seed in study.seeds],
+        "table": [(Classroom.by_teacher, (units, units), *others) for units, *others in cells],
+    }
+    with on_all_cores(room) as run:  # all at once: no core waits for the end of a group
+        found = iter(run(job for jobs in groups.values() for job in jobs))
+    soft, no_threes, hard, two_digits, wrong = ([next(found) for _ in jobs] for jobs in groups.values())
     table: Table = {units: {T: [] for T in temperatures} for units, temperatures in settings.temperatures.items()}
     for (units, temperature, *_), count in zip(cells, wrong, strict=True):
         table[units][temperature].append(count)
@@ -104,7 +111,8 @@ def run(study: Study, say: Callable[[str], None]) -> Findings:
         *_claims_of_students(taught, hard, soft), *_claims_of_threes(no_threes), *_claims_of_two_digits(two_digits),
         *_claims_of_temperatures(table),
     ]  # fmt: skip
-    shown = asdict(settings) | {"temperature": T, "alpha": 1.0, "seeds": study.seeds}
+    budgets = {name: str(value) if isinstance(value, Budget) else value for name, value in vars(settings).items()}
+    shown = budgets | {"temperature": T, "alpha": 1.0, "seeds": study.seeds}
     return Findings(claims, _panels(taught, hard, soft, no_threes, two_digits, table), shown)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the experiments share: images parted in three, students taught by labels or by a teacher, errors counted."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from ..data import Dataset, fashion_mnist, mnist
 from ..distillation import SoftTargets, distill
 from ..losses import Loss, SoftTarget
 from ..network import MLP
-from ..optim import SGD, Cosine
+from ..optim import SGD, Adam, Cosine
 from ..training import fit
 from ..workers import own_processes
 
@@ -68,9 +68,14 @@ class Budget:
     epochs: int
     rate: float = 0.1
     batch_size: int = 128
+    optimizer: type[SGD] | type[Adam] = SGD
 
     def options(self, seed: int) -> dict[str, Any]:
-        return {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": SGD(Cosine(self.rate)), "seed": seed}
+        optimizer = self.optimizer(Cosine(self.rate))
+        return {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": optimizer, "seed": seed}
+
+    def __str__(self) -> str:
+        return f"{self.epochs} epochs, {self.optimizer.__name__} from {self.rate}, batch {self.batch_size}"
 
 
 def alone(data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, loss: Loss | None = None) -> MLP:
@@ -92,7 +97,7 @@ def distilled(
 def jittered_teacher(data: Dataset, hidden: tuple[int, ...], epochs: int, dropout: float = 0.25) -> MLP:
     """A teacher of images: dropout, weights held to a norm, and each image moved by up to two pixels (section 3)."""
     teacher = MLP((data.x.shape[1], *hidden, data.classes), dropout=dropout)
-    optimizer = SGD(Cosine(0.1), max_norm=MAX_NORM)
+    optimizer = Adam(Cosine(0.001), max_norm=MAX_NORM)
     fit(teacher, data, epochs=epochs, batch_size=128, optimizer=optimizer, augment=Jitter(2))
     return teacher
 
@@ -100,7 +105,7 @@ def jittered_teacher(data: Dataset, hidden: tuple[int, ...], epochs: int, dropou
 def errors(logits: np.ndarray, data: Dataset, rows: np.ndarray | None = None) -> float:
     """How many of 10,000 images logits (N,C) name wrongly; of those in `rows`, a mask (N,), where it is given."""
     wrong = logits.argmax(axis=1) != data.y                                     # (N,)
-    return float(10_000 * (wrong if rows is None else wrong & rows).mean())
+    return 10_000 * int((wrong if rows is None else wrong & rows).sum()) / len(wrong)
 
 
 def accuracy(network: MLP, data: Dataset) -> float:
@@ -111,6 +116,11 @@ def accuracy(network: MLP, data: Dataset) -> float:
 def agreement(network: MLP, answers: np.ndarray, data: Dataset) -> float:
     """Of the images, in percent, that a network gives the same class as the teacher's logits (N,C) do."""
     return 100 * float((network.predict(data.x) == answers.argmax(axis=1)).mean())
+
+
+def highest(choices: Sequence[Choice], scores: Sequence[float]) -> Choice:
+    """The choice with the highest of the scores, one each; of equal ones the first."""
+    return choices[int(np.argmax(scores))]
 
 
 def best(choices: Iterable[Choice], score: Callable[[Choice], float]) -> Choice:

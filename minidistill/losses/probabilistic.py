@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""Probabilistic knowledge transfer (Passalis and Tefas 2018): which samples are whose neighbours, as probabilities.
+
+How likely sample j is to be picked as a neighbour of sample i follows from the angle between them, c = cos(h_i, h_j):
+
+    K_ij = (1 + c_ij) / 2 + EPSILON,  q_ij = K_ij / sum_k K_ik over k != i,  p_ij likewise from g  [PKT-1]
+    L    = mean_i KL(p_i || q_i) over all j != i                                                  [PKT-2]
+    dK   = (1 - p / q) / (B sum_k K_ik)           from there, dh by [FEAT-2]                      [PKT-3]
+
+The kernel has no width to be chosen, unlike a Gaussian one. EPSILON keeps a sample that lies opposite possible.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .features import FeatureLoss, unit_backward, unit_forward
+
+EPSILON = 1e-7  # of the authors' program
+
+
+@dataclass(frozen=True)
+class ProbabilisticTransfer(FeatureLoss):
+    """KL between the two networks' probabilities that one sample is picked as the neighbour of another."""
+
+    def between(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Value and dh (B,H); one row has no neighbours, so both are 0."""
+        B = len(h)
+        (u, cache), (v, _) = unit_forward(h), unit_forward(g)                   # (B,H), (B,G)
+        others = ~np.eye(B, dtype=bool)                                         # (B,B)
+        (q, total), (p, _) = _neighbours(u, others), _neighbours(v, others)     # each (B,B-1)              [PKT-1]
+        value = (p * np.log(p / q)).sum() / B                                   # ()                        [PKT-2]
+        dc = np.zeros((B, B), h.dtype)                                          # (B,B)
+        dc[others] = ((1 - p / q) / (2 * B * total)).ravel()  # c is halved in K                            [PKT-3]
+        return value, unit_backward((dc + dc.T) @ u, cache)                     # (B,H)
+
+
+def _neighbours(u: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (B,B-1) of all other rows, for each row, and what they were divided by."""
+    K = np.maximum((1 + u @ u.T) / 2, 0) + EPSILON                              # (B,B)  no less for rounding
+    K = K[others].reshape(len(u), -1)                                           # (B,B-1)
+    total = K.sum(axis=1, keepdims=True)                                        # (B,1)
+    return K / total, total
