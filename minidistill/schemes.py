@@ -410,7 +410,6 @@ def data_impressions(
     check_number("rate", rate, "(0, inf)", 0)
     random = np.random.default_rng(check_seed(seed))
     network = deepcopy(teacher)                                                 # whose gradients nobody misses
-    network.dropout = (0.0,) * len(network.dropout)  # a compiled backward pass would take it to have been on
     I, C = network.sizes[0], network.sizes[-1]
     y = np.arange(count) % C                                                    # (N,)
     shares = density * random.random((count, 1))                                # (N,1)

@@ -203,6 +203,17 @@ def test_augmented_epochs_are_compiled_and_see_what_the_loop_sees(augment, batch
     assert_same(*(network.parameters for network in taught), np.float64)
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_a_backward_pass_goes_by_the_mode_of_its_forward_pass(activation):
+    readable, compiled = pair(np.float64, activation=activation)
+    x, dlogits = DATA.x.astype(np.float64), TEACHER_LOGITS
+    for network in (readable, compiled):
+        _, cache = network.forward(x, training=False)
+        network.dx = network.backward(dlogits, cache, input_gradient=True)
+    assert_same(readable.gradients, compiled.gradients, np.float64)
+    assert_same(readable.dx, compiled.dx, np.float64)
+
+
 @pytest.mark.parametrize("backend", ["numpy", "cpu"])
 def test_a_teacher_that_answers_nan_is_told_of(backend):
     network = MLP((9, 13, 5), backend=backend)

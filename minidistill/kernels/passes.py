@@ -44,9 +44,11 @@ class Passes:
         self.network = network
         self.plan = self.plan_for(BATCH)
 
-    def plan_for(self, batch: int) -> Any:
+    def plan_for(self, batch: int, training: bool = True) -> Any:
+        """Memory for so many rows. A plan's backward pass goes by its dropout: out of training it has none."""
         network = self.network
-        return cpu.plan(network.sizes, network.activation, network.dropout, network.seed, batch, network.dtype)
+        dropout = network.dropout if training else (0.0,) * len(network.dropout)
+        return cpu.plan(network.sizes, network.activation, dropout, network.seed, batch, network.dtype)
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Logits (N,C) of x (N,I), in evaluation mode."""
@@ -55,9 +57,9 @@ class Passes:
     def forward(self, x: np.ndarray, training: bool, step: int) -> tuple[np.ndarray, PassCache]:
         if x.ndim != 2 or x.shape[1] != self.network.sizes[0]:  # the kernels do not check what they read
             raise ValueError(f"x must have shape (B, {self.network.sizes[0]}), got {x.shape}")
-        plan = self.plan_for(len(x))
+        plan = self.plan_for(len(x), training)
         x = np.ascontiguousarray(x, self.network.dtype)
-        return cpu.forward(plan, self.network.parameters, x, training, step), PassCache(plan, x, step)
+        return cpu.forward(plan, self.network.parameters, x, True, step), PassCache(plan, x, step)
 
     def backward(self, dlogits: np.ndarray, cache: PassCache, input_gradient: bool) -> np.ndarray | None:
         network = self.network
@@ -73,7 +75,7 @@ class Passes:
         place = plan.errors[(len(plan.sizes) - 2) % 2]  # two places took turns on the way down
         dz = plan.memory[place : place + B * plan.sizes[1]].reshape(B, -1)      # (B,O)
         dx, _, _ = cpu.linear_backward(dz, (cache.x, network.weights[0]))       # (B,I)
-        rate = network.dropout[0]
+        rate = plan.dropout[0]
         if rate > 0:
             dx = cpu.dropout_backward(dx, cpu.dropout_mask(dx.shape, rate, network.seed, cache.step, 0, dx.dtype))
         return np.asarray(dx)
