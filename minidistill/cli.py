@@ -495,7 +495,7 @@ images are taken.""")
     added = command(reproduce, "do the field's headline results again", """\
 Prints what a paper says beside what comes out here, as mean and spread over seeds, and whether the claim holds.
 
-  hinton-mnist  soft targets on MNIST, and digits that a student never sees (Hinton et al. 2015); under half an hour
+  hinton-mnist  soft targets on MNIST, and digits that a student never sees (Hinton et al. 2015); half an hour
   few-labels    what a teacher is worth where labels are few (the same, section 6)
   capacity      where distilling hurts, and where a student beats its teacher (Cho and Hariharan 2019), Fashion-MNIST
   fidelity      does the student agree with its teacher? (Stanton et al. 2021)

@@ -134,7 +134,7 @@ def _draw_panel(ax: Any, panel: Any) -> None:
     elif panel.logarithmic:
         ticks = sorted({place for curve in panel.curves for place in curve.x})
         ax.set_xscale("log")
-        ax.set_xticks(ticks, [f"{place:,g}" for place in ticks])
+        ax.set_xticks(ticks, [f"{place:,g}" for place in ticks], fontsize=7)
         ax.minorticks_off()
     if len(panel.curves) > 1:
         ax.legend(frameon=False, fontsize=8)
