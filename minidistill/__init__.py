@@ -24,8 +24,6 @@ from . import losses
 from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise
 from .data import Dataset, digits, fashion_mnist, load_idx, load_table, mnist, spirals
 from .distillation import SoftTargets, distill
-from .evaluation import Report, compare
-from .gradcheck import check_direction, check_gradient
 from .kernels import use_backend
 from .losses import CrossEntropy, SoftTarget, TopK, TopKTarget, WeightedSum
 from .network import MLP, Outputs
@@ -37,10 +35,16 @@ SCHEMES = ("Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions
 ON_DEMAND = {  # name: file, as losses.METHODS are
     "check_loss": "invariants",
     "check_training": "rehearsal",
+    "Report": "evaluation",
+    "compare": "evaluation",
+    "check_gradient": "gradcheck",
+    "check_direction": "gradcheck",
     **dict.fromkeys(SCHEMES, "schemes"),
 }
 
 if TYPE_CHECKING:
+    from .evaluation import Report, compare
+    from .gradcheck import check_direction, check_gradient
     from .invariants import check_loss
     from .losses import (
         DIST,
