@@ -805,15 +805,15 @@ def shrink_some_columns(begin, end, W, I, O, limit, norms):
     """Row by row, as the weights lie in memory; most often no norm is above the limit, and none is written."""
     n = lanes(W)
     whole = end - (end - begin) % n
+    longest = zero = limit - limit  # a literal would have float32 computed in double
     for j in range(begin, end):
-        norms[j] = limit * 0
+        norms[j] = zero
     for i in range(I):
         w = at(W, i * O)
         for j in range(begin, whole, n):
             add_square(norms, w, j, n)
         if whole < end:
             add_square(norms, w, whole, end - whole)
-    longest = limit * 0
     for j in range(begin, end):
         norms[j] = math.sqrt(norms[j])
         longest = max(longest, norms[j])
