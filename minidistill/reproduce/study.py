@@ -12,7 +12,7 @@ from ..augmentation import Jitter
 from ..bench import usable_cores
 from ..data import Dataset, fashion_mnist, mnist
 from ..distillation import SoftTargets, distill
-from ..losses import Loss, SoftTarget
+from ..losses import SoftTarget
 from ..network import MLP
 from ..optim import SGD, Adam, Cosine
 from ..training import fit
@@ -78,10 +78,10 @@ class Budget:
         return f"{self.epochs} epochs, {self.optimizer.__name__} from {self.rate}, batch {self.batch_size}"
 
 
-def alone(data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, loss: Loss | None = None) -> MLP:
+def alone(data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int) -> MLP:
     """A network that learns from labels."""
     network = MLP((data.x.shape[1], *hidden, data.classes), seed=seed)
-    fit(network, data, loss, **budget.options(seed))
+    fit(network, data, **budget.options(seed))
     return network
 
 
@@ -123,6 +123,6 @@ def highest(choices: Sequence[Choice], scores: Sequence[float]) -> Choice:
     return choices[int(np.argmax(scores))]
 
 
-def best(choices: Iterable[Choice], score: Callable[[Choice], float]) -> Choice:
-    """The choice with the highest score on the validation images; of equal ones the first."""
-    return max(choices, key=score)
+def best(choices: Sequence[Choice], score: Callable[[Choice], float]) -> Choice:
+    """The same, of a function that scores a choice on the validation images."""
+    return highest(choices, [score(choice) for choice in choices])
