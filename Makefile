@@ -5,13 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint results zoo reproduce bench clean
+.PHONY: demo test test-kernels peers lint student notebooks course results zoo reproduce bench clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
 
 test: $(VENV)/test.installed lint
-	$(ONE_THREAD) $(BIN)/python -m pytest -m "not compiles"
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not compiles and not course"
 
 # The tests of the compiled kernels, which take minutes to compile every kernel for both dtypes.
 test-kernels: $(VENV)/test.installed
@@ -24,6 +24,18 @@ lint: $(VENV)/test.installed
 # The tests that compare with PyTorch; `make test` runs them too once it is there.
 peers: $(VENV)/peers.installed
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_peers.py tests/test_peers_losses.py
+
+# The notebooks to work in, without answers; what is there already is kept.
+student: $(VENV)/student.installed
+	$(BIN)/python notebooks/build.py --student student
+
+# Runs all notebooks and writes them with their plots.
+notebooks: $(VENV)/course.installed
+	$(ONE_THREAD) $(BIN)/python notebooks/build.py
+
+# That all notebooks run with their answers, and without them fail at their checks alone.
+course: $(VENV)/course.installed
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_notebooks.py
 
 # Measures anew what the README quotes, and writes it there.
 results: $(VENV)/demo.installed
@@ -64,6 +76,14 @@ $(VENV)/demo.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/test.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[plot]' --group test
+	touch $@
+
+$(VENV)/student.installed: pyproject.toml | $(VENV)/demo.installed
+	$(BIN)/python -m pip install --quiet --editable '.[course]'
+	touch $@
+
+$(VENV)/course.installed: pyproject.toml | $(VENV)/test.installed
+	$(BIN)/python -m pip install --quiet --group course
 	touch $@
 
 $(VENV)/bench.installed: pyproject.toml | $(VENV)/demo.installed
