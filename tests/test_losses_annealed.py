@@ -10,6 +10,7 @@ from minidistill import (
     NKD,
     SGD,
     Annealed,
+    ContrastiveRepresentation,
     Cosine,
     CrossEntropy,
     Linear,
@@ -118,6 +119,24 @@ def test_labels_are_asked_for_as_soon_as_alpha_is_below_1():
     loss = Annealed(SoftTarget(), alpha=Linear(1, 0))
     with pytest.raises(ValueError, match=r"y \(labels\) is missing"):
         fit(student, unlabelled, loss, targets=TEACHER.logits(DATA.x), **OPTIONS)
+
+
+def test_a_loss_of_hidden_activations_is_annealed_too_and_what_it_owns_learns():
+    seen = []
+
+    class Watched(ContrastiveRepresentation):
+        def between(self, h, g):
+            seen.append((self.temperature, self.student_embedding, self.student_embedding.parameters.copy()))
+            return super().between(h, g)
+
+    contrast = Annealed(Watched(width=4), temperature=Linear(1, 0.2))
+    for loss in (contrast, SoftTarget() + 0.1 * contrast):
+        seen.clear()
+        taught_by(loss)
+        temperatures, embeddings, parameters = zip(*seen, strict=True)
+        assert list(dict.fromkeys(temperatures)) == pytest.approx([1, 0.8, 0.6, 0.4])
+        assert len({id(embedding) for embedding in embeddings}) == 1
+        assert not np.array_equal(parameters[0], parameters[-1])
 
 
 @pytest.mark.compiles

@@ -7,14 +7,16 @@ loss (1-alpha) CE + alpha KL. A high temperature shows a far larger teacher's ge
 details later; that is the idea, though not the very loss, of annealing KD (Jafari et al. 2021).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .. import ops as numpy_ops
+from ..network import MLP
 from ..optim import Schedule
-from .base import Addable, Loss
+from .base import Addable, Loss, learners_of, wants_hidden
 
 ANNEALED = ("temperature", "alpha")
 
@@ -58,8 +60,20 @@ class Annealed(Addable):
         found: Loss = replace(self.loss, **{name: schedule(progress) for name, schedule in self._schedules().items()})
         return found
 
-    def __call__(
-        self, s: np.ndarray, t: Any, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
-        """Value and gradient ds (B,C) of the loss of the beginning."""
+    @property
+    def wants_hidden(self) -> bool:
+        """Whether the loss is called with Outputs, as its own is."""
+        return wants_hidden(self.loss)
+
+    @property
+    def learners(self) -> tuple[Any, ...]:
+        """What the loss owns and `fit` trains: the same networks at any progress."""
+        return learners_of(self.loss)
+
+    def start(self, student: MLP, teacher_widths: Sequence[int], seed: int) -> "Annealed":
+        """The same schedules of a loss that has what it owns made for student and teacher."""
+        return replace(self, loss=self.loss.start(student, teacher_widths, seed))
+
+    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
+        """Value and gradient, in the form of s, of the loss of the beginning."""
         return self.at_progress(0.0)(s, t, y, ops)
