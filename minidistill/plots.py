@@ -2,6 +2,7 @@
 """Pictures of a training run and of what a teacher believes. matplotlib is imported when a picture is asked for."""
 
 import os
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -111,15 +112,17 @@ def confidence(
 def panels(parts: Sequence[Any], path: str | os.PathLike[str] | None = None) -> Any:
     """The panels of an experiment (reproduce/claims.py), two or three a row: each curve's mean, and a point a seed."""
     columns = 2 if len(parts) in (2, 4) else min(len(parts), 3)
-    figure, axes = _figure(columns, rows=-(-len(parts) // columns), width=4.4, height=3.6)
+    width = 6.2 if len(parts) == 1 else 4.4
+    figure, axes = _figure(columns, rows=-(-len(parts) // columns), width=width, height=3.6)
     for ax in axes.flat[len(parts) :]:
         ax.remove()
     for ax, panel in zip(axes.flat, parts, strict=False):
-        _draw_panel(ax, panel)
+        _draw_panel(ax, panel, characters=int(11 * width))
     return save(figure, path)
 
 
-def _draw_panel(ax: Any, panel: Any) -> None:
+def _draw_panel(ax: Any, panel: Any, characters: int) -> None:
+    """Draws a panel under which so many characters fit beside one another."""
     names = panel.curves[0].x if isinstance(panel.curves[0].x[0], str) else None
     for curve in panel.curves:
         x = np.arange(len(names)) if names else np.array(curve.x)
@@ -130,7 +133,8 @@ def _draw_panel(ax: Any, panel: Any) -> None:
     _titled(ax, panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
     if names:
         ax.set(xticks=range(len(names)), xlim=(-0.6, len(names) - 0.4))
-        ax.set_xticklabels(names)
+        wrapped = [textwrap.fill(name, characters // len(names), break_long_words=False) for name in names]
+        ax.set_xticklabels(wrapped, fontsize=8)
     elif panel.logarithmic:
         ticks = sorted({place for curve in panel.curves for place in curve.x})
         ax.set_xscale("log")

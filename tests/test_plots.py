@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The pictures show the figures that they are given."""
 
+import itertools
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from minidistill import MLP, fit, plots, spirals
 from minidistill.ops import softmax_forward
+from minidistill.reproduce.claims import Curve, Panel
 from minidistill.sweep import Point, Sweep
 
 pytest.importorskip("matplotlib")
@@ -65,6 +67,17 @@ def test_a_sweep_is_a_panel_a_width_of_mean_accuracies_with_the_best_framed():
 def test_a_sweep_that_failed_altogether_is_drawn_all_the_same(tmp_path):
     Sweep([Point(8, 4.0, 0.5, 0, None, None, 1.0, "diverged")], {}).plot(tmp_path / "sweep.png")
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_names_under_a_panel_stay_apart(parts):
+    names = ["first", "generation 1", "generation 2", "ensemble", "taught by one like it"]
+    panel = Panel("Networks", "", "accuracy", [Curve("", names, [[1.0, 2.0]] * len(names))])
+    figure = plots.panels([panel] * parts)
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_an_unknown_form_of_picture_leaves_no_file(tmp_path):
