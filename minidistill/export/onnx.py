@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""ONNX, out and in: Gemm, activation, Gemm, ..., the format of ONNX Runtime and its like (https://onnx.ai).
+
+Out, a file has one input `x` (N,I) and one output `logits` (N,C), for any number of rows N. In, it is a chain: each
+node takes what the one before it gives, and constants.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..files import replacing
+from ..network import MLP
+from .layers import Activation, Layer, Linear, Sigmoid, as_network, check_network, required, single_precision
+
+NODES = {"relu": ("Relu", {}), "tanh": ("Tanh", {}), "gelu": ("Gelu", {"approximate": "tanh"})}
+OPSET, IR_VERSION = 17, 8          # old ones, for old runtimes
+GELU_OPSET, GELU_IR_VERSION = 20, 9  # the first that have Gelu
+MOST_BYTES = 2**31  # of a message of Protocol Buffers
+FLOAT, DOUBLE = 1, 11  # of TensorProto.DataType
+
+
+def to_onnx(network: MLP, path: str | os.PathLike[str]) -> None:
+    """Writes the network as one ONNX file, whole or not there; needs the package onnx (extra `export`).
+
+    Weights are float32; those of a float64 network are rounded to the nearest. Raises ValueError for weights that are
+    not finite in float32, OSError where the file cannot be written, ImportError without onnx.
+    """
+    content = onnx_bytes(network)
+    with replacing(path) as stream:
+        stream.write(content)
+
+
+def onnx_bytes(network: MLP) -> bytes:
+    """The content of the file that `to_onnx` writes; errors as there."""
+    check_network(network)
+    onnx = required("onnx", "an ONNX file")
+    helper, numpy_helper = required("onnx.helper", "an ONNX file"), required("onnx.numpy_helper", "an ONNX file")
+    node, attributes = NODES[network.activation]
+    weights, biases = single_precision(network)
+    nodes, constants, a, last = [], [], "x", len(weights) - 1
+    for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
+        constants += [numpy_helper.from_array(W, f"W{k}"), numpy_helper.from_array(b, f"b{k}")]
+        z = "logits" if k == last else f"z{k}"
+        nodes.append(helper.make_node("Gemm", [a, f"W{k}", f"b{k}"], [z], f"linear{k}"))
+        if k < last:
+            a = f"a{k}"
+            nodes.append(helper.make_node(node, [z], [a], f"{network.activation}{k}", **attributes))
+    ends = (("x", network.sizes[0]), ("logits", network.sizes[-1]))
+    inputs, outputs = (
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", width])] for name, width in ends
+    )
+    graph = helper.make_graph(nodes, "mlp", inputs, outputs, constants)
+    gelu = network.activation == "gelu" and last > 0
+    opset, version = (GELU_OPSET, GELU_IR_VERSION) if gelu else (OPSET, IR_VERSION)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version, producer_name="minidistill"
+    )
+    return bytes(model.SerializeToString())
+
+
+def from_onnx(path: str | os.PathLike[str], dtype: Any = None) -> MLP:
+    """The MLP in an ONNX file that is a chain of linear layers with one activation between them; needs onnx.
+
+    A linear layer is Gemm or MatMul, with or without an Add behind it; an activation Relu, Tanh or Gelu with
+    approximate="tanh". Identity, Dropout (which acts in training only) and Flatten(axis=1) (rows are flat already) are
+    passed over. So are Softmax and LogSoftmax over the classes at the end: what stands before them gives the same
+    probabilities, and those are the logits. A Sigmoid at the end, behind a single output z, becomes the two logits -z/2
+    and z/2.
+
+    dtype  of the network, "float32" or "float64"; None for that of the weights
+
+    Raises ValueError, naming the file and the node, for everything else, and for a file that is no ONNX, is damaged or
+    keeps its weights in other files; FileNotFoundError for none; ImportError without onnx.
+    """
+    source = os.fspath(path)
+    graph = _graph(source)
+    chain = _Chain(graph, source)
+    for node in graph.node:
+        chain.take(node)
+    if chain.end != chain.output:
+        raise ValueError(f"{source} gives {chain.output!r}, but its chain of nodes ends in {chain.end!r}")
+    return as_network(chain.layers, source, dtype)
+
+
+def _graph(source: str) -> Any:
+    """The graph in a file, of which nothing is believed yet."""
+    onnx, message = required("onnx", "an ONNX file"), required("google.protobuf.message", "an ONNX file")
+    with open(source, "rb") as stream:
+        content = stream.read(MOST_BYTES)
+    if len(content) == MOST_BYTES:
+        raise ValueError(f"{source} is too large for an ONNX file, which has less than {MOST_BYTES:,} bytes")
+    try:
+        graph = onnx.load_model_from_string(content).graph
+    except (message.DecodeError, ValueError) as error:
+        raise ValueError(f"{source} is not an ONNX file, or is damaged: {error}") from None
+    if not graph.node:
+        raise ValueError(f"{source} is not an ONNX file, or is an empty one: it has no nodes")
+    return graph
+
+
+class _Chain:
+    """Nodes one after the other, each with the one before it as its only input that is no constant."""
+
+    def __init__(self, graph: Any, source: str) -> None:
+        self.source = source
+        self.layers: list[Layer] = []
+        self.place = ""
+        self.last = ""  # the place of the node behind which no other may stand
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        if graph.sparse_initializer:
+            raise ValueError(f"{source} has sparse weights, which an MLP has not")
+        inputs = [value.name for value in graph.input if value.name not in self.constants]
+        outputs = [value.name for value in graph.output]
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ValueError(f"{source} must have one input and one output, it has {inputs} and {outputs}")
+        self.end, self.output = inputs[0], outputs[0]
+
+    def refuse(self, why: str) -> NoReturn:
+        raise ValueError(f"{self.source}: {self.place} {why}")
+
+    def take(self, node: Any) -> None:
+        """The next node's part in the layers; ValueError for a node that has none."""
+        self.place = f"node {node.name or ', '.join(node.output)!r} ({node.op_type})"
+        if node.domain not in ("", "ai.onnx"):
+            self.refuse(f"is of {node.domain!r}, and only the operators of ONNX itself are known")
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type == "Constant":
+            if set(attributes) != {"value"}:
+                self.refuse("must have its value as a tensor")
+            self.constants[node.output[0]] = attributes["value"].t
+            return
+        if self.last:
+            self.refuse(f"stands behind {self.last}, which must be the last")
+        if list(node.input).count(self.end) != 1:
+            self.refuse(f"takes {list(node.input)}, and must take {self.end!r}, what the node before it gives")
+        inputs = [name for name in node.input if name]
+        match node.op_type:
+            case "Gemm" if inputs[0] == self.end and len(inputs) in (2, 3):
+                self.gemm(inputs[1:], attributes)
+            case "MatMul" if inputs[0] == self.end and len(inputs) == 2:
+                W = self.array(inputs[1])
+                self.linear(W, np.zeros(W.shape[1], W.dtype))
+            case "Add" if len(inputs) == 2:
+                self.add(inputs[1] if inputs[0] == self.end else inputs[0])
+            case "Relu" | "Tanh":
+                self.layers.append(Activation(self.place, node.op_type.lower()))
+            case "Gelu":
+                if "approximate" not in attributes or attributes["approximate"].s != b"tanh":
+                    self.refuse('must have approximate="tanh": an MLP\'s GELU is that one, and not the one of erf')
+                self.layers.append(Activation(self.place, "gelu"))
+            case "Identity":
+                pass
+            case "Dropout" if len(inputs) < 3 and len(node.output) == 1:  # a third input can switch it on
+                pass
+            case "Flatten" if "axis" not in attributes or attributes["axis"].i == 1:
+                pass
+            case "Softmax" | "LogSoftmax" if "axis" not in attributes or attributes["axis"].i in (1, -1):
+                self.last = self.place
+            case "Sigmoid":
+                self.last = self.place
+                self.layers.append(Sigmoid(self.place))
+            case "Gemm" | "MatMul" | "Add" | "Dropout" | "Flatten" | "Softmax" | "LogSoftmax":
+                self.refuse("has inputs or settings that it has not in an MLP")
+            case _:
+                self.refuse("is no part of an MLP, which has Gemm or MatMul and Add, and Relu, Tanh or Gelu between")
+        self.end = node.output[0]
+
+    def gemm(self, names: Sequence[str], attributes: Mapping[str, Any]) -> None:
+        """alpha * x @ B + beta * C, with B transposed where transB says so; the factors go into the weights."""
+        if "transA" in attributes and attributes["transA"].i != 0:
+            self.refuse("must not transpose its rows (transA)")
+        alpha, beta = (float(attributes[name].f) if name in attributes else 1.0 for name in ("alpha", "beta"))
+        W = self.array(names[0])
+        if "transB" in attributes and attributes["transB"].i != 0:
+            W = W.T
+        self.linear(alpha * W, np.zeros(W.shape[1], W.dtype))
+        if len(names) > 1:
+            self.add(names[1], beta)
+
+    def linear(self, W: np.ndarray, b: np.ndarray) -> None:
+        self.layers.append(Linear(self.place, W, b))
+
+    def add(self, name: str, beta: float = 1.0) -> None:
+        """What is added to a linear layer's outputs is a bias."""
+        if not self.layers or not isinstance(self.layers[-1], Linear):
+            self.refuse("must stand behind a linear layer")
+        place, W, b = self.layers[-1]
+        more = beta * self.array(name, dimensions=(0, 1, 2))
+        try:
+            bias = np.broadcast_to(more, (1, len(b)))[0]
+        except ValueError:
+            self.refuse(f"adds {name!r} of shape {more.shape}, and not a number for each of {len(b)} outputs")
+        self.layers[-1] = Linear(place, W, b + bias)
+
+    def array(self, name: str, dimensions: tuple[int, ...] = (2,)) -> np.ndarray:
+        """The constant of that name."""
+        if name not in self.constants:
+            self.refuse(f"takes {name!r}, which must be a constant")
+        tensor = self.constants[name]
+        if tensor.data_location != 0 or tensor.external_data:
+            self.refuse(f"takes {name!r}, which lies in another file: onnx.save(onnx.load(old), new) makes one of them")
+        if tensor.data_type not in (FLOAT, DOUBLE):
+            self.refuse(f"takes {name!r}, which must be of float or double (types {FLOAT} and {DOUBLE} of ONNX), "
+                        f"got type {tensor.data_type}")  # fmt: skip
+        try:
+            array: np.ndarray = required("onnx.numpy_helper", "an ONNX file").to_array(tensor)
+        except (ValueError, TypeError) as error:
+            self.refuse(f"takes {name!r}, which is damaged: {error}")
+        if array.ndim not in dimensions:
+            wanted = " or ".join(map(str, dimensions))
+            self.refuse(f"takes {name!r} of shape {array.shape}, wanted {wanted} dimensions")
+        return array
