@@ -99,7 +99,7 @@ def banner(network: MLP, name: str, head: str, needs_libm: bool) -> Iterator[str
     yield f" *           int label = {name}_predict(x, logits);"
     yield " *"
     yield f" * x is one row as the network takes it, finite; label is the first of the largest logits, 0 to {C - 1}."
-    yield f" * A call takes {4 * sum(network.sizes[1:])} bytes of stack and no other memory; any number of threads may call."
+    yield f" * A call takes {4 * sum(network.sizes[1:])} bytes of stack and no other memory; threads may share it."
     yield " */"
 
 

@@ -18,7 +18,8 @@ from .layers import Activation, Layer, Linear, Sigmoid, as_network, check_networ
 NODES = {"relu": ("Relu", {}), "tanh": ("Tanh", {}), "gelu": ("Gelu", {"approximate": "tanh"})}
 OPSET, IR_VERSION = 17, 8          # old ones, for old runtimes
 GELU_OPSET, GELU_IR_VERSION = 20, 9  # the first that have Gelu
-MOST_BYTES = 2**31  # of a message of Protocol Buffers
+MOST_BYTES = 2**31 - 1  # of a message of Protocol Buffers
+MOST_BESIDE_NUMBERS = 2**20  # bytes of a file that are no weights; they can take eighty times their size in memory
 FLOAT, DOUBLE = 1, 11  # of TensorProto.DataType
 
 
@@ -89,16 +90,73 @@ def _graph(source: str) -> Any:
     """The graph in a file, of which nothing is believed yet."""
     onnx, message = required("onnx", "an ONNX file"), required("google.protobuf.message", "an ONNX file")
     with open(source, "rb") as stream:
-        content = stream.read(MOST_BYTES)
-    if len(content) == MOST_BYTES:
-        raise ValueError(f"{source} is too large for an ONNX file, which has less than {MOST_BYTES:,} bytes")
+        size = os.fstat(stream.fileno()).st_size
+        if size > MOST_BYTES:
+            raise ValueError(f"{source} is too large for an ONNX file: at most {MOST_BYTES:,} bytes, got {size:,}")
+        content = stream.read(size)
     try:
+        beside = _bytes_beside_numbers(memoryview(content), "model")
+        if beside > MOST_BESIDE_NUMBERS:
+            raise ValueError(f"it has more than {MOST_BESIDE_NUMBERS:,} bytes beside its weights")
         graph = onnx.load_model_from_string(content).graph
     except (message.DecodeError, ValueError) as error:
         raise ValueError(f"{source} is not an ONNX file, or is damaged: {error}") from None
     if not graph.node:
         raise ValueError(f"{source} is not an ONNX file, or is an empty one: it has no nodes")
     return graph
+
+
+# What Protocol Buffers keep where, as far as it leads to the numbers of a weight: message: {field: message}. The fields
+# of a tensor are float_data, raw_data and double_data.
+FIELDS: dict[str, dict[int, str]] = {
+    "model": {7: "graph"},
+    "graph": {1: "node", 5: "tensor"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor"},
+    "tensor": {4: "numbers", 9: "numbers", 10: "numbers"},
+}
+FIXED_SIZES = {1: 8, 5: 4}  # bytes, of the wire types that have such
+VARINT, BYTES = 0, 2        # the other wire types
+
+
+def _bytes_beside_numbers(message: memoryview, kind: str) -> int:
+    """How many bytes of a message are no numbers of a weight, counted no further than MOST_BESIDE_NUMBERS.
+
+    The parser makes an object of every empty field, so a file of nonsense would take a hundred times its size. Raises
+    ValueError for what is no message.
+    """
+    if kind == "numbers":
+        return 0
+    at, beside = 0, 0
+    while at < len(message) and beside <= MOST_BESIDE_NUMBERS:
+        start = at
+        key, at = _varint(message, at)
+        field, wire_type = key >> 3, key & 7
+        if wire_type == BYTES:
+            size, at = _varint(message, at)
+        elif wire_type == VARINT:
+            size, (_, at) = 0, _varint(message, at)
+        elif wire_type in FIXED_SIZES:
+            size = FIXED_SIZES[wire_type]
+        else:
+            raise ValueError(f"wire type {wire_type}")
+        if size > len(message) - at:
+            raise ValueError(f"a field of {size} bytes, where {len(message) - at} are left")
+        beside += at - start
+        inner = FIELDS[kind].get(field) if wire_type == BYTES else None
+        beside += size if inner is None else _bytes_beside_numbers(message[at : at + size], inner)
+        at += size
+    return beside
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """The whole number at that place, seven bits a byte, the lowest first; and the place behind it."""
+    number = 0
+    for k, byte in enumerate(message[at : at + 10]):
+        number |= (byte & 127) << 7 * k
+        if byte < 128:
+            return number, at + k + 1
+    raise ValueError("a number without an end")
 
 
 class _Chain:

@@ -14,6 +14,7 @@ from .layers import required
 from .torch import from_arrays, state_arrays
 
 ACTIVATION_KEY = "activation"  # of the metadata
+MOST_HEADER_BYTES = 2**20
 NUMBERS = {"F32": "float32", "F64": "float64"}
 
 
@@ -44,8 +45,11 @@ def from_safetensors(path: str | os.PathLike[str], activation: str | None = None
     """
     source = os.fspath(path)
     safetensors = required("safetensors", "a safetensors file")
-    open(source, "rb").close()  # so that what cannot be opened gets Python's error
+    with open(source, "rb") as stream:
+        header = int.from_bytes(stream.read(8), "little")
     try:
+        if header > MOST_HEADER_BYTES:
+            raise safetensors.SafetensorError(f"a header of {header:,} bytes, at most {MOST_HEADER_BYTES:,} are read")
         with safetensors.safe_open(source, framework="numpy") as file:
             metadata = file.metadata() or {}
             for name in file.keys():  # noqa: SIM118  it is no dictionary
