@@ -3,8 +3,8 @@
 
 Each layer's sums are a local array, the outer loop goes over the inputs and the inner one over the outputs. There W
 (I,O) is read as it lies, the compiler makes vectors of the sums without being allowed to reorder any, and where the
-layer is narrow keeps them in registers. Of five orders this is the fastest with gcc -O3, or close to it, at widths of
-10 to 512 (docs/export.md has figures): a dot product for each output takes three to five times as long.
+layer is narrow keeps them in registers. With gcc -O3 this was the fastest order of those tried, or close to it, at
+widths from 10 to 512; a dot product for each output is the slowest. docs/export.md says how fast it is.
 
 The file is made of parts, each a function that gives lines: `banner`, `array`, `activation_function`, `linear`,
 `ending`.
@@ -21,6 +21,8 @@ from ..files import replacing
 from ..network import MLP
 from ..ops import GELU_CUBIC, GELU_SCALE
 from .layers import check_network, single_precision
+
+PORTION = 64  # inputs
 
 
 def to_c(network: MLP, path: str | os.PathLike[str], name: str = "mlp") -> None:
@@ -138,12 +140,25 @@ def activation_function(activation: str, name: str) -> Iterator[str]:
 
 
 def linear(k: int, a: str, shape: tuple[int, ...], name: str) -> Iterator[str]:
-    """Layer k: the sums z of what `a` holds, weighted."""
+    """Layer k: the sums z of what `a` holds, weighted.
+
+    Of many inputs each portion is summed by itself, and then their sums: the rounding errors of a sum grow with the
+    number of terms in it.
+    """
     I, O = shape
     yield f"    float z{k}[{O}];"
     yield f"    for (int j = 0; j < {O}; j++) z{k}[j] = {name}_b{k}[j];"
-    yield f"    for (int i = 0; i < {I}; i++)"
-    yield f"        for (int j = 0; j < {O}; j++) z{k}[j] += {a}[i] * {name}_W{k}[i][j];"
+    if I <= PORTION:
+        yield f"    for (int i = 0; i < {I}; i++)"
+        yield f"        for (int j = 0; j < {O}; j++) z{k}[j] += {a}[i] * {name}_W{k}[i][j];"
+        return
+    yield f"    for (int from = 0; from < {I}; from += {PORTION}) {{"
+    yield f"        const int to = from + {PORTION} < {I} ? from + {PORTION} : {I};"
+    yield f"        float part[{O}] = {{0}};"
+    yield "        for (int i = from; i < to; i++)"
+    yield f"            for (int j = 0; j < {O}; j++) part[j] += {a}[i] * {name}_W{k}[i][j];"
+    yield f"        for (int j = 0; j < {O}; j++) z{k}[j] += part[j];"
+    yield "    }"
 
 
 def ending(z: str, classes: int) -> Iterator[str]:
