@@ -172,7 +172,7 @@ class _Chain:
             raise ValueError(f"{source} has sparse weights, which an MLP has not")
         inputs = [value.name for value in graph.input if value.name not in self.constants]
         outputs = [value.name for value in graph.output]
-        if len(inputs) != 1 or len(outputs) != 1:
+        if len(inputs) != 1 or len(outputs) != 1 or "" in inputs:
             raise ValueError(f"{source} must have one input and one output, it has {inputs} and {outputs}")
         self.end, self.output = inputs[0], outputs[0]
 
@@ -182,6 +182,8 @@ class _Chain:
     def take(self, node: Any) -> None:
         """The next node's part in the layers; ValueError for a node that has none."""
         self.place = f"node {node.name or ', '.join(node.output)!r} ({node.op_type})"
+        if len(node.output) != 1 or not node.output[0]:
+            self.refuse(f"must give one thing, it gives {list(node.output)}")
         if node.domain not in ("", "ai.onnx"):
             self.refuse(f"is of {node.domain!r}, and only the operators of ONNX itself are known")
         attributes = {attribute.name: attribute for attribute in node.attribute}
@@ -211,7 +213,7 @@ class _Chain:
                 self.layers.append(Activation(self.place, "gelu"))
             case "Identity":
                 pass
-            case "Dropout" if len(inputs) < 3 and len(node.output) == 1:  # a third input can switch it on
+            case "Dropout" if len(inputs) < 3:  # a third input can switch it on
                 pass
             case "Flatten" if "axis" not in attributes or attributes["axis"].i == 1:
                 pass
