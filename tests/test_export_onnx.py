@@ -152,7 +152,7 @@ def test_a_softmax_at_the_end_is_left_out_and_the_probabilities_are_the_same(tmp
 
 
 def test_a_sigmoid_at_the_end_becomes_two_logits_of_the_same_probabilities(tmp_path):
-    nodes = [node("Gemm", "x W0 B0", "z"), node("Relu", "z", "a"), node("Gemm", "a w b", "k"), node("Sigmoid", "k", "p")]
+    nodes = [*PLAIN[:2], node("Gemm", "a w b", "k"), node("Sigmoid", "k", "p")]
     path, x = written(tmp_path / "net.onnx", nodes, "p", {"w": W1[:, :1], "b": B1[:1]}), rows(9, 3)
     (expected,) = reference.ReferenceEvaluator(str(path)).run(None, {"x": x})
     np.testing.assert_allclose(from_onnx(path).predict_proba(x), np.hstack([1 - expected, expected]), atol=1e-6)

@@ -28,8 +28,9 @@ def from_sklearn(model: Any, dtype: Any = None) -> MLP:
         raise ValueError("model is not fitted: call its fit(x, y) first")
     layers = zip(model.coefs_, model.intercepts_, strict=True)
     linears = [Linear(f"layer {k}", np.asarray(W), np.asarray(b)) for k, (W, b) in enumerate(layers)]
-    source = "model"
-    chain: list[Layer] = between(linears, model.activation, source)
+    chain: list[Layer] = between(linears, model.activation, "model")
     if model.out_activation_ == "logistic":
+        if model.n_outputs_ > 1:
+            raise ValueError("model gives each row several labels, and an MLP gives one")
         chain.append(Sigmoid("its end"))
-    return as_network(chain, source, dtype)
+    return as_network(chain, "model", dtype)
