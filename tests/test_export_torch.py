@@ -3,6 +3,7 @@
 
 import collections
 import io
+import itertools
 import re
 import sys
 
@@ -25,7 +26,7 @@ def rows(columns=5, dtype=np.float32):
 def sequential(activation="relu", sizes=(5, 7, 6, 3)):
     torch.manual_seed(0)
     modules = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(sizes):
         modules += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
     return nn.Sequential(*modules[:-1]).eval()
 
@@ -111,9 +112,10 @@ class DoubledLinear(nn.Linear):
         return 2 * super().forward(x)
 
 
-def hooked():
-    model = sequential()
-    model[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+def hooked(find):
+    """A model of which some module has a hook."""
+    model = nn.Sequential(nn.Sequential(nn.Linear(5, 3)))
+    find(model).register_forward_hook(lambda module, inputs, output: 2 * output)
     return model
 
 
@@ -135,8 +137,10 @@ def hooked():
         (nn.Sequential(nn.Linear(5, 1)), "module 0 (Linear) gives a single number"),
         (nn.Sequential(nn.Linear(5, 3)).half(), "module 0 (Linear) must be a dense tensor of float32 or float64"),
         (nn.Sequential(nn.Linear(5, 3, device="meta")), "module 0 (Linear) must be a dense tensor"),
-        (nn.Sequential(), "model has no linear layer"),
-        (hooked(), "module 0 (Linear) has hooks, which may change what it computes"),
+        (nn.Sequential(), " has no linear layer"),
+        (hooked(lambda model: model[0][0]), "module 0.0 (Linear) has hooks, which may change what it computes"),
+        (hooked(lambda model: model[0]), "its part 0 has hooks"),
+        (hooked(lambda model: model), "it has hooks"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -177,7 +181,7 @@ def test_a_state_dict_needs_its_activation_and_is_then_the_same_network():
         from_torch(model.state_dict())
     with pytest.raises(ValueError, match=r"model: 0\.weight must be a tensor, got a list"):
         from_torch({"0.weight": [[1.0]]})
-    with pytest.raises(ValueError, match="model: '3' is no numbered linear layer's"):
+    with pytest.raises(ValueError, match="model: 3 is no numbered linear layer's"):
         from_torch({3: torch.ones(2, 2)})
 
 

@@ -84,16 +84,21 @@ def _is_sequential(nn: Any, module: Any) -> bool:
 
 def _modules(nn: Any, model: Any, prefix: str) -> list[tuple[str, Any]]:
     """The modules of a Sequential in order, with those of a Sequential inside it, each with its name."""
+    _check_hooks(model, f"its part {prefix.removesuffix('.')}" if prefix else "it")
     found: list[tuple[str, Any]] = []
     for name, module in model._modules.items():  # named_children() leaves out what stands there a second time
         place = f"module {prefix}{name} ({type(module).__name__})"
-        if module._forward_hooks or module._forward_pre_hooks:
-            raise ValueError(f"model: {place} has hooks, which may change what it computes: remove them first")
         if _is_sequential(nn, module):
             found += _modules(nn, module, f"{prefix}{name}.")
         else:
+            _check_hooks(module, place)
             found.append((place, module))
     return found
+
+
+def _check_hooks(module: Any, place: str) -> None:
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise ValueError(f"model: {place} has hooks, which may change what it computes: remove them first")
 
 
 def _layers(nn: Any, module: Any, place: str) -> list[Layer]:
