@@ -2,9 +2,11 @@
 """The C file: compiled without a warning and without undefined behaviour, it gives the network's logits."""
 
 import ctypes
+import importlib.util
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +124,20 @@ def test_code_and_data_beside_the_weights_are_under_ten_kibibytes(tmp_path, size
     said = subprocess.run(["size", "mlp.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     text, data, bss = map(int, said.splitlines()[1].split()[:3])
     assert 0 < text + data + bss - net.nbytes < 10 * 1024
+
+
+@needs_gcc
+@pytest.mark.compiles
+def test_from_c_a_row_takes_under_a_third_of_the_quickest_call_from_python(tmp_path, monkeypatch):
+    path = Path(__file__).parent.parent / "docs" / "measure_export.py"
+    spec = importlib.util.spec_from_file_location("measure_export", path)
+    measure_export = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(measure_export)
+    monkeypatch.setattr(measure_export, "ROUNDS", 10)
+    nanoseconds = measure_export.latencies(network((64, 32, 10)), tmp_path)
+    from_python = [took for way, took in nanoseconds.items() if way not in ("C", "C by ctypes")]
+    assert len(from_python) >= 2
+    assert nanoseconds["C"] < min(from_python) / 3, nanoseconds
 
 
 def test_every_float32_is_written_so_that_it_comes_back():
