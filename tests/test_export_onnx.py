@@ -80,6 +80,13 @@ def test_weights_that_are_not_finite_are_refused_and_nothing_written(tmp_path, v
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_network_that_no_onnx_file_can_hold_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("minidistill.export.onnx.MOST_BYTES", 2**20 + 4 * 2409)
+    with pytest.raises(ValueError, match="network is too large for an ONNX file: 2,410 parameters"):
+        to_onnx(network((64, 32, 10)), tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_the_package_the_extra_to_install_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     for call in (lambda: to_onnx(network((3, 2)), tmp_path / "x"), lambda: from_onnx(tmp_path / "x")):
@@ -218,6 +225,12 @@ REFUSED = {
                                                                node("Relu", "p", "q")], {}),
     "node 'n-p' (Softmax) has inputs or settings": ([*PLAIN, node("Softmax", "logits", "p", axis=0)], {}),
     "node 'n-f' (Flatten) has inputs or settings": ([node("Flatten", "x", "f", axis=0)], {}),
+    "node 'n-z' (Gemm) must have alpha as float, got 2": (changed(z=node("Gemm", "x W0 B0", "z", alpha=2)), {}),
+    "node 'n-d' (Dropout) has settings that are not known: is_test": ([node("Dropout", "x", "d", is_test=0)], {}),
+    "node 'c' (Constant) must have its value as a tensor": ([helper.make_node("Constant", [], ["c"])], {}),
+    "the weights of node 'n-z' (Gemm) must be finite, got inf": (changed(z=node("Gemm", "x W0 B0", "z", alpha=1e38)),
+                                                                 {"W0": np.float32(1e3) * np.ones_like(W0)}),
+    "node 'z, mask' (Dropout) must give one thing": ([helper.make_node("Dropout", ["x"], ["z", "mask"])], {}),
     "gives 'logits', but its chain of nodes ends in 'a'": (PLAIN[:2], {}),
     "node 'n-z' (Gemm) gives 4 numbers, but node 'n-logits' (Gemm) takes 5": (PLAIN, {"W1": rows(5, 2)}),
     "no activation between node 'n-z' (Gemm) and node 'n-logits' (Gemm)": ([FIRST, node("Gemm", "z W1 B1", "logits")],
@@ -259,7 +272,7 @@ def test_cut_at_any_byte_a_file_is_refused(tmp_path):
 
 
 def test_no_flipped_bit_is_more_than_a_refusal(tmp_path):
-    content, path = onnx_bytes(network((2, 3, 2))), tmp_path / "flipped.onnx"
+    content, path = onnx_bytes(network((2, 3, 2), "gelu")), tmp_path / "flipped.onnx"
     for bit in range(8 * len(content)):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8

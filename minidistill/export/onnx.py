@@ -6,7 +6,6 @@ node takes what the one before it gives, and constants.
 """
 
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,6 +19,7 @@ OPSET, IR_VERSION = 17, 8          # old ones, for old runtimes
 GELU_OPSET, GELU_IR_VERSION = 20, 9  # the first that have Gelu
 MOST_BYTES = 2**31 - 1  # of a message of Protocol Buffers
 MOST_BESIDE_NUMBERS = 2**20  # bytes of a file that are no weights; they can take eighty times their size in memory
+SETTINGS = {"alpha", "beta", "transA", "transB", "axis", "approximate", "ratio", "seed", "value"}  # that are understood
 FLOAT, DOUBLE = 1, 11  # of TensorProto.DataType
 
 
@@ -37,6 +37,8 @@ def to_onnx(network: MLP, path: str | os.PathLike[str]) -> None:
 def onnx_bytes(network: MLP) -> bytes:
     """The content of the file that `to_onnx` writes; errors as there."""
     check_network(network)
+    if 4 * network.num_parameters + MOST_BESIDE_NUMBERS > MOST_BYTES:
+        raise ValueError(f"network is too large for an ONNX file: {network.num_parameters:,} parameters of 4 bytes")
     onnx = required("onnx", "an ONNX file")
     helper, numpy_helper = required("onnx.helper", "an ONNX file"), required("onnx.numpy_helper", "an ONNX file")
     node, attributes = NODES[network.activation]
@@ -79,8 +81,9 @@ def from_onnx(path: str | os.PathLike[str], dtype: Any = None) -> MLP:
     source = os.fspath(path)
     graph = _graph(source)
     chain = _Chain(graph, source)
-    for node in graph.node:
-        chain.take(node)
+    with np.errstate(over="ignore", invalid="ignore"):  # what alpha or beta makes infinite or NaN is refused
+        for node in graph.node:
+            chain.take(node)
     if chain.end != chain.output:
         raise ValueError(f"{source} gives {chain.output!r}, but its chain of nodes ends in {chain.end!r}")
     return as_network(chain.layers, source, dtype)
@@ -165,7 +168,8 @@ class _Chain:
     def __init__(self, graph: Any, source: str) -> None:
         self.source = source
         self.layers: list[Layer] = []
-        self.place = ""
+        self.place = ""                       # of the node that is taken
+        self.attributes: dict[str, Any] = {}  # of that node
         self.last = ""  # the place of the node behind which no other may stand
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
         if graph.sparse_initializer:
@@ -186,11 +190,13 @@ class _Chain:
             self.refuse(f"must give one thing, it gives {list(node.output)}")
         if node.domain not in ("", "ai.onnx"):
             self.refuse(f"is of {node.domain!r}, and only the operators of ONNX itself are known")
-        attributes = {attribute.name: attribute for attribute in node.attribute}
+        self.attributes = {attribute.name: attribute for attribute in node.attribute}
+        if unknown := set(self.attributes) - SETTINGS:
+            self.refuse(f"has settings that are not known: {', '.join(sorted(unknown))}")
         if node.op_type == "Constant":
-            if set(attributes) != {"value"}:
+            if "value" not in self.attributes:
                 self.refuse("must have its value as a tensor")
-            self.constants[node.output[0]] = attributes["value"].t
+            self.constants[node.output[0]] = self.attributes["value"].t
             return
         if self.last:
             self.refuse(f"stands behind {self.last}, which must be the last")
@@ -199,25 +205,24 @@ class _Chain:
         inputs = [name for name in node.input if name]
         match node.op_type:
             case "Gemm" if inputs[0] == self.end and len(inputs) in (2, 3):
-                self.gemm(inputs[1:], attributes)
+                self.gemm(*inputs[1:])
             case "MatMul" if inputs[0] == self.end and len(inputs) == 2:
-                W = self.array(inputs[1])
-                self.linear(W, np.zeros(W.shape[1], W.dtype))
+                self.linear(self.array(inputs[1]))
             case "Add" if len(inputs) == 2:
                 self.add(inputs[1] if inputs[0] == self.end else inputs[0])
             case "Relu" | "Tanh":
                 self.layers.append(Activation(self.place, node.op_type.lower()))
             case "Gelu":
-                if "approximate" not in attributes or attributes["approximate"].s != b"tanh":
+                if self.setting("approximate", b"none") != b"tanh":
                     self.refuse('must have approximate="tanh": an MLP\'s GELU is that one, and not the one of erf')
                 self.layers.append(Activation(self.place, "gelu"))
             case "Identity":
                 pass
             case "Dropout" if len(inputs) < 3:  # a third input can switch it on
                 pass
-            case "Flatten" if "axis" not in attributes or attributes["axis"].i == 1:
+            case "Flatten" if self.setting("axis", 1) == 1:
                 pass
-            case "Softmax" | "LogSoftmax" if "axis" not in attributes or attributes["axis"].i in (1, -1):
+            case "Softmax" | "LogSoftmax" if self.setting("axis", -1) in (1, -1):
                 self.last = self.place
             case "Sigmoid":
                 self.last = self.place
@@ -228,20 +233,29 @@ class _Chain:
                 self.refuse("is no part of an MLP, which has Gemm or MatMul and Add, and Relu, Tanh or Gelu between")
         self.end = node.output[0]
 
-    def gemm(self, names: Sequence[str], attributes: Mapping[str, Any]) -> None:
-        """alpha * x @ B + beta * C, with B transposed where transB says so; the factors go into the weights."""
-        if "transA" in attributes and attributes["transA"].i != 0:
-            self.refuse("must not transpose its rows (transA)")
-        alpha, beta = (float(attributes[name].f) if name in attributes else 1.0 for name in ("alpha", "beta"))
-        W = self.array(names[0])
-        if "transB" in attributes and attributes["transB"].i != 0:
-            W = W.T
-        self.linear(alpha * W, np.zeros(W.shape[1], W.dtype))
-        if len(names) > 1:
-            self.add(names[1], beta)
+    def setting(self, name: str, usual: Any) -> Any:
+        """What an attribute of the node says, of the type of its usual value."""
+        if name not in self.attributes:
+            return usual
+        try:
+            value = required("onnx.helper", "an ONNX file").get_attribute_value(self.attributes[name])
+        except ValueError as error:
+            self.refuse(f"has {name}, which is damaged: {error}")
+        if type(value) is not type(usual):
+            self.refuse(f"must have {name} as {type(usual).__name__}, got {value!r}")
+        return value
 
-    def linear(self, W: np.ndarray, b: np.ndarray) -> None:
-        self.layers.append(Linear(self.place, W, b))
+    def gemm(self, B: str, C: str = "") -> None:
+        """alpha * x @ B + beta * C, with B transposed where transB says so; the factors go into the weights."""
+        if self.setting("transA", 0) != 0:
+            self.refuse("must not transpose its rows (transA)")
+        W = self.array(B) if self.setting("transB", 0) == 0 else self.array(B).T
+        self.linear(self.setting("alpha", 1.0) * W)
+        if C:
+            self.add(C, self.setting("beta", 1.0))
+
+    def linear(self, W: np.ndarray) -> None:
+        self.layers.append(Linear(self.place, W, np.zeros(W.shape[1], W.dtype)))
 
     def add(self, name: str, beta: float = 1.0) -> None:
         """What is added to a linear layer's outputs is a bias."""
