@@ -122,7 +122,7 @@ def array(ctype: str, name: str, values: np.ndarray, literal: Callable[[Any], st
 def hexadecimal(number: float) -> str:
     """A float as C reads it without rounding: 0x1.8p-1f is 0.75."""
     digits, exponent = number.hex().split("p")
-    return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits}p{exponent}f"
+    return f"{digits.rstrip('0').rstrip('.')}p{exponent}f"
 
 
 def activation_function(activation: str, name: str) -> Iterator[str]:

@@ -185,14 +185,14 @@ class _Chain:
 
     def take(self, node: Any) -> None:
         """The next node's part in the layers; ValueError for a node that has none."""
-        self.place = f"node {node.name or ', '.join(node.output)!r} ({node.op_type})"
+        self.place = f"node {node.name or ', '.join(map(str, node.output))!r} ({node.op_type})"
         if len(node.output) != 1 or not node.output[0]:
             self.refuse(f"must give one thing, it gives {list(node.output)}")
         if node.domain not in ("", "ai.onnx"):
             self.refuse(f"is of {node.domain!r}, and only the operators of ONNX itself are known")
         self.attributes = {attribute.name: attribute for attribute in node.attribute}
         if unknown := set(self.attributes) - SETTINGS:
-            self.refuse(f"has settings that are not known: {', '.join(sorted(unknown))}")
+            self.refuse(f"has settings that are not known: {', '.join(sorted(map(str, unknown)))}")
         if node.op_type == "Constant":
             if "value" not in self.attributes:
                 self.refuse("must have its value as a tensor")
