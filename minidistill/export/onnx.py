@@ -170,7 +170,9 @@ class _Chain:
         self.layers: list[Layer] = []
         self.place = ""                       # of the node that is taken
         self.attributes: dict[str, Any] = {}  # of that node
-        self.last = ""  # the place of the node behind which no other may stand
+        self.before = ""                      # the operator of the node before it
+        self.last = ""                        # the place of the node behind which no other may stand
+        self.taken: set[str] = set()          # weights: a small file could use a large one thousands of times
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
         if graph.sparse_initializer:
             raise ValueError(f"{source} has sparse weights, which an MLP has not")
@@ -207,9 +209,9 @@ class _Chain:
             case "Gemm" if inputs[0] == self.end and len(inputs) in (2, 3):
                 self.gemm(*inputs[1:])
             case "MatMul" if inputs[0] == self.end and len(inputs) == 2:
-                self.linear(self.array(inputs[1]))
-            case "Add" if len(inputs) == 2:
-                self.add(inputs[1] if inputs[0] == self.end else inputs[0])
+                self.linear(self.weights(inputs[1]))
+            case "Add" if len(inputs) == 2 and self.before in ("Gemm", "MatMul"):
+                self.bias(inputs[1] if inputs[0] == self.end else inputs[0])
             case "Relu" | "Tanh":
                 self.layers.append(Activation(self.place, node.op_type.lower()))
             case "Gelu":
@@ -227,11 +229,13 @@ class _Chain:
             case "Sigmoid":
                 self.last = self.place
                 self.layers.append(Sigmoid(self.place))
-            case "Gemm" | "MatMul" | "Add" | "Dropout" | "Flatten" | "Softmax" | "LogSoftmax":
+            case "Add":
+                self.refuse("must stand behind a Gemm or MatMul, and add a constant")
+            case "Gemm" | "MatMul" | "Dropout" | "Flatten" | "Softmax" | "LogSoftmax":
                 self.refuse("has inputs or settings that it has not in an MLP")
             case _:
                 self.refuse("is no part of an MLP, which has Gemm or MatMul and Add, and Relu, Tanh or Gelu between")
-        self.end = node.output[0]
+        self.end, self.before = node.output[0], node.op_type
 
     def setting(self, name: str, usual: Any) -> Any:
         """What an attribute of the node says, of the type of its usual value."""
@@ -249,25 +253,30 @@ class _Chain:
         """alpha * x @ B + beta * C, with B transposed where transB says so; the factors go into the weights."""
         if self.setting("transA", 0) != 0:
             self.refuse("must not transpose its rows (transA)")
-        W = self.array(B) if self.setting("transB", 0) == 0 else self.array(B).T
+        W = self.weights(B) if self.setting("transB", 0) == 0 else self.weights(B).T
         self.linear(self.setting("alpha", 1.0) * W)
         if C:
-            self.add(C, self.setting("beta", 1.0))
+            self.bias(C, self.setting("beta", 1.0))
 
     def linear(self, W: np.ndarray) -> None:
         self.layers.append(Linear(self.place, W, np.zeros(W.shape[1], W.dtype)))
 
-    def add(self, name: str, beta: float = 1.0) -> None:
-        """What is added to a linear layer's outputs is a bias."""
-        if not self.layers or not isinstance(self.layers[-1], Linear):
-            self.refuse("must stand behind a linear layer")
-        place, W, b = self.layers[-1]
+    def bias(self, name: str, beta: float = 1.0) -> None:
+        """What is added to the outputs of the linear layer that was taken last."""
+        place, W, b = self.layers.pop()  # type: ignore[misc]
         more = beta * self.array(name, dimensions=(0, 1, 2))
         try:
             bias = np.broadcast_to(more, (1, len(b)))[0]
         except ValueError:
             self.refuse(f"adds {name!r} of shape {more.shape}, and not a number for each of {len(b)} outputs")
-        self.layers[-1] = Linear(place, W, b + bias)
+        self.layers.append(Linear(place, W, b + bias))
+
+    def weights(self, name: str) -> np.ndarray:
+        """The constant of that name, which no other layer has."""
+        if name in self.taken:
+            self.refuse(f"takes {name!r}, which another has taken: the layers of an MLP share no weights")
+        self.taken.add(name)
+        return self.array(name)
 
     def array(self, name: str, dimensions: tuple[int, ...] = (2,)) -> np.ndarray:
         """The constant of that name."""
