@@ -73,7 +73,7 @@
   function addImages() {
     MEASURED.images.forEach((image, i) => {
       const label = add(find(".images .row"), "label");
-      add(label, "input", { type: "radio", name: "image", value: i });
+      add(label, "input", { type: "radio", name: "image", value: i, "aria-label": `a handwritten ${image.y}` });
       drawDigit(add(label, "svg", { viewBox: "0 0 8 8", "aria-hidden": "true" }), image.ink);
       add(label, "span", {}, `${image.y}`);
     });
@@ -127,9 +127,9 @@
 
   // ------------------------------------------------------------------------------------------ in words
 
-  const percent = (x) => `${Math.round(100 * x)} %`;
+  const percent = (x) => `${Math.round(100 * x)}%`;
 
-  function likeliest(row) {                     // "59 % to 3 and 39 % to 9"
+  function likeliest(row) {                     // "59% to 3 and 39% to 9"
     const [first, second] = [...CLASSES].sort((a, b) => row[b] - row[a]);
     return `${percent(row[first])} to ${first} and ${percent(row[second])} to ${second}`;
   }
