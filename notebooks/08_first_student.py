@@ -18,8 +18,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidistill import MLP, SGD, Cosine, CrossEntropy, SoftTarget, SoftTargets, compare, digits, distill, fit
-from minidistill import ops  # noqa: F401  for what you write
+from minidistill import MLP, SGD, Cosine, CrossEntropy, SoftTarget, SoftTargets, compare, digits, distill, fit, ops
 from minidistill.course import check
 from minidistill.evaluation import accuracy, agreement
 
@@ -95,11 +94,11 @@ def by_the_library(loss, momentum=0.9):
     return learner.parameters
 
 
-def with_places_changed(s, t, y, ops):
+def with_places_changed(s, t, y, backend):
     return SoftTarget(4.0, 0.9)(t, s, y)
 
 
-def uphill(s, t, y, ops):
+def uphill(s, t, y, backend):
     value, ds = SoftTarget(4.0, 0.9)(s, t, y)
     return value, -ds
 
@@ -273,12 +272,16 @@ def trained(method, seed, rate, T=4.0):
     return network
 
 
-agrees = [np.mean(teacher.predict(part.x) == part.y) for part in (learning.take(SEEN, seed=s) for s in range(5))]
-print(f"on the students' images the teacher's first choice is the label: {np.mean(agrees):.1%}")
+seen = learning.take(SEEN, seed=0)
+answers = teacher.logits(seen.x)                                                # (N,C)
+print(f"on these images the teacher's first choice is the label: {np.mean(answers.argmax(axis=1) == seen.y):.1%}")
+for T in (1.0, 4.0, 8.0):
+    p, _ = ops.softmax_forward(answers, T)                                      # (N,C)
+    print(f"T = {T:g}: it gives the other classes {1 - p.max(axis=1).mean():.1%} of its probability")
 
 # %% [markdown]
-# Note the last line. The teacher has learnt these images, so its first choice tells the student hardly anything that
-# the labels do not. What it gives beyond them is all in the other classes.
+# The teacher has learnt these images, so its first choice tells the student hardly anything that the labels do not.
+# What it gives beyond them is all in the other classes.
 #
 # ## Choosing settings
 #
@@ -388,7 +391,8 @@ for method in methods[1:]:
 # Accuracy compares a student with the labels. Two other figures compare it with its teacher:
 #
 # - **Retention**: the student's accuracy as a share of the teacher's. What was kept?
-# - **Agreement**: the share of images to which both give the same answer, right or wrong. Does it *do what the teacher does*?
+# - **Agreement**: the share of images to which both give the same answer, right or wrong. Does the student *do what the
+#   teacher does*?
 #
 # A student that learns from labels can be as accurate and yet err elsewhere. Only agreement tells whether the teacher
 # was imitated (Stanton et al. 2021).
