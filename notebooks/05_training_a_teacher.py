@@ -157,8 +157,8 @@ check("sgd", lambda: sgd(w.copy(), dw, v.copy(), 0.05, 0.9), (w_right, v_right),
 # $$ \hat m = \frac{m}{1-\beta_1^k} , \qquad \hat v = \frac{v}{1-\beta_2^k} , \qquad
 #    w \leftarrow w - \eta\, \frac{\hat m}{\sqrt{\hat v} + \epsilon} \quad \text{[OPT-5]} $$
 #
-# $\hat m$ and $\sqrt{\hat v}$ are in the same unit, so each parameter moves by about $\eta$ at most, however large or
-# small its gradient. The tiny $\epsilon$ keeps us from dividing by 0.
+# $\hat m$ and $\sqrt{\hat v}$ are in the same unit, so a parameter moves by about $\eta$ and as a rule no further,
+# however large or small its gradient. The tiny $\epsilon$ keeps us from dividing by 0.
 
 # %% [markdown]
 # ### Exercise 2: a step of Adam
@@ -284,10 +284,10 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Momentum brings the *training* loss down fastest at these rates. That is not yet a better network: compare the
-# validation accuracies, and note how close they are. With 300 images, one image is a third of a percentage point.
-# Adam with a larger rate, or plain steps with one, would give other curves. An optimizer is compared fairly only after
-# the rate of each has been chosen.
+# In this run momentum brings the *training* loss down fastest, at these rates. That is not yet a better network:
+# compare the validation accuracies, and note how close they are. With 300 images, one image is a third of a percentage
+# point. Adam with a larger rate, or plain steps with one, would give other curves. An optimizer is compared fairly
+# only after the rate of each has been chosen.
 #
 # From here on `fit` does the loop. It is the one above with checks, validation and a history, in compiled code, and
 # `SGD(0.1)` has a momentum of 0.9.

@@ -224,8 +224,8 @@ check("your distillation, each weight", by_you, library.parameters, tolerance=1e
 #
 # <details><summary>Hint</summary>
 #
-# Make an empty array of the shape of `t`. For each class `c`, `y == c` chooses its rows on both sides:
-# `out[y == c] = t[y == c].mean(axis=0)`.
+# Make an empty array of the shape of `t`, and go through the classes. `y == c` chooses the rows of class $c$, both where
+# you read and where you write. The mean of these rows is taken with `axis=0`.
 #
 # </details>
 
@@ -285,10 +285,10 @@ for T in (1.0, 4.0, 8.0):
 #
 # ## Choosing settings
 #
-# Each contender gets four trials, on the **validation** images, with three seeds that are not used again. That is part
-# of fairness: whoever tries more settings finds a better one by luck alone. The two that learn from labels try four
-# learning rates; the two that learn from the teacher try two rates with two temperatures. The shuffled control takes
-# what the distilled one has chosen.
+# Each contender gets four trials, on the **validation** images, with three seeds of which the comparison below uses
+# none. That is part of fairness: whoever tries more settings finds a better one by luck alone. The two that learn from
+# labels try four learning rates; the two that learn from the teacher try two rates with two temperatures. The shuffled
+# control takes what the distilled one has chosen.
 
 # %%
 def right_on(network, data):
