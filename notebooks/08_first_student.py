@@ -224,8 +224,8 @@ check("your distillation, each weight", by_you, library.parameters, tolerance=1e
 #
 # <details><summary>Hint</summary>
 #
-# Make an empty array of the shape of `t`, and go through the classes. `y == c` chooses the rows of class $c$, both where
-# you read and where you write. The mean of these rows is taken with `axis=0`.
+# Make an empty array of the shape of `t`, and go through the classes. `y == c` chooses the rows of class $c$, both
+# where you read and where you write. The mean of these rows is taken with `axis=0`.
 #
 # </details>
 
