@@ -27,7 +27,7 @@ def step(student, x, y, t, v, rate):     # x (B,I)  y (B,)  t (B,C)  v (P,)
 def run(step, student, x, y, t, rate, epochs, batch, seed):  # x (N,I)  y (N,)  t (N,C)
     v, losses = np.zeros_like(student.parameters), []
     for epoch in range(epochs):
-        order = order_of(epoch, len(x), seed)                                   # (N,)  # noqa: F821
+        order = order_of(epoch, len(x), seed)                                   # (N,)
         for k in range(0, len(x), batch):
             rows = order[k : k + batch]
             losses.append(step(student, x[rows], y[rows], t[rows], v, rate))
