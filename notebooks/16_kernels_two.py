@@ -256,8 +256,8 @@ for kernel in (careless, careful):
     print(f"{kernel.__name__:9} {doubles:3} lines with doubles, {1e6 * taken:.0f} µs")
 
 # %% [markdown]
-# Each addition here waits for the one before it, in either type, so the times need not differ. In a kernel that works on
-# whole registers, doubles halve what a register holds. A float32 sum of 100,000 terms also has its price: rounding
+# Each addition here waits for the one before it, in either type, so the times need not differ. In a kernel that works
+# on whole registers, doubles halve what a register holds. A float32 sum of 100,000 terms also has its price: rounding
 # errors that the double did not have. The library sums in vectors, so each lane adds up fewer terms, and a test holds
 # every float32 kernel free of doubles.
 #
