@@ -164,8 +164,9 @@ axes[0].set(title=f"The image; its label is {test.y[doubtful]}", xticks=[], ytic
 for ax, temperature in ((axes[1], 1.0), (axes[2], T)):
     ax.bar(np.arange(10), teacher.predict_proba(image, temperature)[0], color="#7a7f8c")
     ax.set(title=f"The teacher's beliefs, temperature {temperature:g}", xticks=range(10), ylim=(0, 1), xlabel="digit")
-    ax.title.set_fontsize(9)
 axes[1].set_ylabel("probability")
+for ax in axes:
+    ax.title.set_fontsize(9)
 plt.show()
 
 # %% [markdown]
