@@ -198,9 +198,9 @@ check(
 )
 
 # %% [markdown]
-# "It is this digit, and it looks a bit like that one": a label cannot say so. Hinton, Vinyals and Dean (2015) called
-# what is in these small probabilities *dark knowledge*. A student that is told ten numbers an image learns more from
-# an image than one that is told a single digit. This is the whole idea.
+# "It is this digit, and it looks a bit like that one": a label cannot say so. What is in these small probabilities has
+# been called *dark knowledge*. A student that is told ten numbers an image can learn more from it than one that is told
+# a single digit. This is the whole idea of distilling (Hinton, Vinyals and Dean 2015).
 #
 # ## Distil
 #
@@ -247,7 +247,7 @@ check(
 # %% [markdown]
 # ## What was gained
 #
-# `compare` measures all networks on the test images. Four of its figures matter here:
+# `compare` measures all networks on the test images. These of its figures matter here:
 #
 # - **accuracy**, the mean over the five seeds, and its **spread**: how much it differs between seeds (their standard
 #   deviation). A gain that is smaller than the spread may be luck.
@@ -366,10 +366,9 @@ check(
 )
 
 # %% [markdown]
-# The more the student can see for itself, the less there is to be told. On an easy task with plenty of labelled images,
-# distilling this student gains little, and a longer training may do as well. Distilling pays where something is scarce:
-# labels, training images, or room for a network that would learn the task on its own. Notebook 10 maps where it helps
-# and where it hurts.
+# The more the student can see for itself, the less there is to be told: look at both ends of the line. (The learning
+# rates were chosen for 150 images, so the right end is the less certain one.) On an easy task with plenty of labelled
+# images a teacher adds little. Notebook 10 maps where distilling helps and where it hurts.
 #
 # ## What to remember
 #

@@ -242,7 +242,7 @@ check(
 
 # %% [markdown]
 # One number is worth knowing by heart: a network that knows nothing gives every class $1/C$ and scores $\log C$.
-# A training that begins far above it, or stays there, has something wrong.
+# A training that begins far above it, or never gets below it, has something wrong.
 
 # %%
 for C in (2, 3, 10):
@@ -308,7 +308,7 @@ check(
 # The step goes against the gradient: where the lower bar is negative, the logit is pushed up.
 
 # %%
-rows = np.array([[3.0, 0.0, -1.0, 0.5], [0.3, 0.0, 0.2, -0.1], [-2.0, 3.0, 0.0, 0.0]])   # (3,4)
+rows = np.array([[5.0, 0.0, -1.0, 0.5], [0.3, 0.0, 0.2, -0.1], [-2.0, 3.0, 0.0, 0.0]])   # (3,4)
 said, _ = ops.softmax_forward(rows)           # (3,4)
 true = ops.one_hot(np.array([0, 0, 0]), 4, np.float64)                                   # (3,4)
 

@@ -367,7 +367,18 @@ for letter, mystery in zip("ABC", mysteries, strict=True):
 names = ...  # your code: three names
 
 # %% tags=["check"]
-check("the three mistakes", names, tuple(str(name) for name in chosen))
+check(
+    "the three mistakes, A, B and C",
+    names,
+    tuple(str(name) for name in chosen),
+    mistakes={
+        "a wrong sign would make every ratio -1": "sign",
+        "a second division by B would make every ratio the same, 1/6": "b twice",
+        "a forgotten label would spoil all arrays, b2 too": "label forgotten",
+        "a skipped ReLU would leave W2 and b2 right, with ratios of 1, and spoil W1 and b1": "relu skipped",
+        "a transposed dW1 would leave b1 right, with ratios of 1": "transposed",
+    },
+)
 
 # %% [markdown]
 # ## Search from the loss backwards
@@ -506,6 +517,6 @@ print("ReLU skipped, second layer of zeros:      ", verdict([W1, b1, 0 * W2, b2]
 # ## Read next in the source
 #
 # - `minidistill/gradcheck.py`: `numerical_gradient`, `check_gradient`, `check_direction`.
-# - `tests/test_ops.py`, where every formula of `minidistill/ops.py` meets its finite differences.
+# - `tests/test_ops.py`, where every backward of `minidistill/ops.py` meets its finite differences.
 #
 # Next: **5 · Training a teacher**.
