@@ -216,6 +216,13 @@ check(
 # ### Exercise 3: predict
 # Before you go on: what will the teacher's help do to the accuracy of the students, on average? Write `"better"`,
 # `"worse"` or `"no different"`, and run the check only after you have made up your mind.
+#
+# <details><summary>Hint</summary>
+#
+# Think of somebody who learns from 150 answers, and of somebody who is told for each of them how likely all ten digits
+# are. Does the second one know less, the same, or more?
+#
+# </details>
 
 # %% tags=["exercise"]
 prediction = ...  # your code: "better", "worse" or "no different"

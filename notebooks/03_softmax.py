@@ -87,6 +87,12 @@ check(
 # ### Exercise 2: predict
 # What are the probabilities for the logits $(101, 102, 103)$, if those for $(1, 2, 3)$ are $(0.09, 0.24, 0.67)$? Write
 # down the third one, to two decimals.
+#
+# <details><summary>Hint</summary>
+#
+# How do the gaps between the three logits differ from those between 1, 2 and 3?
+#
+# </details>
 
 # %% tags=["exercise"]
 third = ...  # your code: a number
@@ -383,6 +389,12 @@ print(f"right on new points: {(network.predict(new.x) == new.y).mean():.1%}")
 # ### Exercise 6: a soft target
 # A teacher gives the three classes $p = (0.7, 0.2, 0.1)$; the student, for its one sample, gives $q = (0.5, 0.3, 0.2)$.
 # Write down the gradient for the student's three logits.
+#
+# <details><summary>Hint</summary>
+#
+# [CE-2], with $B = 1$ and the row $p$ in the place of $y$.
+#
+# </details>
 
 # %% tags=["exercise"]
 answer = ...  # your code: (ds1, ds2, ds3)
@@ -412,7 +424,7 @@ check(
 # ## Read next in the source
 #
 # - `minidistill/ops.py`: `log_softmax_forward`, `cross_entropy_forward`, `cross_entropy_backward`.
-# - `minidistill/losses/cross_entropy.py`: `CrossEntropy`, the same as a loss for `fit`.
+# - `minidistill/losses/cross_entropy.py`: `CrossEntropy`, the same as a loss to train with.
 # - `docs/ops.md`, from [SM-1] to [CE-2], derives all of it with batch and temperature.
 #
 # Next: **4 · Checking a gradient**. You have now written several. How would you know if one of them were wrong?

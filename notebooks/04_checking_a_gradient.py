@@ -41,6 +41,12 @@ from minidistill.gradcheck import GradientError
 #
 # ### Exercise 1: the central difference
 # Write `central_difference(f, x, h)` for a function `f` of one number.
+#
+# <details><summary>Hint</summary>
+#
+# It is the formula on the right. Mind the brackets around $2h$: in Python `a / 2 * h` is $(a/2) \cdot h$.
+#
+# </details>
 
 # %% tags=["exercise"]
 def central_difference(f, x, h):  # f: from a number to a number
@@ -115,6 +121,12 @@ for k in range(1, 13):
 # ### Exercise 2: read the best step off
 # In the table, for which power of ten is the *central* difference best? Write down the exponent, such as -3 for
 # $h = 10^{-3}$.
+#
+# <details><summary>Hint</summary>
+#
+# Find the smallest number in the third column, `central`. `1e-03` stands for $10^{-3}$, whose exponent is -3.
+#
+# </details>
 
 # %% tags=["exercise"]
 exponent = ...  # your code: a negative whole number
@@ -342,6 +354,13 @@ plt.show()
 # Three of the five mistakes, on another network, in an order that was drawn at random. Give their names in the order of
 # the pictures A, B, C, written as in the titles above, such as `("sign", "transposed", "B twice")`. The printed lines
 # may help: for each array the ratio of its entries to what they should be, from the smallest to the largest.
+#
+# <details><summary>Hint</summary>
+#
+# Where smallest and largest ratio are the same, it is a sign or a factor. Otherwise go from the loss backwards, `b2`
+# and `W2` first, then `b1`, then `W1`: from which array on are the ratios no longer 1?
+#
+# </details>
 
 # %%
 chosen = np.random.default_rng(13).permutation(MISTAKES)[:3]
@@ -460,6 +479,12 @@ check(
 #
 # ### Exercise 6: at the kink
 # What does the central difference give for the ReLU at exactly $z = 0$, whatever $h$ is? Work it out from the formula.
+#
+# <details><summary>Hint</summary>
+#
+# $\max(h, 0) = h$, and $\max(-h, 0) = 0$.
+#
+# </details>
 
 # %% tags=["exercise"]
 at_the_kink = ...  # your code: a number
