@@ -1,0 +1,1 @@
+# This notebook is being written by someone else, who has started it: leave it out, do not commit this file.
