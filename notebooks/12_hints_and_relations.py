@@ -386,7 +386,7 @@ for name, values in scores.items():
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9.4, 3.4), layout="constrained", width_ratios=(1.7, 1))
-for place, (name, values) in enumerate(scores.items()):
+for place, values in enumerate(scores.values()):
     axes[0].plot(np.full(len(values), place), values, "o", color="#00798c", alpha=0.6)
     axes[0].plot(place, values.mean(), "_", color="black", markersize=22)
 axes[0].set_xticks(range(len(scores)), [name.replace(" ", "\n", 1) for name in scores], fontsize=8)
