@@ -89,7 +89,8 @@ def three_loops(A, B, C):            # A (M,K)  B (K,N)  C (M,N)
 compiled = njit(three_loops)
 A, B, C = matrices(48, 48, 48)
 assert np.allclose(compiled(A, B, C.copy()), A @ B, atol=1e-4)
-for name, seconds in timed({"in Python": lambda: three_loops(A, B, C), "compiled": lambda: compiled(A, B, C)}, 5).items():
+kernels = {"in Python": lambda: three_loops(A, B, C), "compiled": lambda: compiled(A, B, C)}
+for name, seconds in timed(kernels, 5).items():
     print(f"{name:10} {1e6 * seconds:10.0f} us {gflops(48, 48, 48, seconds):10.4f} GFLOP/s")
 
 # %% [markdown]
@@ -200,10 +201,12 @@ def operations_and_numbers(M, K, N):
     return 2 * M * K * N, sum(matrix.size for matrix in matrices(M, K, N))
 
 
-shapes = [(1, 784, 800), (32, 784, 800), (512, 512, 512)]
-right = np.array([operations / numbers / 4 for operations, numbers in (operations_and_numbers(*each) for each in shapes)])
-check("intensity", lambda: None if intensity(*shapes[0]) is None else np.array([intensity(*each) for each in shapes]), right,
-      factors={"2": 2, "4 (the bytes of a float32)": 4})
+for shape in ((1, 784, 800), (32, 784, 800), (512, 512, 512)):
+    operations, numbers = operations_and_numbers(*shape)
+    check(f"intensity of {shape}", lambda: intensity(*shape), operations / numbers / 4,  # noqa: B023
+          factors={"2": 2, "4 (the bytes of a float32)": 4}, mistakes={
+        "M N is missing below the line: C is written, too": operations / (numbers - shape[0] * shape[2]) / 4,
+    })
 
 # %% [markdown]
 # With one row ($M=1$: a batch of one image), every weight is read for a single multiply-add: half an operation a byte.
@@ -258,8 +261,16 @@ check("how often a tile is begun", lambda: stretches(by_tiles), 4, mistakes={
     "for each row of A all tiles are walked through: i must be inside of the loops over tiles": 16,
     "B is not read tile by tile: k and j must stay within their tile, between k0 and k0 + tile": 40,
 })
-mine, (A, B, C) = njit(by_tiles), matrices(768, 768, 768)
-kernels = {"reordered": lambda: matmul.reordered(A, B, C), "yours": lambda: mine(A, B, C, 64)}
+compiled_by_tiles = njit(by_tiles)
+
+
+@njit
+def mine(A, B, C):
+    return compiled_by_tiles(A, B, C, 64)  # a constant: with it the compiler knows that the steps go upwards
+
+
+A, B, C = matrices(768, 768, 768)
+kernels = {"reordered": lambda: matmul.reordered(A, B, C), "yours": lambda: mine(A, B, C)}
 for name, seconds in timed(kernels, 3).items():
     print(f"{name:12} {gflops(768, 768, 768, seconds):8.2f} GFLOP/s")
 
@@ -295,7 +306,8 @@ uses = ...                           # your answer: multiply-adds for each numbe
 # %% tags=["check"]
 loaded_of_a, loaded_of_b = np.ones(6), np.ones(2 * 8)
 products = np.outer(loaded_of_a, loaded_of_b)
-check("uses", uses, products.size / (loaded_of_a.size + loaded_of_b.size), factors={"8 (numbers in a vector)": 8}, mistakes={
+right = products.size / (loaded_of_a.size + loaded_of_b.size)
+check("uses", uses, right, factors={"8 (numbers in a vector)": 8}, mistakes={
     "that counts vectors and numbers alike: a vector holds 8 numbers": 6 * 2 / (6 + 2),
     "that is the number of multiply-adds; divide by what is loaded": 96,
     "that counts a multiply-add as two operations": 2 * 96 / 22,
@@ -327,10 +339,10 @@ for rung in matmul.LADDER:
     rung(A, B, C)
     assert np.allclose(C, A @ B, atol=1e-3), rung
 kernels = {rung.__name__: lambda rung=rung: rung(A, B, C) for rung in matmul.LADDER}
-kernels["NumPy's BLAS"] = lambda: np.matmul(A, B, out=C)
+kernels["NumPy"] = lambda: np.matmul(A, B, out=C)
 speeds = {name: gflops(SIZE, SIZE, SIZE, seconds) for name, seconds in timed(kernels, 5).items()}
 for name, speed in speeds.items():
-    print(f"{name:18} {speed:8.2f} GFLOP/s {speed / speeds["NumPy's BLAS"]:8.1%} of NumPy")
+    print(f"{name:18} {speed:8.2f} GFLOP/s {speed / speeds["NumPy"]:8.1%} of NumPy's BLAS")
 
 # %%
 figure, ax = plt.subplots(figsize=(7.4, 3.2), layout="constrained")
@@ -357,7 +369,8 @@ plt.show()
 # %%
 source = np.ones(1 << 24, np.float32)                                           # 64 MB
 target = np.zeros_like(source)
-bandwidth = 2e-9 * source.nbytes / timed({"copy": lambda: np.copyto(target, source)}, 5)["copy"]    # GB/s, both ways
+copying = timed({"copy": lambda: np.copyto(target, source)}, 5)["copy"]
+bandwidth = 2e-9 * source.nbytes / copying                                      # GB/s, read and written
 peak = max(speeds.values())
 
 BATCHES = (1, 4, 16, 64, 256)
