@@ -1,6 +1,9 @@
 # %% [markdown]
 # # 15 · Kernels I: the answers
 
+# %%
+TILE = 64
+
 # %% [markdown]
 # ## Exercise 1: reorder the loops
 # `A[i, k]` does not change while $j$ runs; the compiler keeps it in a register.
@@ -29,15 +32,15 @@ def intensity(M, K, N):
 # The same additions to each entry of $C$, in the same order over $k$: tiling does not even change the rounding.
 
 # %% tags=["solution"]
-def by_tiles(A, B, C, tile):         # A (M,K)  B (K,N)  C (M,N)
+def by_tiles(A, B, C):               # A (M,K)  B (K,N)  C (M,N)
     M, K = A.shape
     N = B.shape[1]
     C[:] = 0
-    for k0 in range(0, K, tile):
-        for j0 in range(0, N, tile):
+    for k0 in range(0, K, TILE):
+        for j0 in range(0, N, TILE):
             for i in range(M):
-                for k in range(k0, min(k0 + tile, K)):
-                    for j in range(j0, min(j0 + tile, N)):
+                for k in range(k0, min(k0 + TILE, K)):
+                    for j in range(j0, min(j0 + TILE, N)):
                         C[i, j] += A[i, k] * B[k, j]
     return C
 
