@@ -231,14 +231,15 @@ TILE = 64
 
 # %% [markdown]
 # ### Exercise 3: tile the loops
-# Write `by_tiles(A, B, C)`. Two outer loops go over tiles, `k0` and `j0`, in steps of `TILE`. Inside are the three
-# loops of exercise 1, with `k` and `j` held within the tile. Sizes need not be multiples of `TILE`. Set `C` to zero
+# Write `by_tiles(A, B, C)`. Two outer loops count the tiles, along $k$ and along $j$. Inside are the three loops of
+# exercise 1, with `k` and `j` counted from 0 *within the tile*. Sizes need not be multiples of `TILE`. Set `C` to zero
 # first, and return it.
 #
 # <details><summary>Hint</summary>
 #
-# `for k in range(k0, min(k0 + TILE, K))`, and likewise for `j`. The loop over `i` stands *inside* the two loops over
-# tiles and outside the other two.
+# Along $k$ there are `(K + TILE - 1) // TILE` tiles. Tile number `kt` has `min(TILE, K - kt * TILE)` rows of $B$, and
+# the first is `kt * TILE`. Likewise along $j$. The loop over `i` stands *inside* the two loops over tiles and outside
+# the other two.
 #
 # </details>
 
@@ -270,12 +271,20 @@ check("how often a tile is begun", lambda: stretches(by_tiles), 4, mistakes={
 })
 mine_by_tiles, (A, B, C) = njit(by_tiles), matrices(768, 768, 768)
 kernels = {"reordered": lambda: matmul.reordered(A, B, C), "yours": lambda: mine_by_tiles(A, B, C)}
+kernels["counted from k0"] = lambda: matmul.tiled(A, B, C)
 for name, seconds in timed(kernels, 3).items():
-    print(f"{name:12} {gflops(768, 768, 768, seconds):8.2f} GFLOP/s")
+    print(f"{name:16} {gflops(768, 768, 768, seconds):8.2f} GFLOP/s")
 
 # %% [markdown]
 # Whether a tile pays depends on the caches and on how well the processor guesses what is read next. Reading by rows is
-# easy to guess, so do not be surprised if it gains little: what limits these loops is not only where $B$ lies.
+# easy to guess, so do not be surprised if it gains nothing at this size: what limits these loops is not only where $B$
+# lies.
+#
+# *A trap of numba.* Python lets a negative index count from the end, so compiled code must test each index, unless
+# numba can tell that it is never negative. It can for a loop that counts from 0. The more natural `for j in range(j0,
+# ...)` keeps the test in the innermost loop, and the vector instructions are gone. That is the line `counted from k0`
+# in the check above: the library's `tiled`, written as one would write it. Such things are found by measuring, not by
+# thinking.
 
 # %% [markdown]
 # ## Rung 4: blocks in registers
@@ -383,6 +392,7 @@ for batch in BATCHES:
     ours.append(1e-9 * operations / found["packed"])
     blas.append(1e-9 * operations / found["blas"])
 
+peak = max(peak, *ours, *blas)
 x = np.geomspace(0.2, 300, 200)
 figure, ax = plt.subplots(figsize=(6.6, 3.8), layout="constrained")
 ax.loglog(x, np.minimum(peak, bandwidth * x), color="black", linewidth=1, label="roof")
@@ -396,9 +406,11 @@ plt.show()
 print(f"peak {peak:.0f} GFLOP/s, bandwidth {bandwidth:.1f} GB/s: the corner is at {peak / bandwidth:.1f} FLOP per byte")
 
 # %% [markdown]
-# The points climb with the batch until the roof turns flat. A point *above* the slanted line is no mistake: its 16 MB
-# of weights were still in a cache from the run before, and a cache is faster than memory. That, too, is how a layer
-# behaves in training.
+# Read it from left to right. With one row each weight is used once, and the pace is that of memory; with 256 rows the
+# arithmetic has enough to do to come near the flat part. In between a small batch does not fill a block of registers,
+# or does not repay the packing. A point *above* the slanted line is no mistake: its 16 MB of weights were still in a
+# cache from the run before, and a cache is faster than memory. On a machine that is busy with other things the points
+# jump: run the cell again.
 
 # %% [markdown]
 # ## What to remember

@@ -36,12 +36,13 @@ def by_tiles(A, B, C):               # A (M,K)  B (K,N)  C (M,N)
     M, K = A.shape
     N = B.shape[1]
     C[:] = 0
-    for k0 in range(0, K, TILE):
-        for j0 in range(0, N, TILE):
+    for kt in range((K + TILE - 1) // TILE):
+        for jt in range((N + TILE - 1) // TILE):
+            height, width = min(TILE, K - kt * TILE), min(TILE, N - jt * TILE)
             for i in range(M):
-                for k in range(k0, min(k0 + TILE, K)):
-                    for j in range(j0, min(j0 + TILE, N)):
-                        C[i, j] += A[i, k] * B[k, j]
+                for k in range(height):
+                    for j in range(width):
+                        C[i, jt * TILE + j] += A[i, kt * TILE + k] * B[kt * TILE + k, jt * TILE + j]
     return C
 
 
