@@ -358,6 +358,8 @@ bars = ax.barh([name.replace("_", " ") for name in speeds], list(speeds.values()
                color=["#00798c"] * (len(speeds) - 1) + ["#7a7f8c"])
 ax.bar_label(bars, fmt="%.3g", padding=3)
 ax.invert_yaxis()
+ax.grid(axis="x", linewidth=0.4)
+ax.set_axisbelow(True)
 ax.set(title=f"{SIZE} x {SIZE} times {SIZE} x {SIZE}, float32", xscale="log",
        xlabel="GFLOP/s (each line is ten times the one before)",
        xlim=(min(speeds.values()) / 3, 4 * max(speeds.values())))
