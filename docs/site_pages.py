@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""What the site shows of files outside docs/: the course, and a page for each source file.
+
+The pages of docs/ are read on a code host as well, where a link to ../minidistill/ops.py leads to the file. In the site
+it leads to the file's page; a link to something that has no page becomes plain text.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+NOTEBOOKS = ROOT / "notebooks"
+COURSE, SOURCE = DOCS / "course", DOCS / "source"
+LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
+CODE = re.compile(r"^(`{3,}).*?^\1$", re.DOTALL | re.MULTILINE)
+
+
+def source_files() -> list[Path]:
+    """Of which there is a page: all of the package, and what the pages of docs/ and the course link to."""
+    linked = [DOCS.glob("*.md"), DOCS.glob("howto/*.md"), DOCS.glob("reference/*.md"), NOTEBOOKS.glob("*.md")]
+    found = {
+        (page.parent / target).resolve()
+        for pages in linked
+        for page in pages
+        for _, target, _ in LINK.findall(page.read_text(encoding="utf-8"))
+    }
+    solutions = NOTEBOOKS.glob("solutions/*.py")
+    return sorted({*(ROOT / "minidistill").rglob("*.py"), *solutions, *(path for path in found if path.suffix == ".py")})
+
+
+def page_of(path: Path) -> Path:
+    """Where the site has what a link to `path` shows; `path` itself where it is a page of docs/."""
+    if path.suffix == ".py":
+        return SOURCE / path.relative_to(ROOT).with_suffix(".md")
+    if path == ROOT / "minidistill":
+        return SOURCE / "index.md"
+    if path.parent == NOTEBOOKS:
+        return COURSE / ("index.md" if path.name == "README.md" else path.name)
+    return path
+
+
+def make_sources() -> None:
+    """A page for each source file, and one that lists them."""
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    files = source_files()
+    for path in files:
+        page = page_of(path)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(
+            f"# {path.relative_to(ROOT)}\n\n```{{literalinclude}} {os.path.relpath(path, page.parent)}\n"
+            ":language: python\n:lineno-match:\n```\n"
+        )
+    package = [path for path in files if path.is_relative_to(ROOT / "minidistill")]
+    first, others = package[0], [path for path in files if path not in package]
+    (SOURCE / "index.md").write_text(
+        "# The source\n\n"
+        "Every file of the package as it is, to be read here. The docstring of the first one says in which order.\n\n"
+        + _toctree("The package", [first, *package[1:]])
+        + _toctree("Answers of the course, and tests that these pages quote", others)
+    )
+
+
+def _toctree(caption: str, files: list[Path]) -> str:
+    entries = "\n".join(page_of(path).relative_to(SOURCE).with_suffix("").as_posix() for path in files)
+    return f"## {caption}\n\n```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```\n\n"
+
+
+def make_course() -> None:
+    """The notebooks that are built, and the course's README as their first page."""
+    shutil.rmtree(COURSE, ignore_errors=True)
+    COURSE.mkdir()
+    for notebook in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+        shutil.copy(notebook, COURSE)
+    text = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
+    toctree = "\n\n```{toctree}\n:hidden:\n:maxdepth: 1\n:glob:\n\n[0-9]*\n```\n"
+    (COURSE / "index.md").write_text(rewritten(text, NOTEBOOKS, COURSE) + toctree)
+
+
+def with_links_into_the_site(app: object, docname: str, source: list[str]) -> None:
+    """For Sphinx's event: the page with its links as the site needs them; those that were made here have them."""
+    if not docname.startswith(("course/", "source/")):
+        folder = (DOCS / docname).parent
+        source[0] = rewritten(source[0], folder, folder)
+
+
+def rewritten(text: str, written_in: Path, shown_in: Path) -> str:
+    """A page that stands in the first folder, with its links as they must be in the second."""
+
+    def link(match: re.Match[str]) -> str:
+        words, target, anchor = match[1], match[2], match[3] or ""
+        path = (written_in / target).resolve()
+        page = page_of(path)
+        if not path.exists() and path.suffix != ".ipynb":
+            return match[0]  # Sphinx says that it leads nowhere
+        if not page.is_relative_to(DOCS) or page.is_dir() or (path.suffix == ".ipynb" and not path.exists()):
+            return words
+        return f"[{words}]({os.path.relpath(page, shown_in)}{anchor})"
+
+    code = [match.span() for match in CODE.finditer(text)]
+    parts, end = [], 0
+    for start, stop in [*code, (len(text), len(text))]:
+        parts += [LINK.sub(link, text[end:start]), text[start:stop]]
+        end = stop
+    return "".join(parts)
