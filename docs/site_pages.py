@@ -72,11 +72,14 @@ def make_course() -> None:
     """The notebooks that are built, and the course's README as their first page."""
     shutil.rmtree(COURSE, ignore_errors=True)
     COURSE.mkdir()
-    for notebook in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+    notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    for notebook in notebooks:
         shutil.copy(notebook, COURSE)
-    text = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
-    toctree = "\n\n```{toctree}\n:hidden:\n:maxdepth: 1\n:glob:\n\n[0-9]*\n```\n"
-    (COURSE / "index.md").write_text(rewritten(text, NOTEBOOKS, COURSE) + toctree)
+    text = rewritten((NOTEBOOKS / "README.md").read_text(encoding="utf-8"), NOTEBOOKS, COURSE)
+    if notebooks:
+        entries = "\n".join(notebook.stem for notebook in notebooks)
+        text += f"\n```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{entries}\n```\n"
+    (COURSE / "index.md").write_text(text)
 
 
 def with_links_into_the_site(app: object, docname: str, source: list[str]) -> None:
@@ -93,9 +96,9 @@ def rewritten(text: str, written_in: Path, shown_in: Path) -> str:
         words, target, anchor = match[1], match[2], match[3] or ""
         path = (written_in / target).resolve()
         page = page_of(path)
-        if not path.exists() and path.suffix != ".ipynb":
-            return match[0]  # Sphinx says that it leads nowhere
-        if not page.is_relative_to(DOCS) or page.is_dir() or (path.suffix == ".ipynb" and not path.exists()):
+        if not path.exists():
+            return words if written_in == NOTEBOOKS else match[0]  # not built yet; else Sphinx says that it leads nowhere
+        if not page.is_relative_to(DOCS) or page.is_dir():
             return words
         return f"[{words}]({os.path.relpath(page, shown_in)}{anchor})"
 
