@@ -38,10 +38,12 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
+maximum_signature_line_length = 90
 
 html_theme = "furo"
 html_title = "minidistill"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 
