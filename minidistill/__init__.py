@@ -13,9 +13,9 @@ Every gradient here is written and derived by hand. Read the source in this orde
 
 Beside the path: schemes (other ways of who teaches whom), data/ (digits, MNIST, your own), augmentation, checkpoint (go
 on after a kill), gradcheck (finite differences), invariants and rehearsal (what is wrong with a loss or a training loop
-of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), reproduce/ (the papers' results,
-again), course (what is wrong with an answer to an exercise), plots, demo, cli; kernels/ (the same maths compiled),
-bench and peers (how fast).
+of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), prune (smaller networks from
+trained ones), reproduce/ (the papers' results, again), course (what is wrong with an answer to an exercise), plots,
+demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
 from importlib import import_module
@@ -40,6 +40,8 @@ ON_DEMAND = {  # name: file, as losses.METHODS are
     "compare": "evaluation",
     "check_gradient": "gradcheck",
     "check_direction": "gradcheck",
+    "prune_weights": "prune",
+    "remove_units": "prune",
     **dict.fromkeys(SCHEMES, "schemes"),
 }
 
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
         VariationalInformation,
         VirtualTeacher,
     )
+    from .prune import prune_weights, remove_units
     from .rehearsal import check_training
     from .schemes import (
         Ensemble,
@@ -155,7 +158,9 @@ __all__ = [
     "load_table",
     "mnist",
     "mutual",
+    "prune_weights",
     "pseudo_labelled",
+    "remove_units",
     "self_train",
     "spirals",
     "use_backend",

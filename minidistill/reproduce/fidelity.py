@@ -18,6 +18,7 @@ import numpy as np
 from ..augmentation import Jitter
 from ..data import Dataset, fashion_mnist
 from ..network import MLP
+from ..optim import Adam
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
 from .study import Budget, Study, accuracy, agreement, distilled, jittered_teacher, on_all_cores
 
@@ -28,7 +29,7 @@ SEEDS = 3
 HIDDEN = (256, 256)  # of teacher and students: what the one can do the others can
 T = 4.0
 STEPS = 8_000
-BATCH = 128
+BATCH, RATE = 128, 0.001  # of Adam: from SGD a student now and then learned nothing
 Taught = tuple[list[float], list[float]]  # agreement and accuracy in percent, one a seed
 
 SIZES = (500, 2_000, 8_000, 32_000)
@@ -45,7 +46,7 @@ class Classroom:
 
     def taught_on(self, x: np.ndarray) -> Taught:
         """Students that hear the teacher's answers to images x (N,I), which nobody labelled."""
-        budget = Budget(max(1, self.steps * BATCH // len(x)), batch_size=BATCH)
+        budget = Budget(max(1, self.steps * BATCH // len(x)), RATE, BATCH, Adam)
         said, test = self.teacher.logits(x), self.study.test
         students = [distilled(said, Dataset(x), HIDDEN, budget, seed, T) for seed in self.study.seeds]
         agreements = [agreement(student, self.answers, test) for student in students]
@@ -64,7 +65,7 @@ def run(study: Study, say: Callable[[str], None]) -> Findings:
     by_size, by_kind = dict(zip(sizes, found, strict=False)), dict(zip(kinds, found[len(sizes) :], strict=True))
     settings = {
         "teacher": repr(teacher), "teacher_accuracy": accuracy(teacher, study.test), "temperature": T,
-        "steps": room.steps, "batch_size": BATCH, "seeds": study.seeds,
+        "steps": room.steps, "batch_size": BATCH, "rate": RATE, "seeds": study.seeds,
     }  # fmt: skip
     return Findings(_claims(by_size, by_kind), _panels(by_size, by_kind), settings)
 
