@@ -28,7 +28,7 @@ nitpicky = True
 nitpick_ignore_regex = [("py:.*", site_reference.NOT_OURS)]
 pygments_style, pygments_dark_style = "friendly", "monokai"
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 myst_update_mathjax = False  # the formulas of the docstrings and of the notebooks are found by the same marks
 nb_execution_mode = "off"    # the notebooks are committed with their outputs
