@@ -37,14 +37,13 @@ notebooks: $(VENV)/course.installed
 course: $(VENV)/course.installed
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_notebooks.py
 
-# The site, to be opened at build/docs/index.html: it needs no network. Made from nothing each time, so that its links are
-# all looked at.
+# The site, to be opened at build/docs/index.html, which needs no network. A warning is an error.
 docs: $(VENV)/docs.installed
 	rm -rf build/docs
 	$(BIN)/python -m sphinx -b html -d build/doctrees -E -n -W --keep-going -q docs build/docs
 
 # That no link of the built site leads nowhere and no page loads anything from elsewhere.
-test-docs: docs
+test-docs: docs $(VENV)/test.installed
 	$(BIN)/python -m pytest tests/test_docs.py
 
 # Measures anew what the README quotes, and writes it there.
@@ -96,8 +95,8 @@ $(VENV)/course.installed: pyproject.toml | $(VENV)/test.installed
 	$(BIN)/python -m pip install --quiet --group course
 	touch $@
 
-$(VENV)/docs.installed: pyproject.toml | $(VENV)/test.installed
-	$(BIN)/python -m pip install --quiet --group docs
+$(VENV)/docs.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable . --group docs
 	touch $@
 
 $(VENV)/bench.installed: pyproject.toml | $(VENV)/demo.installed

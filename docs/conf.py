@@ -47,8 +47,9 @@ html_css_files = ["site.css"]
 html_show_sourcelink = html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 
+suppress_warnings = ["myst.header"]  # an exercise of the course is a heading of its own, wherever it stands
 if not (HERE / "interactive.md").exists():
-    suppress_warnings = ["toc.not_readable"]
+    suppress_warnings.append("toc.not_readable")
 
 
 def setup(app):

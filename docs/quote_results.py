@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Writes the figures of README and docs from the results files, between their markers: none is typed by hand.
 
-Tables stand between `<!-- name: from docs/results/name.json, by ... -->` and `<!-- end of name -->`. A single figure in a
-sentence stands in a marker of its own, which says where in the results it is from, and if need be how it is written:
+Tables stand between `<!-- name: from docs/results/name.json, by ... -->` and `<!-- end of name -->`. A single figure in
+a sentence stands in a marker of its own, which says where in the results it is from, and if need be how it is written:
 
     <!-- value: demo / distilled / accuracy_mean as .1% -->97.0%<!-- end -->
     <!-- value: few-labels / claims / points gained from 1,000 images / mean -->3.8<!-- end -->
 
-A part of the path is a key, a place in a list, counted from 0, or the beginning of what one of a list is called. What
-looks measured and stands in no marker is found by `stray_figures`: it must name a paper, with its year, in its paragraph.
+A part of the path is a key, a place in a list, counted from 0, or the beginning of what one of a list is called. No
+line may begin with such a marker: in Markdown it would begin a paragraph. What looks measured and stands in no marker
+is found by `stray_figures`, which asks for a paper, with its year, in the same paragraph.
 """
 
 import json
@@ -178,6 +179,8 @@ def with_figures(text: str, tables: dict[str, Callable[[dict[str, Any]], str]]) 
         beginning, end = marks[0]
         before, _, _, after = between.split(text)
         text = f"{before}{beginning}\n{table(results(name))}\n\n{end}{after}"
+    if re.search(r"^<!-- value:", text, re.MULTILINE):
+        raise ValueError("no line may begin with the marker of a value: in Markdown it would begin a paragraph")
     return VALUE.sub(lambda match: f"{match[1]}{value(match[2], match[3])}{match[4]}", text)
 
 

@@ -5,6 +5,7 @@ The pages of docs/ are read on a code host as well, where a link to ../minidisti
 it leads to the file's page; a link to something that has no page becomes plain text.
 """
 
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-NOTEBOOKS = ROOT / "notebooks"
+PACKAGE, NOTEBOOKS = ROOT / "minidistill", ROOT / "notebooks"
 COURSE, SOURCE = DOCS / "course", DOCS / "source"
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"^(`{3,}).*?^\1$", re.DOTALL | re.MULTILINE)
@@ -28,14 +29,14 @@ def source_files() -> list[Path]:
         for _, target, _ in LINK.findall(page.read_text(encoding="utf-8"))
     }
     solutions = NOTEBOOKS.glob("solutions/*.py")
-    return sorted({*(ROOT / "minidistill").rglob("*.py"), *solutions, *(path for path in found if path.suffix == ".py")})
+    return sorted({*PACKAGE.rglob("*.py"), *solutions, *(path for path in found if path.suffix == ".py")})
 
 
 def page_of(path: Path) -> Path:
     """Where the site has what a link to `path` shows; `path` itself where it is a page of docs/."""
     if path.suffix == ".py":
         return SOURCE / path.relative_to(ROOT).with_suffix(".md")
-    if path == ROOT / "minidistill":
+    if path == PACKAGE:
         return SOURCE / "index.md"
     if path.parent == NOTEBOOKS:
         return COURSE / ("index.md" if path.name == "README.md" else path.name)
@@ -50,21 +51,32 @@ def make_sources() -> None:
         page = page_of(path)
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(
-            f"# {path.relative_to(ROOT)}\n\n```{{literalinclude}} {os.path.relpath(path, page.parent)}\n"
+            f"# `{path.relative_to(ROOT)}`\n\n```{{literalinclude}} {os.path.relpath(path, page.parent)}\n"
             ":language: python\n:lineno-match:\n```\n"
         )
-    package = [path for path in files if path.is_relative_to(ROOT / "minidistill")]
-    first, others = package[0], [path for path in files if path not in package]
+    package = sorted((path for path in files if path.is_relative_to(PACKAGE)), key=place_in_reading_order)
+    others = [path for path in files if path not in package]
     (SOURCE / "index.md").write_text(
         "# The source\n\n"
-        "Every file of the package as it is, to be read here. The docstring of the first one says in which order.\n\n"
-        + _toctree("The package", [first, *package[1:]])
+        "Every file of the package as it is, in the order in which the docstring of the first one lists them.\n\n"
+        + _toctree("The package", package)
         + _toctree("Answers of the course, and tests that these pages quote", others)
     )
 
 
+def place_in_reading_order(path: Path) -> tuple[int, Path]:
+    """First what the package's docstring lists, in that order, then all else by name."""
+    docstring = (PACKAGE / "__init__.py").read_text(encoding="utf-8").split('"""')[1]
+    order = ["__init__", *re.findall(r"^    (\w+)/? ", docstring, re.MULTILINE)]
+    name = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    return (order.index(name) if name in order else len(order)), path
+
+
 def _toctree(caption: str, files: list[Path]) -> str:
-    entries = "\n".join(page_of(path).relative_to(SOURCE).with_suffix("").as_posix() for path in files)
+    """A list of pages. The files of the package go by their names in it."""
+    names = [path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT) for path in files]
+    pages = [page_of(path).relative_to(SOURCE).with_suffix("").as_posix() for path in files]
+    entries = "\n".join(f"{name} <{page}>" for name, page in zip(names, pages, strict=True))
     return f"## {caption}\n\n```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```\n\n"
 
 
@@ -74,7 +86,11 @@ def make_course() -> None:
     COURSE.mkdir()
     notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     for notebook in notebooks:
-        shutil.copy(notebook, COURSE)
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+        for cell in content["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = rewritten("".join(cell["source"]), NOTEBOOKS, COURSE)
+        (COURSE / notebook.name).write_text(json.dumps(content), encoding="utf-8")
     text = rewritten((NOTEBOOKS / "README.md").read_text(encoding="utf-8"), NOTEBOOKS, COURSE)
     if notebooks:
         entries = "\n".join(notebook.stem for notebook in notebooks)
@@ -97,7 +113,7 @@ def rewritten(text: str, written_in: Path, shown_in: Path) -> str:
         path = (written_in / target).resolve()
         page = page_of(path)
         if not path.exists():
-            return words if written_in == NOTEBOOKS else match[0]  # not built yet; else Sphinx says that it leads nowhere
+            return words if written_in == NOTEBOOKS else match[0]  # not built yet; of others, Sphinx complains
         if not page.is_relative_to(DOCS) or page.is_dir():
             return words
         return f"[{words}]({os.path.relpath(page, shown_in)}{anchor})"

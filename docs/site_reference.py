@@ -65,8 +65,10 @@ def _item(name: str, text: list[str]) -> list[str]:
 
 def _escaped(line: str) -> str:
     """Text as it stands; what is between backticks is code."""
-    plain_and_code = line.split("`")
-    return "".join(f"``{part}``" if k % 2 else re.sub(r"([\\*|_])", r"\\\1", part) for k, part in enumerate(plain_and_code))
+    parts = line.split("`")
+    parts[::2] = [re.sub(r"([\\*|_])", r"\\\1", text) for text in parts[::2]]
+    parts[1::2] = [f"``{code}``" for code in parts[1::2]]
+    return "".join(parts)
 
 
 def fields_of(dataclass: type) -> dict[str, str]:

@@ -54,7 +54,10 @@ def test_the_course_links_to_the_notebooks_that_are_built():
     assert set(re.findall(r"\]\((\d\d_\w+\.ipynb)\)", text)) == set(built) & set(links)
 
 
-@pytest.mark.parametrize("page", [*DOCS.glob("*.md"), *DOCS.glob("howto/*.md"), *DOCS.glob("reference/*.md")], ids=str)
+WRITTEN = [*DOCS.glob("*.md"), *DOCS.glob("howto/*.md"), *DOCS.glob("reference/*.md")]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(DOCS)))
 def test_the_links_of_a_page_lead_to_files(page):
     """On a code host, where nothing is rewritten."""
     targets = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)[^)]*\)", site_pages.CODE.sub("", page.read_text()))
@@ -85,8 +88,8 @@ def test_the_fields_of_a_dataclass_say_what_their_comments_say():
 # ---------------------------------------------------------------------------------------- the site that is built
 
 pages = sorted(SITE.rglob("*.html")) if SITE.exists() else []
-LOADING = {"script": "src", "img": "src", "source": "src", "video": "src", "audio": "src", "iframe": "src", "embed": "src",
-           "object": "data", "link": "href", "image": "href"}  # fmt: skip
+LOADING = dict.fromkeys(("script", "img", "source", "video", "audio", "iframe", "embed"), "src")
+LOADING |= {"object": "data", "link": "href", "image": "href"}
 NO_FILES = ("canonical", "next", "prev", "search", "index", "author")  # of <link>: they say something, and load nothing
 
 

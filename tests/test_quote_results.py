@@ -57,13 +57,21 @@ def test_a_marker_gets_the_figure_that_it_names(made_up, marker, figure):
     assert quote_results.with_figures(text, {}) == text.replace("old", figure)
 
 
-@pytest.mark.parametrize("path", ["run / nothing", "run / claims / errors / mean", "run / seeds / 2", "run / held", "run"])
+NO_FIGURES = ("run / nothing", "run / claims / errors / mean", "run / seeds / 2", "run / held", "run")
+
+
+@pytest.mark.parametrize("path", NO_FIGURES)
 def test_a_marker_that_names_no_figure_or_several_is_refused(made_up, path):
     with pytest.raises(ValueError, match=f"^{path}"):
         quote_results.value(path)
 
 
-STRAY = ("It has 97.0% of it.", "with 70 errors", "± 0.7", "3.4x faster", "20 µs a step", "in 31\nminutes", "5.4 points")
+def test_a_marker_that_would_begin_a_paragraph_is_refused(made_up):
+    with pytest.raises(ValueError, match="would begin a paragraph"):
+        quote_results.with_figures("It is\n<!-- value: run / share -->1<!-- end --> here.", {})
+
+
+STRAY = ("It has 97.0% of it.", "70 errors", "± 0.7", "3.4x faster", "20 µs a step", "in 31\nminutes", "5.4 points")
 
 
 @pytest.mark.parametrize("text", STRAY)
