@@ -38,7 +38,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
-maximum_signature_line_length = 90
+maximum_signature_line_length = 120
 
 html_theme = "furo"
 html_title = "minidistill"

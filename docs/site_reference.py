@@ -28,8 +28,10 @@ FIELD = re.compile(r"\s+(\w+):[^#]*#\s*(.*)")
 def as_markup(app: object, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """For autodoc's event: rewrites the docstring's lines in place, and adds what a dataclass says of its fields."""
     text = markup(lines)
-    if dataclasses.is_dataclass(thing) and isinstance(thing, type):
-        text += [line for field, words in fields_of(thing).items() for line in _item(field, [words])]
+    fields = fields_of(thing) if isinstance(thing, type) and dataclasses.is_dataclass(thing) else {}
+    for field, words in fields.items():
+        if f"``{field}``" not in text:  # the docstring has not said it
+            text += _item(field, [words])
     lines[:] = text
 
 
