@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint student notebooks course docs test-docs results zoo reproduce bench clean
+.PHONY: demo test test-kernels peers lint student notebooks course docs test-docs results zoo interactive reproduce \
+	bench latency clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
@@ -56,8 +57,17 @@ zoo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_zoo.py
 	$(BIN)/python docs/quote_results.py
 
+# Trains anew the networks whose logits the interactive page shows.
+interactive: $(VENV)/demo.installed
+	$(ONE_THREAD) $(BIN)/python docs/measure_interactive.py
+
 bench: $(VENV)/bench.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/minidistill bench --json --figure docs/images/bench.png > docs/results/bench.json
+	$(BIN)/python docs/quote_results.py
+
+# Times the exported C file beside calls from Python, and quotes it; needs gcc.
+latency: $(VENV)/bench.installed
+	$(ONE_THREAD) $(BIN)/python docs/measure_export.py
 	$(BIN)/python docs/quote_results.py
 
 # Does the papers' experiments again, in about an hour, and quotes what came out. MNIST and Fashion-MNIST are downloaded

@@ -48,8 +48,6 @@ html_show_sourcelink = html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 
 suppress_warnings = ["myst.header"]  # an exercise of the course is a heading of its own, wherever it stands
-if not (HERE / "interactive.md").exists():
-    suppress_warnings.append("toc.not_readable")
 
 
 def setup(app):

@@ -142,10 +142,41 @@ def _accuracies(values: list[float | None]) -> str:
     return "; ".join(part for part in (shown, lost) if part)
 
 
+def export_table(found: dict[str, Any]) -> str:
+    """How long a row takes from C and from Python, and how large a C file is, as Markdown."""
+    networks = found["networks"]
+    names = ["-".join(map(str, network["sizes"])) for network in networks]
+    lines = [f"| µs for one row | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
+    for way in networks[0]["nanoseconds"]:
+        lines.append(f"| {way} | {' | '.join(_microseconds(network['nanoseconds'], way) for network in networks)} |")
+    settings, machine = found["settings"], found["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    lines += [
+        "",
+        f"{machine['processor']}, one thread; gcc {machine['gcc']} with {settings['flag']}, {versions}. "
+        f"The quickest of {settings['rounds']} rounds; in brackets the time over that of C.",
+        "",
+        f"| bytes | {' | '.join(names)} |",
+        f"| --- |{' ---: |' * len(names)}",
+    ]
+    sizes = {"C file": [network["source_bytes"] for network in networks],
+             "weights": [network["weight_bytes"] for network in networks]}  # fmt: skip
+    for flag in networks[0]["bytes_beside"]:
+        sizes[f"code and data beside them, {flag}"] = [network["bytes_beside"][flag] for network in networks]
+    lines += [f"| {title} | {' | '.join(f'{size:,}' for size in row)} |" for title, row in sizes.items()]
+    return "\n".join(lines)
+
+
+def _microseconds(nanoseconds: dict[str, float], way: str) -> str:
+    ratio = "" if way == "C" else f" ({nanoseconds[way] / nanoseconds['C']:.1f}x)"
+    return f"{nanoseconds[way] / 1000:.3g}{ratio}"
+
+
 EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity", "assistant", "born-again", "mutual")
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "README.md": {"demo": demo_table, "bench": bench_table, "hinton-mnist": claims_table},
     "docs/bug_zoo.md": {"zoo": zoo_table},
+    "docs/export.md": {"export": export_table},
     "docs/results.md": dict.fromkeys(EXPERIMENTS, claims_table),
 }
 

@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import minidistill
+from minidistill import export
+from minidistill.cli import main
 
 ROOT = Path(__file__).parent.parent
 DOCS, SITE = ROOT / "docs", ROOT / "build" / "docs"
@@ -170,8 +172,22 @@ def test_the_formulas_are_set_by_what_the_site_brings(site):
 
 @pytest.mark.docs
 def test_every_public_name_is_in_the_reference(site):
-    names = {name for path, page in site.items() if path.parent.name == "reference" for name in page.names}
+    names = {name for path, page in site.items() if path.parent == SITE / "reference" for name in page.names}
     assert [name for name in minidistill.__all__ if f"minidistill.{name}" not in names] == []
+
+
+@pytest.mark.docs
+def test_every_function_of_export_is_in_the_reference(site):
+    names = site[SITE / "reference" / "export.html"].names
+    assert [name for name in export.__all__ if f"minidistill.export.{name}" not in names] == []
+
+
+def test_every_command_is_in_the_reference(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = set(re.findall(r"^    (\w+)(?: {2,}|$)", capsys.readouterr().out, re.MULTILINE))
+    page = (DOCS / "reference" / "command_line.md").read_text()
+    assert commands == set(re.findall(r"^```{command-help} (\w+)$", page, re.MULTILINE))
 
 
 @pytest.mark.docs
