@@ -32,6 +32,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 myst_update_mathjax = False  # the formulas of the docstrings and of the notebooks are found by the same marks
 nb_execution_mode = "off"    # the notebooks are committed with their outputs
+nb_merge_streams = True
 nb_ipywidgets_js = {}        # nothing is loaded from elsewhere
 
 autodoc_member_order = "bysource"

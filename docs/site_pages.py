@@ -38,9 +38,9 @@ def page_of(path: Path) -> Path:
         return SOURCE / path.relative_to(ROOT).with_suffix(".md")
     if path == PACKAGE:
         return SOURCE / "index.md"
-    if path.parent == NOTEBOOKS:
-        return COURSE / ("index.md" if path.name == "README.md" else path.name)
-    return path
+    if path == NOTEBOOKS / "README.md":
+        return COURSE / "index.md"
+    return COURSE / path.name if path.suffix == ".ipynb" else path
 
 
 def make_sources() -> None:

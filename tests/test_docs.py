@@ -43,6 +43,13 @@ def test_a_link_to_what_has_no_page_becomes_text():
     )
 
 
+def test_a_link_from_the_course_to_a_folder_becomes_text():
+    text = "answers in [`solutions`](solutions), made by [`build.py`](build.py)"
+    assert site_pages.rewritten(text, site_pages.NOTEBOOKS, site_pages.COURSE) == (
+        "answers in `solutions`, made by [`build.py`](../source/notebooks/build.md)"
+    )
+
+
 def test_code_and_pictures_stay_as_they_are():
     text = "![a picture](images/demo.png)\n\n```python\nlosses[0](../minidistill/ops.py)\n```\n"
     assert site_pages.rewritten(text, DOCS, DOCS) == text
@@ -64,6 +71,12 @@ def test_the_links_of_a_page_lead_to_files(page):
     """On a code host, where nothing is rewritten."""
     targets = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)[^)]*\)", site_pages.CODE.sub("", page.read_text()))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_source_is_listed_in_the_order_of_the_reading_path():
+    files = sorted((ROOT / "minidistill").glob("*.py"), key=site_pages.place_in_reading_order)
+    names = [file.stem for file in files]
+    assert names[:6] == ["__init__", "ops", "network", "optim", "training", "distillation"]
 
 
 def test_a_docstring_becomes_markup():
