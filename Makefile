@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint student notebooks course results zoo interactive reproduce bench latency clean
+.PHONY: demo test test-kernels peers lint student notebooks course docs test-docs results zoo interactive reproduce \
+	bench latency clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
 
 test: $(VENV)/test.installed lint
-	$(ONE_THREAD) $(BIN)/python -m pytest -m "not compiles and not course"
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not compiles and not course and not docs"
 
 # The tests of the compiled kernels, which take minutes to compile every kernel for both dtypes.
 test-kernels: $(VENV)/test.installed
@@ -36,6 +37,15 @@ notebooks: $(VENV)/course.installed
 # That all notebooks run with their answers, and without them fail at their checks alone.
 course: $(VENV)/course.installed
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_notebooks.py
+
+# The site, to be opened at build/docs/index.html, which needs no network. A warning is an error.
+docs: $(VENV)/docs.installed
+	rm -rf build/docs
+	$(BIN)/python -m sphinx -b html -d build/doctrees -E -n -W --keep-going -q docs build/docs
+
+# That no link of the built site leads nowhere and no page loads anything from elsewhere.
+test-docs: docs $(VENV)/test.installed
+	$(BIN)/python -m pytest tests/test_docs.py
 
 # Measures anew what the README quotes, and writes it there.
 results: $(VENV)/demo.installed
@@ -93,6 +103,10 @@ $(VENV)/student.installed: pyproject.toml | $(VENV)/demo.installed
 
 $(VENV)/course.installed: pyproject.toml | $(VENV)/test.installed
 	$(BIN)/python -m pip install --quiet --group course
+	touch $@
+
+$(VENV)/docs.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable . --group docs
 	touch $@
 
 $(VENV)/bench.installed: pyproject.toml | $(VENV)/demo.installed
