@@ -61,7 +61,7 @@ QUICK_IMAGES = {"images": 8_000, "validation": 2_000, "tested": 2_000}
 IMAGE_TEACHER = partial(jittered_teacher, hidden=(400, 400))
 IMAGES = partial(
     Setup, images=60_000, validation=10_000, tested=10_000, teacher=partial(IMAGE_TEACHER, epochs=8),
-    quick_teacher=partial(IMAGE_TEACHER, epochs=2), hidden=(128,), assistant=256, seen=1_000, epochs=50, rate=0.003,
+    quick_teacher=partial(IMAGE_TEACHER, epochs=2), hidden=(128,), assistant=256, seen=1_000, epochs=50, rate=0.01,
     batch_size=50, trial_seeds=1,
 )  # fmt: skip
 SETUPS = {
