@@ -61,7 +61,7 @@ QUICK_IMAGES = {"images": 8_000, "validation": 2_000, "tested": 2_000}
 IMAGE_TEACHER = partial(jittered_teacher, hidden=(400, 400))
 IMAGES = partial(
     Setup, images=60_000, validation=10_000, tested=10_000, teacher=partial(IMAGE_TEACHER, epochs=8),
-    quick_teacher=partial(IMAGE_TEACHER, epochs=2), hidden=(128,), assistant=256, seen=1_000, epochs=50, rate=0.01,
+    quick_teacher=partial(IMAGE_TEACHER, epochs=2), hidden=(128,), assistant=256, seen=1_000, epochs=30, rate=0.01,
     batch_size=50, trial_seeds=1,
 )  # fmt: skip
 SETUPS = {
@@ -170,9 +170,9 @@ def _validated(room: Classroom, name: str, setting: Setting, seed: int) -> float
 
 
 def _tested(room: Classroom, name: str, setting: Setting, seed: int) -> tuple[float, float, float]:
-    """Accuracy and agreement with the teacher on the test images, and the seconds that the training took."""
-    start = time.perf_counter()
+    """Accuracy and agreement with the teacher on the test images, and the seconds of a core that the training took."""
+    start = time.process_time()  # of the processor, whatever else the machine does meanwhile
     student = BY_NAME[name].train(room, seed, **setting)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     taught = room.teacher.logits(room.test.x)                                   # (N,C)
     return accuracy(student, room.test), agreement(student, taught, room.test), seconds

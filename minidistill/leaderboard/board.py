@@ -27,7 +27,7 @@ class Row:
     accuracies: list[float]   # one a seed
     differences: list[float]  # to soft targets, one a seed
     agreements: list[float]   # with the teacher, one a seed
-    seconds: float            # of a run, on one thread while other runs have the other cores; mean
+    seconds: float            # of one core that a run took; mean
     setting: Setting          # chosen on the validation images
     validation: float         # its accuracy there, in percent
     note: str
