@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .leaderboard import Board
     from .sweep import Summary, Sweep
 
-REFERENCE = "SoftTarget"  # of a leaderboard
 INK = "#1f2a44"
 TEACHER, ALONE, DISTILLED = "#7a7f8c", "#d1495b", "#00798c"  # the same colours in every picture
 
@@ -241,7 +240,7 @@ def leaderboard_figure(boards: Sequence["Board"], path: str | os.PathLike[str] |
 
 
 def _draw_board(ax: Any, board: "Board") -> None:
-    different, reference = board.different, board[REFERENCE]
+    different, reference = board.different, board.reference
     spread = sample_std(reference.accuracies)
     ax.axvspan(reference.mean - spread, reference.mean + spread, color=TEACHER, alpha=0.2, linewidth=0)
     ax.axvline(reference.mean, color=TEACHER, linewidth=1)

@@ -217,7 +217,7 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(pictures, capsys
 
 
 def test_help_teaches(capsys):
-    for command in ("demo", "train", "distill", "sweep", "evaluate", "predict"):
+    for command in ("demo", "train", "distill", "sweep", "evaluate", "predict", "leaderboard"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0

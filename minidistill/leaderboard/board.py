@@ -71,8 +71,10 @@ class Board:
         """With the rows in order: the most accurate first."""
         return cls(data, sorted(rows, key=lambda row: -row.mean), settings, seconds)
 
-    def __getitem__(self, method: str) -> Row:
-        return {row.method: row for row in self.rows}[method]
+    @property
+    def reference(self) -> Row:
+        """The row of soft targets."""
+        return next(row for row in self.rows if row.method == REFERENCE)
 
     @property
     def different(self) -> set[str]:

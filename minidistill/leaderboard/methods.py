@@ -58,9 +58,9 @@ class Classroom:
     def network(self, hidden: tuple[int, ...], seed: int) -> MLP:
         return MLP((self.teacher.sizes[0], *hidden, self.teacher.sizes[-1]), seed=seed)
 
-    def student(self, seed: int, generations: int = GENERATIONS) -> MLP:
-        """The student of a seed. The last of so many generations from seed on has the weights of everyone's student."""
-        return self.network(self.hidden, seed + generations)
+    def student(self, seed: int, earlier: int = 0) -> MLP:
+        """The student of a seed, or one some seeds `earlier`: born_again counts seeds up, and ends where all begin."""
+        return self.network(self.hidden, seed + GENERATIONS - earlier)
 
     def parted(self, seed: int) -> tuple[Dataset, Dataset]:
         """The images that the student of a seed sees, and the rest of those to learn from."""
@@ -136,7 +136,7 @@ def by_assistant(room: Classroom, seed: int, **setting: Any) -> MLP:
 
 
 def by_generations(room: Classroom, seed: int, **setting: Any) -> MLP:
-    first, data = room.student(seed, generations=0), room.seen_by(seed)
+    first, data = room.student(seed, earlier=GENERATIONS), room.seen_by(seed)
     fit(first, data, **room.budget(seed))
     return born_again(first, data, GENERATIONS, SoftTarget(**setting), **room.budget(seed))[-1]
 
