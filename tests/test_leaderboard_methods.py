@@ -84,6 +84,7 @@ def test_self_training_hears_the_labels_of_the_images_seen_alone(room, monkeypat
     _, _, labelled, unlabelled, _ = heard[0]
     assert (len(labelled), len(unlabelled)) == (SEEN, 160)
     assert unlabelled.y is None
+    np.testing.assert_array_equal(labelled.x, room.seen_by(0).x)
     assert not set(labelled.fingerprints.tolist()) & set(unlabelled.fingerprints.tolist())
 
 

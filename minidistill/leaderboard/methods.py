@@ -62,12 +62,13 @@ class Classroom:
         """The student of a seed, or one some seeds `earlier`: born_again counts seeds up, and ends where all begin."""
         return self.network(self.hidden, seed + GENERATIONS - earlier)
 
-    def parted(self, seed: int) -> tuple[Dataset, Dataset]:
-        """The images that the student of a seed sees, and the rest of those to learn from."""
-        return self.images.split(self.seen, seed=seed)
-
     def seen_by(self, seed: int) -> Dataset:
-        return self.parted(seed)[0]
+        """The images that the student of a seed sees."""
+        return self.images.take(self.seen, seed=seed)
+
+    def parted(self, seed: int) -> tuple[Dataset, Dataset]:
+        """The same, and the rest of those to learn from."""
+        return self.images.split(self.seen, seed=seed)
 
     def budget(self, seed: int, rows: int | None = None, pace: float = 1.0) -> dict[str, Any]:
         """Options of `fit`: the same number of steps on any number of rows, but for rounding to epochs."""
