@@ -65,6 +65,7 @@ def test_the_t_test_meets_the_printed_table():
 
 
 def test_no_spread_and_no_difference_prove_nothing():
+    assert paired_p([95.4 - 95.2, 96.4 - 96.2, 90.4 - 90.2]) == 1  # these three are alike but for rounding
     assert paired_p([1.0]) == paired_p([0.2, 0.2]) == paired_p([0.0, 0.0, 0.0]) == paired_p([-1.0, 1.0]) == 1
 
 

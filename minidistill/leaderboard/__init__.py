@@ -136,25 +136,26 @@ def _teach(shared: tuple[Callable[..., MLP], Dataset], seed: int) -> MLP:
 
 def contest(methods: tuple[Method, ...], run: Run, seeds: list[int], trial_seeds: list[int], say: Say) -> list[Row]:
     """A row for each method, of settings chosen on the validation images; REFERENCE must be among them."""
-    trials = [(method.name, setting) for method in methods for setting in method.trials]
     say(f"choosing settings: {len(methods)} methods, {TRIALS} trials each, {_seeds(trial_seeds)} ...")
-    tried = iter(run((_validated, *trial, seed) for trial in trials for seed in trial_seeds))
-    scores = [float(np.mean([next(tried) for _ in trial_seeds])) for _ in trials]
-    chosen, reached = {}, {}
-    for method in methods:
-        own = [score for (name, _), score in zip(trials, scores, strict=True) if name == method.name]
-        chosen[method.name], reached[method.name] = highest(method.trials, own), max(own)
+    chosen = _chosen(methods, run, trial_seeds)
     say(f"measuring on test images, {_seeds(seeds)} ...")
-    found = iter(run((_tested, name, setting, seed) for name, setting in chosen.items() for seed in seeds))
-    figures = {name: list(zip(*(next(found) for _ in seeds), strict=True)) for name in chosen}
-    reference = list(figures[REFERENCE][0])
+    found = iter(run((_tested, name, setting, seed) for name, (setting, _) in chosen.items() for seed in seeds))
+    figures = {name: tuple(map(list, zip(*(next(found) for _ in seeds), strict=True))) for name in chosen}
+    reference, _, _ = figures[REFERENCE]
     rows = []
     for method in methods:
-        accuracies, agreements, seconds = map(list, figures[method.name])
-        apart, name = differences(accuracies, reference), method.name
-        mean = float(np.mean(seconds))
-        rows.append(Row(name, accuracies, apart, agreements, mean, chosen[name], reached[name], method.note))
+        accuracies, agreements, seconds = figures[method.name]
+        apart, mean = differences(accuracies, reference), float(np.mean(seconds))
+        rows.append(Row(method.name, accuracies, apart, agreements, mean, *chosen[method.name], method.note))
     return rows
+
+
+def _chosen(methods: tuple[Method, ...], run: Run, seeds: list[int]) -> dict[str, tuple[Setting, float]]:
+    """Each method's best setting on the validation images, and its mean accuracy there."""
+    trials = [(method.name, setting) for method in methods for setting in method.trials]
+    tried = iter(run((_validated, *trial, seed) for trial in trials for seed in seeds))
+    scores = {m.name: [float(np.mean([next(tried) for _ in seeds])) for _ in m.trials] for m in methods}
+    return {m.name: (highest(m.trials, scores[m.name]), max(scores[m.name])) for m in methods}
 
 
 def _seeds(seeds: list[int]) -> str:

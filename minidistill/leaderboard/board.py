@@ -2,8 +2,8 @@
 """What a leaderboard found: its rows, and which of them differ from soft targets by more than chance.
 
 Students of one seed share images, order and first weights, so methods are compared seed by seed: of the differences
-mean and spread are shown, and a t-test says how likely so large a mean is where there is none. Among thirty methods
-one passes such a test at 5% by luck alone, nearly always; so the tests are corrected for their number (Holm 1979).
+mean and spread are shown, and a t-test says how likely so large a mean is where there is none. Of thirty methods that
+are all alike one or two pass such a test at 5% by luck; so the tests are corrected for their number (Holm 1979).
 """
 
 import math
@@ -17,6 +17,7 @@ from ..evaluation import aligned, sample_std
 from .methods import REFERENCE, Setting
 
 LEVEL = 0.05  # of all comparisons together
+ROUNDING = 1e-9  # in points: a spread below it is none
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def paired_p(differences: Sequence[float]) -> float:
     """
     n = len(differences) - 1  # degrees of freedom
     mean, spread = float(np.mean(differences)), sample_std(differences)
-    if spread == 0 or mean == 0:
+    if spread < ROUNDING or mean == 0:
         return 1.0
     theta = math.atan2(abs(mean) * math.sqrt((n + 1) / n), spread)
     total, term = 0.0, math.cos(theta) ** (n % 2)
