@@ -172,12 +172,39 @@ def _microseconds(nanoseconds: dict[str, float], way: str) -> str:
     return f"{nanoseconds[way] / 1000:.3g}{ratio}"
 
 
+def board_table(found: dict[str, Any]) -> str:
+    """A leaderboard, the best first, as Markdown, and under what conditions it came about."""
+    lines = ["| | method | accuracy, % | to soft targets | agreement, % | s a run | |"]
+    lines.append("| ---: | --- | ---: | ---: | ---: | ---: | --- |")
+    for place, row in enumerate(found["rows"], 1):
+        apart = f"{row['paired_difference']:+.2f} ± {row['paired_std']:.2f}" + "*" * row["differs"]
+        name, apart = (f"**{row['method']}**", "") if row["method"] == "SoftTarget" else (row["method"], apart)
+        lines.append(
+            f"| {place} | {name} | {row['mean']:.2f} ± {row['std']:.2f} | {apart} | {row['agreement']:.1f} | "
+            f"{row['seconds']:.2f} | {row['note']} |"
+        )
+    settings, others = found["settings"], len(found["rows"]) - 1
+    images, differing = settings["images"], sum(row["differs"] for row in found["rows"])
+    within = sum(abs(row["paired_difference"]) < row["paired_std"] for row in found["rows"])
+    return "\n".join(lines) + (
+        f"\n\nMeans of {len(settings['seeds'])} seeds, ± standard deviation, on {images['test']:,} test images, by "
+        f"`{settings['command']}` in {found['seconds'] / 60:.0f} minutes. Teacher {settings['teacher']}, "
+        f"{settings['teacher_accuracy']:.1f}%, taught by {images['taught']:,} images; student {settings['student']}, "
+        f"{images['seen']:,} images, {settings['budget']}; {settings['trials']} trials a method on "
+        f"{images['validation']:,} validation images. Of {others} differences to soft targets {differing} "
+        f"{'is' if differing == 1 else 'are'} more than chance (*), and {within} are smaller than their own standard "
+        f"deviation."
+    )
+
+
+BOARDS = ("leaderboard-digits", "leaderboard-mnist", "leaderboard-fashion-mnist")
 EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity", "assistant", "born-again", "mutual")
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "README.md": {"demo": demo_table, "bench": bench_table, "hinton-mnist": claims_table},
     "docs/bug_zoo.md": {"zoo": zoo_table},
     "docs/export.md": {"export": export_table},
     "docs/results.md": dict.fromkeys(EXPERIMENTS, claims_table),
+    "docs/leaderboard.md": dict.fromkeys(BOARDS, board_table),
 }
 
 

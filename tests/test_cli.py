@@ -244,7 +244,7 @@ def test_weights_are_rounded_on_import_where_that_is_asked_for(folder, capsys):
 
 
 def test_help_teaches(capsys):
-    for command in ("demo", "train", "distill", "sweep", "evaluate", "predict", "export", "import"):
+    for command in ("demo", "train", "distill", "sweep", "evaluate", "predict", "export", "import", "leaderboard"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0
