@@ -10,7 +10,7 @@
 # - why a line of NumPy can be slow although it is compiled: passes over memory, and fresh arrays;
 # - how softmax, loss and gradient become one kernel without a temporary array;
 # - how a largest logit and a sum can be had in one walk (the online softmax);
-# - why a literal such as `1.0` can make a float32 kernel twice as slow;
+# - why a literal such as `1.0` makes a float32 kernel compute in double;
 # - what a race is, why it is silent, and how to split work so that the number of threads does not change a bit;
 # - what is gained when a whole epoch is one call.
 #
@@ -151,6 +151,7 @@ check("cross_entropy_row", lambda: row_and_loss(cross_entropy_row, row, 3), (val
     "weight is missing, or stands at the softmax alone": wanted,
     "the label has lost 1 and not 1 times the weight": 0.25 * q - np.eye(5)[3],
     "1 is not taken off at the label: that is the softmax, weighed": 0.25 * q,
+    "that is the softmax: take 1 off at the label, and multiply by the weight": q,
     "weight belongs to the gradient; the loss of the row is returned without it": 0.25 * value,
     "that is log q; the loss is minus that": -value,
 })
