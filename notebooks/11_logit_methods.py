@@ -135,7 +135,9 @@ def logit_matching(s, t):            # s, t (B,C)
 rng = np.random.default_rng(11)
 S, Z = rng.standard_normal((2, 5, 3))                # (B,C) each: B = 5 and C = 3
 check("logit_matching", lambda: logit_matching(S, Z), LogitMatching(alpha=1)(S, Z, None),
-      factors={"B": 5, "C": 3, "2": 2}, mistakes={"the square stands in the derivative, too; its slope is s - t": (S - Z) ** 2 / 15})
+      factors={"B": 5, "C": 3, "2": 2}, mistakes={
+    "the square stands in the derivative, too; its slope is s - t": (S - Z) ** 2 / 15,
+})
 
 # %% [markdown]
 # ### What a shift and a scale do
