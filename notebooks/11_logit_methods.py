@@ -457,7 +457,7 @@ for place, (name, values) in enumerate(found.items()):
     colour = "#d1495b" if name == "labels alone" else "#00798c"
     ax.plot(np.full(len(values), place), values, "o", color=colour, alpha=0.6)
     ax.plot(place, values.mean(), "_", color="black", markersize=22)
-ax.set_xticks(range(len(found)), [name.replace(" ", "\n") for name in found], fontsize=8)
+ax.set_xticks(range(len(found)), [name.replace(" ", "\n").replace("-", "-\n") for name in found], fontsize=8)
 ax.set(title="Five seeds of each method; the line is their mean", ylabel="test accuracy, %")
 plt.show()
 
