@@ -135,7 +135,9 @@ def logit_matching(s, t):            # s, t (B,C)
 rng = np.random.default_rng(11)
 S, Z = rng.standard_normal((2, 5, 3))                # (B,C) each: B = 5 and C = 3
 check("logit_matching", lambda: logit_matching(S, Z), LogitMatching(alpha=1)(S, Z, None),
-      factors={"B": 5, "C": 3, "2": 2}, mistakes={"rows are compared with their own mean taken away": (S - Z) - 1})
+      factors={"B": 5, "C": 3, "2": 2}, mistakes={
+    "the square stands in the derivative, too; its slope is s - t": (S - Z) ** 2 / 15,
+})
 
 # %% [markdown]
 # ### What a shift and a scale do
@@ -304,6 +306,7 @@ of_all = ops.soft_target_backward(cache)
 right = only_others(many_s, many_t, many_y)
 check("nckd", lambda: nckd(many_s, many_t, many_y, T), right, factors={"T": T, "B": B}, mistakes={
     "that is the KL of all classes: take the label's column out before the softmax": kl,
+    "that is the gradient of the KL of all classes: take the label's column out before the softmax": of_all,
     "the label's column is set to 0 after a softmax over all classes; take it out before": of_all
     * (np.arange(6) != many_y[:, None]),
 })
@@ -378,6 +381,8 @@ check("zscore_backward", lambda: zscore_backward(dz, many_s), standardise_backwa
     "mean and standard deviation depend on s too: both parts that are taken off are missing": dz / std,
     "the part along z is missing": (dz - both_means[0]) / std,
     "the mean of dz is missing": (dz - z * both_means[1]) / std,
+    "mean and standard deviation are those of all rows together; each row has its own": (dz - dz.mean()
+    - (many_s - many_s.mean()) / many_s.std() * ((many_s - many_s.mean()) / many_s.std() * dz).mean()) / many_s.std(),
     "the division by the standard deviation is missing": dz - both_means[0] - z * both_means[1],
     "s stands where z should, its standardised row": (dz - both_means[0]
     - many_s * (many_s * dz).mean(axis=1, keepdims=True)) / std,
@@ -452,7 +457,7 @@ for place, (name, values) in enumerate(found.items()):
     colour = "#d1495b" if name == "labels alone" else "#00798c"
     ax.plot(np.full(len(values), place), values, "o", color=colour, alpha=0.6)
     ax.plot(place, values.mean(), "_", color="black", markersize=22)
-ax.set_xticks(range(len(found)), [name.replace(" ", "\n") for name in found], fontsize=8)
+ax.set_xticks(range(len(found)), [name.replace(" ", "\n").replace("-", "-\n") for name in found], fontsize=8)
 ax.set(title="Five seeds of each method; the line is their mean", ylabel="test accuracy, %")
 plt.show()
 

@@ -93,7 +93,7 @@ def hint(h, g, W, b):                # h (B,H)  g (B,G)  W (H,G)  b (G,)
 
 # %% tags=["check"]
 rng = np.random.default_rng(12)
-B, H, G = 5, 3, 4
+B, H, G = 6, 3, 5
 h, g, W, b = (rng.standard_normal(shape) for shape in ((B, H), (B, G), (H, G), (G,)))
 regressor = MLP((H, G), dtype=np.float64, backend="numpy")
 regressor.weights[0][:], regressor.biases[0][:] = W, b
@@ -134,8 +134,8 @@ print(f"gradient of the regressor filled: {bool(started.learners[0].gradients.an
 # and $P$ of a student with random weights.
 
 # %%
-order = np.argsort(train.y[:120], kind="stable")                                # (B,)
-images = train.x[:120][order]                                                   # (B,I)
+order = np.argsort(train.y[:60], kind="stable")                                # (B,)
+images = train.x[:60][order]                                                   # (B,I)
 
 
 def relations(network):
@@ -144,12 +144,12 @@ def relations(network):
 
 
 figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.6), layout="constrained")
-edges = np.flatnonzero(np.diff(train.y[:120][order])) + 0.5
+edges = np.flatnonzero(np.diff(train.y[:60][order])) + 0.5
 for ax, network, title in ((axes[0], teacher, "Q, the teacher"), (axes[1], student, "P, a random student")):
-    picture = ax.imshow(relations(network), vmin=0, vmax=0.25, cmap="magma")
+    picture = ax.imshow(relations(network), vmin=0, vmax=0.3, cmap="magma", interpolation="nearest")
     ax.set(title=title, xlabel="image, sorted by digit", ylabel="image")
-    ax.vlines(edges, -0.5, 119.5, color="white", linewidth=0.3)
-    ax.hlines(edges, -0.5, 119.5, color="white", linewidth=0.3)
+    ax.vlines(edges, -0.5, 59.5, color="white", linewidth=0.3)
+    ax.hlines(edges, -0.5, 59.5, color="white", linewidth=0.3)
 figure.colorbar(picture, ax=list(axes), label="similarity, rows of length 1")
 plt.show()
 
@@ -188,6 +188,7 @@ length = np.sqrt((x * x).sum(axis=1, keepdims=True))
 along = (u * du).sum(axis=1, keepdims=True)
 check("unit_gradient", lambda: unit_gradient(du, x), unit_backward(du, cache), mistakes={
     "the length depends on x too: the part of du along u is to be taken off": du / length,
+    "the length is that of the whole array; each row has its own": (du - u * along) / np.sqrt((x * x).sum()),
     "the division by the length is missing": du - u * along,
     "it is divided by the square of the length": (du - u * along) / length**2,
     "x stands where u should, the row of length 1": (du - x * (x * du).sum(axis=1, keepdims=True)) / length,
@@ -227,6 +228,7 @@ check("similarity_gradient", lambda: similarity_gradient(h, Q), SimilarityPreser
     "h stands on both sides of h h^T, and one of the two is missing: the columns": to_table @ h,
     "h stands on both sides of h h^T, and one of the two is missing: the rows": to_table.T @ h,
     "dA is taken for symmetric, and it is not": 2 * to_table @ h,
+    "the rows of length 1 were skipped on the way back, and one side of h h^T": 2 * (P - Q) / 36 @ h,
     "the rows of length 1 were skipped on the way back": (2 * (P - Q) / 36 + (2 * (P - Q) / 36).T) @ h,
 })
 
@@ -391,13 +393,13 @@ for place, values in enumerate(scores.values()):
     axes[0].plot(place, values.mean(), "_", color="black", markersize=22)
 axes[0].set_xticks(range(len(scores)), [name.replace(" ", "\n", 1) for name in scores], fontsize=8)
 axes[0].set(title="Five seeds of each; the line is their mean", ylabel="test accuracy, %")
-axes[1].imshow(relations(students["+ similarities"][0]), vmin=0, vmax=0.25, cmap="magma")
+axes[1].imshow(relations(students["+ similarities"][0]), vmin=0, vmax=0.3, cmap="magma", interpolation="nearest")
 axes[1].set(title="P of a student taught similarities", xlabel="image, sorted by digit", ylabel="image")
 plt.show()
 
 # %% [markdown]
 # Read two columns against each other. The last one says whether the student's hidden layer has taken on the teacher's
-# relations (the first 120 training images, which it has seen). The third says what that was worth: compare the mean of
+# relations (the first 60 training images, which it has seen). The third says what that was worth: compare the mean of
 # the differences with their spread. That a student can be taught something does not mean that it helps the answers.
 # Hints were made for students that are deep and thin, where the first layers are far from the labels; ours has one
 # hidden layer, and soft targets reach it directly.

@@ -2,8 +2,8 @@
 # # 15 · Kernels I: from three loops to BLAS speed in Python
 #
 # Nearly all the time of a training run goes into products of matrices. This notebook climbs from the definition, three
-# loops in Python, to a product that keeps up with NumPy's BLAS, and says at each step what the processor was waiting
-# for.
+# loops in Python, to a product that is in the class of NumPy's BLAS, and says at each step what the processor was
+# waiting for.
 #
 # **You will know at the end**
 #
@@ -158,7 +158,7 @@ for name, seconds in timed(kernels, 3).items():
 # %% [markdown]
 # One can see the vector instructions. numba shows the machine code; on processors by Intel and AMD the registers called
 # `xmm` hold 16 bytes, `ymm` 32 and `zmm` 64, and names ending in `ps` mean "packed single": all lanes of a register at
-# once. `ss` is one single number.
+# once. `ss` is one single number; a loop of vectors keeps a few of these for what is left over at the end of a row.
 
 # %%
 def multiplications(f, *arrays):

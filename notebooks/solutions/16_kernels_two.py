@@ -1,64 +1,70 @@
 # %% [markdown]
-# # Answers to notebook 16
+# # 16 · Kernels II: the answers
+
+# %%
+import math
 
 # %% [markdown]
-# **Exercise 1.** Four in `log_softmax_forward`, which runs twice; `np.exp(log_p)`; the difference and the product of
-# the KL; four in the backward line: 8 + 1 + 2 + 4.
+# ## Exercise 1: count the arrays
+# `z`, `e`, `q`, `rows`, `q - rows`, and that divided. Not all live at the same time: NumPy gives the memory of `q -
+# rows` back, or uses it again, as soon as the quotient is there.
 
 # %% tags=["solution"]
-arrays = 15
+arrays = 6
+
+# %% [markdown]
+# ## Exercise 2: a fused row
+# Three walks over the row, and `ds` is the only memory that is written to.
+
+# %% tags=["solution"]
+def cross_entropy_row(s, label, weight, ds):         # s (C,)  ds (C,)
+    top = s[0]
+    for c in range(len(s)):
+        top = max(top, s[c])
+    total = s[0] - s[0]                              # zero, of the dtype of s
+    for c in range(len(s)):
+        ds[c] = math.exp(s[c] - top)
+        total += ds[c]
+    for c in range(len(s)):
+        ds[c] = ds[c] / total * weight
+    ds[label] -= weight
+    return math.log(total) - (s[label] - top)
 
 
 # %% [markdown]
-# **Exercise 2.** The exponentials are computed twice here, for the sums and for the gradient. That is cheaper than an
-# array to keep them in.
+# ## Exercise 3: top and total in one walk
+# At the first entry `total` is 0 and `math.exp(-inf)` is 0 as well: no special case is needed.
 
 # %% tags=["solution"]
-@numba.njit
-def fused(s, t, T, ds):      # s, t, ds (B,C)
-    B, C = s.shape
-    for b in range(B):
-        top_s, top_t = s[b, 0], t[b, 0]
-        for j in range(C):
-            top_s, top_t = max(top_s, s[b, j]), max(top_t, t[b, j])
-        sum_s = sum_t = s[b, 0] * 0
-        for j in range(C):
-            sum_s += math.exp((s[b, j] - top_s) / T)
-            sum_t += math.exp((t[b, j] - top_t) / T)
-        for j in range(C):
-            q, p = math.exp((s[b, j] - top_s) / T) / sum_s, math.exp((t[b, j] - top_t) / T) / sum_t
-            ds[b, j] = T * (q - p) / B
-
-
-# %% [markdown]
-# **Exercise 3.** A new maximum rescales what has been summed. In the beginning that is nothing: $e^{-\infty} = 0$.
-
-# %% tags=["solution"]
-def online(row):             # row (C,)
+def online(s):                       # s (C,)
     top, total = -math.inf, 0.0
-    for x in row:
-        if x > top:
-            total *= math.exp(top - x)
-            top = x
-        total += math.exp(x - top)
+    for value in s:
+        if value > top:
+            total = total * math.exp(top - value) + 1
+            top = value
+        else:
+            total += math.exp(value - top)
     return top, total
 
 
 # %% [markdown]
-# **Exercise 4.** By columns, each entry of `db` belongs to one thread.
+# ## Exercise 4: play it through
+# What a thread has read stays in its register, whatever the others write meanwhile.
 
 # %% tags=["solution"]
-safe = "B"
+def final_total(order, values):
+    total, register = 0, {}
+    for letter in order:
+        if letter in register:
+            total = register[letter] + values[letter]
+        else:
+            register[letter] = total
+    return total
 
 
 # %% [markdown]
-# **Exercise 5.** The blocks are the same for any number of threads, and so is the order in which their sums are added.
+# ## Exercise 5: which loop may be split?
+# Each column has one sum and one place. Threads with different columns never meet.
 
 # %% tags=["solution"]
-def total(x, threads):       # x (N,)
-    starts = range(0, len(x), 64)
-    sums = np.zeros(len(starts), x.dtype)
-    for thread in range(threads):
-        for k in range(thread, len(starts), threads):
-            sums[k] = x[starts[k] : starts[k] + 64].sum()
-    return sums.sum()
+shared_loop = "columns"
