@@ -485,7 +485,8 @@ plt.show()
 # - `minidistill/losses/labels_and_teacher.py`: `LabelsAndTeacher`, the frame that all of these share.
 # - `minidistill/losses/divergences.py`: `ReverseKL`, `SkewKL`, `JensenShannon`, and `log_mixture`, which keeps the
 #   digits.
-# - `minidistill/losses/decoupled.py`, `nkd.py`, `dist.py`, `standardised.py`: one method a file, the derivation on top.
+# - `minidistill/losses/decoupled.py`: `DecoupledKD`; `minidistill/losses/nkd.py`: `NKD`.
+# - `minidistill/losses/standardised.py`: `standardise_backward`; `minidistill/losses/dist.py`: `correlation_distance`.
 # - `docs/logit_losses.md` derives every line.
 #
 # Next is notebook 12, hints and relations: what the *hidden* layers of a teacher can teach.

@@ -419,8 +419,9 @@ plt.show()
 # ## Read next in the source
 #
 # - `minidistill/losses/features.py`: `FeatureLoss`, `unit_forward`, `unit_backward`.
-# - `minidistill/losses/hint.py` (`Hint`), `similarity.py` (`SimilarityPreserving`), `relational.py`
-#   (`RelationalDistance`).
+# - `minidistill/losses/hint.py`: `Hint`, and who owns the regressor.
+# - `minidistill/losses/similarity.py`: `SimilarityPreserving`, the gradient of exercise 3.
+# - `minidistill/losses/relational.py`: `RelationalDistance`, the right version of exercise 4, and `RelationalAngle`.
 # - `minidistill/network.py`: `MLP.backward` and its `dhidden`; `Outputs`.
 # - `docs/features.md` derives every line.
 #

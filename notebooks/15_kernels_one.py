@@ -325,8 +325,9 @@ check("uses", uses, right, factors={"8 (numbers in a vector)": 8}, mistakes={
 # A block of one row and one vector would load 9 numbers for 8 multiply-adds. More rows would be better still, but the
 # registers are few: 6 rows of 2 vectors are 12 of 16, and the row of $B$ takes two more.
 #
-# No compiler finds this by itself in the loops above. In `minidistill/kernels/matmul.py`, `make_block` is five lines of
-# Python whose loops over rows and vectors run *while the kernel is compiled*, and leave straight-line code behind.
+# No compiler finds this by itself in the loops above. In `minidistill/kernels/matmul.py`, `make_block` is a few lines
+# on top of vector instructions from `simd.py`. Their loops over rows and vectors are Python's and run *while the
+# kernel is compiled*: what they leave behind is straight-line code.
 #
 # ## Rungs 5 and 6
 # **Packing.** In a wide $B$ the rows lie far apart, each on another page of memory, and finding a page takes time. So

@@ -488,7 +488,7 @@ for name in ("steps", "epochs"):
 #
 # ## Read next in the source
 #
-# - `minidistill/kernels/rows.py`: `softmax`, `soft_target`, `exp2`, one formula a function, no literal in any.
+# - `minidistill/kernels/rows.py`: `softmax`, `soft_target`, `exp2`, one formula a function, constants with names.
 # - `minidistill/kernels/cpu.py`: `make_loss`, `distillation_loss`, `sum_rows`, `train_steps`.
 # - `minidistill/kernels/passes.py`: `Epochs`, how `fit` comes to a whole epoch in one call.
 # - `minidistill/bench.py`, the laptop benchmark.
