@@ -14,7 +14,7 @@ Every gradient here is written and derived by hand. Read the source in this orde
 Beside the path: schemes (other ways of who teaches whom), data/ (digits, MNIST, your own), augmentation, checkpoint (go
 on after a kill), gradcheck (finite differences), invariants and rehearsal (what is wrong with a loss or a training loop
 of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), prune (smaller networks from
-trained ones), reproduce/ (the papers' results, again), course (what is wrong with an answer to an exercise), plots,
+trained ones), serving/ (the teacher keeps watch over its student), reproduce/ (the papers' results, again), course (what is wrong with an answer to an exercise), plots,
 demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
@@ -42,6 +42,8 @@ ON_DEMAND = {  # name: file, as losses.METHODS are
     "check_direction": "gradcheck",
     "prune_weights": "prune",
     "remove_units": "prune",
+    "Cascade": "serving",
+    "QualityGate": "serving",
     **dict.fromkeys(SCHEMES, "schemes"),
 }
 
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
         pseudo_labelled,
         self_train,
     )
+    from .serving import Cascade, QualityGate
 else:
 
     def __getattr__(name: str) -> Any:
@@ -104,6 +107,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Annealed",
+    "Cascade",
     "Constant",
     "ContrastiveRepresentation",
     "CorrelationCongruence",
@@ -123,6 +127,7 @@ __all__ = [
     "NoisyTeacher",
     "Outputs",
     "ProbabilisticTransfer",
+    "QualityGate",
     "RelationalAngle",
     "RelationalDistance",
     "Report",
