@@ -14,8 +14,9 @@ Every gradient here is written and derived by hand. Read the source in this orde
 Beside the path: schemes (other ways of who teaches whom), data/ (digits, MNIST, your own), augmentation, checkpoint (go
 on after a kill), gradcheck (finite differences), invariants and rehearsal (what is wrong with a loss or a training loop
 of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), prune (smaller networks from
-trained ones), serving/ (the teacher keeps watch over its student), reproduce/ (the papers' results, again), course (what is wrong with an answer to an exercise), plots,
-demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
+trained ones), serving/ (the teacher keeps watch over its student), reproduce/ (the papers' results, again), course
+(what is wrong with an answer to an exercise), plots, demo, cli; kernels/ (the same maths compiled), bench and peers
+(how fast).
 """
 
 from importlib import import_module

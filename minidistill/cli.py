@@ -542,7 +542,8 @@ some evidence that agreement is below what was promised; alarm, where there is e
 Exit status: 0 for ok and watch, 3 for alarm, 2 for what the user can mend.""")
     added.add_argument("student", help="a saved network")
     added.add_argument("batches", nargs="+", metavar="BATCH", help="rows as they came, in CSV or NPZ files")
-    added.add_argument("--teacher", required=True, nargs="+", action="extend", metavar="FILE", help=TEACHER_HELP)
+    added.add_argument("--teacher", required=True, action="append", metavar="FILE",
+                       help="a saved network; given several times, their mean probability")
     added.add_argument("--state", required=True, metavar="FILE", help="where the gate is kept, an .npz file")
     added.add_argument("--promised", type=float, metavar="P", help="the agreement promised, between 0 and 1")
     added.add_argument("--reference", metavar="DATA",

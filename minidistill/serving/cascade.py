@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from ..checks import check_choice, check_labels, check_number, check_rows
+from ..checks import check_choice, check_labels, check_number, check_rows, check_seed
 from ..data import Dataset
 from ..evaluation import seconds_per_call, size_of
 from .bounds import binomial_tail, lower_bound, upper_bound
@@ -201,7 +201,10 @@ class _Trial:
         check_labels("validation.y", validation.y, len(validation), pair.classes)
         if len(validation) < 2:
             raise ValueError("validation must have at least 2 rows, one to calibrate on and one to decide, got 1")
-        calibrating, deciding = validation.split(CALIBRATION, seed)
+        order = np.random.default_rng(check_seed(seed)).permutation(len(validation))        # (n+N,)
+        count = max(int(CALIBRATION * len(order)), 1)
+        # Not `split`, which is stratified: the classes of one part would tell of those of the other.
+        calibrating, deciding = validation.subset(order[:count]), validation.subset(order[count:])
         s = pair.logits("student", calibrating.x)                               # (n,C)
         self.temperature = fit_temperature(s, calibrating.y)
         quantiles = np.quantile(self._confidence(s), np.linspace(0, 1, CANDIDATES))
