@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint student notebooks course results zoo reproduce bench clean
+.PHONY: demo test test-kernels peers lint student notebooks course results zoo gate reproduce bench clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
@@ -45,6 +45,11 @@ results: $(VENV)/demo.installed
 # Measures anew what the mistakes of the bug zoo do, and quotes it.
 zoo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_zoo.py
+	$(BIN)/python docs/quote_results.py
+
+# Measures anew how the quality gate keeps its word, and quotes it.
+gate: $(VENV)/demo.installed
+	$(ONE_THREAD) $(BIN)/python docs/measure_gate.py
 	$(BIN)/python docs/quote_results.py
 
 bench: $(VENV)/bench.installed

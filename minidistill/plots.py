@@ -228,3 +228,21 @@ def _draw_cell(ax: Any, summary: "Summary", place: tuple[int, int], bright: floa
     text = f"{value:.1f}" + "*" * (summary.failed > 0)
     ax.text(column, row, text, ha="center", va="center", fontsize=8, color=INK if value >= bright else "white")
     return value
+
+
+def gate_figure(
+    curves: dict[str, np.ndarray], level: float, drift: int, inputs: int, path: str | os.PathLike[str] | None = None
+) -> Any:
+    """A quality gate's evidence (steps,), in logarithms, by name over the stream, the level of an alarm and the drift."""
+    figure, axes = _figure(columns=1, width=7.0, height=3.6)
+    ax = axes[0, 0]
+    for name, curve in curves.items():
+        at = inputs * np.arange(1, len(curve) + 1) / len(curve)
+        ax.plot(at, curve, linewidth=1.2, label=name)
+    ax.axhline(level, color=ALONE, linestyle="--", linewidth=1)
+    ax.text(0, level, "alarm", color=ALONE, va="bottom")
+    ax.axvline(drift, color=TEACHER, linewidth=0.8)
+    _titled(ax, "Evidence against the promise", xlabel="inputs, the drift begins at the line", ylabel="logarithm",
+            ylim=(0, 2.5 * level))  # fmt: skip
+    ax.legend(frameon=False, fontsize=8)
+    return save(figure, path)
