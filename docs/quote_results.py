@@ -167,8 +167,8 @@ def gate_table(found: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join(f'{row[name]:.1%}' for name in names)} |")
     lines += [
         "",
-        f"{cascades['validation']} validation rows. On the test images the student alone has {cascades['student']:.1%}, "
-        f"the teacher {cascades['teacher']:.1%}.",
+        f"{cascades['validation']} validation rows. On the test images the student alone has "
+        f"{cascades['student']:.1%}, the teacher {cascades['teacher']:.1%}.",
     ]
     return "\n".join(lines)
 

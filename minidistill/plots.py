@@ -233,7 +233,7 @@ def _draw_cell(ax: Any, summary: "Summary", place: tuple[int, int], bright: floa
 def gate_figure(
     curves: dict[str, np.ndarray], level: float, drift: int, inputs: int, path: str | os.PathLike[str] | None = None
 ) -> Any:
-    """A quality gate's evidence (steps,), in logarithms, by name over the stream, the level of an alarm and the drift."""
+    """A quality gate's evidence (steps,), in logarithms, by name over a stream; the level of an alarm, and the drift."""
     figure, axes = _figure(columns=1, width=7.0, height=3.6)
     ax = axes[0, 0]
     for name, curve in curves.items():

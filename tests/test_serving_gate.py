@@ -95,8 +95,7 @@ def test_a_batch_without_a_watched_input_leaves_the_teacher_alone():
 # ---------------------------------------------------------------------------------------------- alarms
 
 
-@pytest.mark.parametrize("agreement", [0.97, 0.95])
-@pytest.mark.parametrize("drop", [0.0, 0.01])
+@pytest.mark.parametrize(("agreement", "drop"), [(0.97, 0.0), (0.95, 0.01)])
 def test_at_most_one_run_in_twenty_alarms_in_vain_and_a_fall_by_five_points_is_seen_in_2000(agreement, drop):
     """[SERVE-5] Also where agreement is just what was promised: of 200 runs of 100,000 inputs, one in 20 watched."""
     spec.loader.exec_module(measure_gate)
@@ -226,20 +225,15 @@ def test_a_file_whose_figures_cannot_be_is_refused(tmp_path):
 
 
 def test_the_file_of_another_gate_is_refused_and_what_differs_is_named(tmp_path):
-    file, sizes = tmp_path / "gate.npz", (3, 2)
-    settings = {"share": 0.5, "file": file}
-    QualityGate(MLP(sizes), [MLP(sizes, seed=1), MLP(sizes, seed=2)], 0.9, **settings).watch(rows(10, 0.9))
-    QualityGate(MLP(sizes), [MLP(sizes, seed=1), MLP(sizes, seed=2)], 0.9, **settings)
-    others = {
-        "student was": lambda: QualityGate(MLP(sizes, seed=3), [MLP(sizes, seed=1), MLP(sizes, seed=2)], 0.9, **settings),
-        "teacher was": lambda: QualityGate(MLP(sizes), MLP(sizes, seed=1), 0.9, **settings),
-        r"promised was 0\.9, is now 0\.8": lambda: QualityGate(
-            MLP(sizes), [MLP(sizes, seed=1), MLP(sizes, seed=2)], 0.8, **settings
-        ),
-    }
-    for message, other in others.items():
+    a, b, c = (MLP((3, 2), seed=seed) for seed in range(3))
+    file = tmp_path / "gate.npz"
+    QualityGate(a, [b, c], 0.9, file=file).watch(rows(10, 0.9))
+    assert QualityGate(a, [b, c], 0.9, file=file).seen == 10
+    for message, *other in (
+        ("student was", b, [b, c], 0.9), ("teacher was", a, b, 0.9), (r"promised was 0\.9, is now 0\.8", a, [b, c], 0.8),
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=f"is of another gate: {message}"):
-            other()
+            QualityGate(*other, file=file)
 
 
 # ---------------------------------------------------------------------------------------------- what is refused

@@ -32,7 +32,7 @@ def sampled(first: int, count: int, share: float, seed: int) -> np.ndarray:
     holds plays no part.                                                                                    [SERVE-9]
     """
     numbers = np.arange(first, first + count, dtype=np.uint64)                  # (count,)
-    key = np.zeros(1, np.uint32)                                                # (1,)
+    key = np.ones(1, np.uint32)                                                 # (1,)  not 0, whose hash is 0
     for word in (seed & 0xFFFFFFFF, seed >> 32):
         key = ops.hash32(key + np.uint32(word))                                 # (1,)
     high = ops.hash32(key + (numbers >> np.uint64(32)).astype(np.uint32))       # (count,)
