@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint student notebooks course docs test-docs results zoo interactive reproduce \
+.PHONY: demo test test-kernels peers lint student notebooks course docs test-docs results zoo gate interactive reproduce \
 	leaderboard bench latency clean
 
 demo: $(VENV)/demo.installed
@@ -60,6 +60,11 @@ zoo: $(VENV)/demo.installed
 # Trains anew the networks whose logits the interactive page shows.
 interactive: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_interactive.py
+
+# Measures anew how the quality gate keeps its word, and quotes it.
+gate: $(VENV)/demo.installed
+	$(ONE_THREAD) $(BIN)/python docs/measure_gate.py
+	$(BIN)/python docs/quote_results.py
 
 bench: $(VENV)/bench.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/minidistill bench --json --figure docs/images/bench.png > docs/results/bench.json

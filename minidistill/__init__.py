@@ -15,9 +15,9 @@ Beside the path: schemes (other ways of who teaches whom), data/ (digits, MNIST,
 on after a kill), gradcheck (finite differences), invariants and rehearsal (what is wrong with a loss or a training loop
 of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), prune (smaller networks from
 trained ones), quantization (integer networks from trained ones), compression (what each of these keeps and costs),
-export/ (to C and ONNX; from PyTorch and scikit-learn), reproduce/ (the papers' results, again), leaderboard/ (every
-method beside every other), course (what is wrong with an answer to an exercise), plots, demo, cli; kernels/ (the same
-maths compiled), bench and peers (how fast).
+serving/ (the teacher keeps watch over its student), export/ (to C and ONNX; from PyTorch and scikit-learn), reproduce/
+(the papers' results, again), leaderboard/ (every method beside every other), course (what is wrong with an answer to an
+exercise), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
 from importlib import import_module
@@ -47,6 +47,8 @@ ON_DEMAND = {  # name: file, as losses.METHODS are
     "QuantizationAwareMLP": "quantization",
     "QuantizedMLP": "quantization",
     "quantize": "quantization",
+    "Cascade": "serving",
+    "QualityGate": "serving",
     **dict.fromkeys(SCHEMES, "schemes"),
 }
 
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
         pseudo_labelled,
         self_train,
     )
+    from .serving import Cascade, QualityGate
 else:
 
     def __getattr__(name: str) -> Any:
@@ -110,6 +113,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Annealed",
+    "Cascade",
     "Constant",
     "ContrastiveRepresentation",
     "CorrelationCongruence",
@@ -129,6 +133,7 @@ __all__ = [
     "NoisyTeacher",
     "Outputs",
     "ProbabilisticTransfer",
+    "QualityGate",
     "QuantizationAwareMLP",
     "QuantizedMLP",
     "RelationalAngle",

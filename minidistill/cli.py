@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The command line: demo, train, distill, sweep, evaluate, predict, export, import, reproduce, leaderboard, bench and
-info.
+"""The command line: demo, train, distill, sweep, evaluate, predict, gate, export, import, reproduce, leaderboard, bench
+and info.
 
-Figures go to stdout, all else to stderr. Exit status 0 for success, 2 for what the user can mend, 130 after Ctrl-C.
+Figures go to stdout, all else to stderr. Exit status 0 for success, 2 for what the user can mend, 130 after Ctrl-C; and
+3 where `gate` raises an alarm.
 Each command imports what it needs when it runs, so that --help is quick.
 """
 
@@ -36,6 +37,7 @@ from a folder that MINIDISTILL_DATA names, or else downloaded once
 """
 EXPORT_FORMATS = ("c", "onnx", "safetensors", "pt")
 IMPORT_FORMATS = ("onnx", "safetensors", "pt")
+ALARM = 3  # the exit status of a gate that no longer lets its student through
 TEACHER_HELP = "a saved network, or several: their mean probability"
 
 
@@ -46,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        status = options.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         _say("interrupted")
@@ -57,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, TypeError, ArithmeticError, OSError, ImportError, MemoryError) as error:
         print(f"minidistill {options.command}: error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return status or 0
 
 
 # ---------------------------------------------------------------------------------------------- the commands
@@ -187,6 +189,41 @@ def import_(options: argparse.Namespace) -> None:
         network = read(options.file, options.activation, options.dtype)
     network.save(options.out)
     _tell_of_file(options, network, form)
+
+
+def gate(options: argparse.Namespace) -> int:
+    from .network import MLP
+    from .serving.gate import QualityGate, promise
+    from .serving.pair import Pair
+
+    if (options.promised is None) == (options.reference is None):
+        raise ValueError("either --promised or --reference must say what agreement is promised")
+    student, teacher = MLP.load(options.student), _networks(options.teacher)[0]
+    promised = options.promised
+    if promised is None:
+        promised = promise(Pair(student, teacher), _named(options.reference, options.label)[1], options.drop, 0.05)
+    one = QualityGate(
+        student, teacher, promised, options.share, false_alarms=options.false_alarms, horizon=options.horizon,
+        seed=options.seed, file=options.state,
+    )  # fmt: skip
+    _say(f"promised agreement {promised:.2%}; {one.watched} of {one.seen} inputs watched before")
+    batches = []
+    for name in options.batches:
+        seen = one.watch(_named(name, options.label)[1].x)
+        low, high = seen.interval
+        batches.append({
+            "batch": name, "inputs": len(seen.labels), "watched": seen.watched, "agreed": seen.agreed,
+            "interval": [low, high], "verdict": seen.verdict,
+        })  # fmt: skip
+        if not options.json:  # a line says that the batch is counted, and kept in the file
+            agreed = f"{seen.agreed} of {seen.watched} watched agree"
+            print(f"{name}: {agreed}; so far between {low:.2%} and {high:.2%}: {seen.verdict}", flush=True)
+    if options.json:
+        _print(options, {"promised": promised, "batches": batches, "verdict": one.verdict}, "")
+    if one.alarmed_at is not None:
+        _say(f"alarm since input {one.alarmed_at + 1} of {one.seen}: agreement is below the promised {promised:.2%}")
+        return ALARM
+    return 0
 
 
 def reproduce(options: argparse.Namespace) -> None:
@@ -371,6 +408,10 @@ def _optimizer(options: argparse.Namespace) -> "Optimizer":
 
 
 def _data(options: argparse.Namespace) -> tuple["Dataset", "Dataset"]:
+    return _named(options.data, options.label)
+
+
+def _named(name: str, label: str | int | None) -> tuple["Dataset", "Dataset"]:
     """Data to train on and to test on, in float32; a file serves as both, what has a name is two sets."""
     import numpy as np
 
@@ -378,10 +419,10 @@ def _data(options: argparse.Namespace) -> tuple["Dataset", "Dataset"]:
     from .data import Dataset, digits, fashion_mnist, load_table, mnist
 
     named = {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
-    if options.data in named:
-        return named[options.data]()
-    data = load_table(options.data, options.label)
-    data = Dataset(check_rows(f"x of {options.data}", data.x, dtype=np.float32), data.y)
+    if name in named:
+        return named[name]()
+    data = load_table(name, label)
+    data = Dataset(check_rows(f"x of {name}", data.x, dtype=np.float32), data.y)
     return data, data
 
 
@@ -581,6 +622,30 @@ then teach, learn on, be evaluated and be exported.""")
     added.add_argument("--activation", choices=("relu", "tanh", "gelu"), help="of hidden layers, where a file does not "
                        "say it")  # fmt: skip
     added.add_argument("--dtype", choices=("float32", "float64"), help="of the weights (default: as in the file)")
+
+    added = command(gate, "watch whether a student still agrees with its teacher", """\
+A share of the rows goes to the teacher too; no labels are needed. The state file remembers what was seen: give each
+batch once, in the order in which it came, and repeat the options. A line is printed for each batch that the file has
+taken in, with the agreement in it, an interval for the agreement so far and the verdict: ok; watch, where there is
+some evidence that agreement is below what was promised; alarm, where there is enough. An alarm stays.
+
+Exit status: 0 for ok and watch, 3 for alarm, 2 for what the user can mend.""")
+    added.add_argument("student", help="a saved network")
+    added.add_argument("batches", nargs="+", metavar="BATCH", help="rows as they came, in CSV or NPZ files")
+    added.add_argument("--teacher", required=True, action="append", metavar="FILE",
+                       help="a saved network; given several times, their mean probability")
+    added.add_argument("--state", required=True, metavar="FILE", help="where the gate is kept, an .npz file")
+    added.add_argument("--promised", type=float, metavar="P", help="the agreement promised, between 0 and 1")
+    added.add_argument("--reference", metavar="DATA",
+                       help="instead: rows that neither was trained on; what they prove, less --drop, is promised")
+    added.add_argument("--drop", type=float, default=0.01, metavar="D", help="the drop tolerated (default 0.01)")
+    added.add_argument("--share", type=float, default=0.05, metavar="S", help="of the rows, watched (default 0.05)")
+    added.add_argument("--false-alarms", type=float, default=0.05, metavar="A",
+                       help="chance of an alarm while the promise is kept, within --horizon (default 0.05)")
+    added.add_argument("--horizon", type=int, default=100_000, metavar="N", help="rows (default 100000)")
+    added.add_argument("--seed", type=int, default=0, metavar="S", help="of which rows are watched (default 0)")
+    added.add_argument("--label", type=_column, default=None, metavar="COLUMN",
+                       help="the column of a CSV to leave aside, by name or number (default: none)")
 
     added = command(reproduce, "do the field's headline results again", """\
 Prints what a paper says beside what comes out here, as mean and spread over seeds, and whether the claim holds.

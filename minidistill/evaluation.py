@@ -187,9 +187,9 @@ def measure(name: str, models: Any, data: Dataset, taught: np.ndarray | None = N
         retention=mean / reference if reference > 0 else float("nan"),
         agreement=float(np.mean([agreement(answer, taught) for answer in answers])),
         calibration_error=float(np.mean([expected_calibration_error(answer, data.y) for answer in answers])),
-        parameters=_size(first, "num_parameters"),
-        bytes=_size(first, "nbytes"),
-        multiply_adds=_size(first, "multiply_adds"),
+        parameters=size_of(first, "num_parameters"),
+        bytes=size_of(first, "nbytes"),
+        multiply_adds=size_of(first, "multiply_adds"),
         latency_us=1e6 * seconds_per_call(first, data.x[:1]),
         throughput=len(data) / seconds_per_call(first, data.x),
     )
@@ -201,10 +201,10 @@ def _classes(model: Any, data: Dataset, name: str) -> int:
     return max(columns, data.classes) if hasattr(model, "classes_") else columns
 
 
-def _size(model: Any, name: str) -> int | None:
+def size_of(model: Any, name: str) -> int | None:
     """A size that the model states itself; an ensemble's is the sum of its members'."""
     if isinstance(model, list | tuple):
-        sizes = [_size(member, name) for member in model]
+        sizes = [size_of(member, name) for member in model]
         return None if None in sizes else sum(size for size in sizes if size is not None)
     size = getattr(model, name, None)
     return None if size is None else int(size)

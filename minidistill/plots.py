@@ -256,3 +256,21 @@ def _draw_board(ax: Any, board: "Board") -> None:
     ax.set_yticks(range(len(board.rows)), [row.method for row in board.rows], fontsize=8)
     ax.invert_yaxis()
     _titled(ax, f"{board.data}: {board.settings['images']['seen']:,} images seen", xlabel="accuracy on test images, %")
+
+
+def gate_figure(
+    curves: dict[str, np.ndarray], level: float, drift: int, inputs: int, path: str | os.PathLike[str] | None = None
+) -> Any:
+    """A quality gate's evidence (steps,), in logarithms, by name over a stream; the level of an alarm, and the drift."""
+    figure, axes = _figure(columns=1, width=7.0, height=3.6)
+    ax = axes[0, 0]
+    for name, curve in curves.items():
+        at = inputs * np.arange(1, len(curve) + 1) / len(curve)
+        ax.plot(at, curve, linewidth=1.2, label=name)
+    ax.axhline(level, color=ALONE, linestyle="--", linewidth=1)
+    ax.text(0, level, "alarm", color=ALONE, va="bottom")
+    ax.axvline(drift, color=TEACHER, linewidth=0.8)
+    _titled(ax, "Evidence against the promise", xlabel="inputs, the drift begins at the line", ylabel="logarithm",
+            ylim=(0, 2.5 * level))  # fmt: skip
+    ax.legend(frameon=False, fontsize=8)
+    return save(figure, path)

@@ -113,6 +113,56 @@ def test_probabilities_are_written_to_csv_and_npz(teacher, table, capsys):
     assert (from_arrays["labels"] == from_text.argmax(axis=1)).all()
 
 
+@pytest.fixture
+def batches(teacher, table):
+    """A student, two batches on which it agrees with its teacher, and one on which it often does not."""
+    main(["distill", table, "--teacher", teacher, "--hidden", "4", "--out", "student.npz"])
+    x = np.loadtxt(table, delimiter=",", skiprows=1)[:, :2]
+    np.savetxt("monday.csv", x, delimiter=",")
+    np.savez("tuesday.npz", x=x)
+    random = np.random.default_rng(0)
+    middle = np.stack([random.uniform(0.3, 0.7, 400), 2000 * random.standard_normal(400)], axis=1)
+    np.savez("storm.npz", x=middle)
+    return ["gate", "student.npz", "--teacher", teacher, "--state", "gate.npz", "--share", "1", "--promised", "0.9"]
+
+
+def test_a_gate_says_its_verdict_by_line_and_by_exit_status_and_remembers(batches, capsys):
+    capsys.readouterr()
+    assert main([*batches, "monday.csv", "tuesday.npz"]) == 0
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["monday.csv", "tuesday.npz"]
+    assert all(line.endswith(": ok") and "of 80 watched agree" in line for line in lines)
+    assert "0 of 0 inputs watched before" in said.err
+    assert main([*batches, "storm.npz", "--json"]) == 3
+    said = capsys.readouterr()
+    report = json.loads(said.out)
+    assert report["verdict"] == "alarm"
+    assert report["batches"][0]["watched"] == 400
+    assert "160 of 160 inputs watched before" in said.err
+    assert "alarm since input" in said.err
+    assert main([*batches, "monday.csv"]) == 3  # an alarm stays
+
+
+def test_a_gate_promises_what_a_reference_proves(batches, table, capsys):
+    reference = [*batches[:-2], "--reference", table, "--label", "cloud"]
+    capsys.readouterr()
+    assert main([*reference, table]) == 0
+    assert "promised agreement 9" in capsys.readouterr().err
+
+
+def test_what_a_gate_cannot_go_on_from_is_refused_in_a_line(batches, table, capsys):
+    main([*batches, "monday.csv"])
+    capsys.readouterr()
+    assert "share was 1.0, is now 0.5" in refusal(capsys, *batches, "--share", "0.5", "monday.csv")
+    assert "x must have 2 columns" in refusal(capsys, *batches, table)
+    assert "either --promised or --reference" in refusal(capsys, *batches[:-2], "monday.csv")
+    assert "share must be in (0, 1], got 2.0" in refusal(capsys, *batches, "--share", "2", "monday.csv")
+    whole = open("gate.npz", "rb").read()
+    open("gate.npz", "wb").write(whole[: len(whole) // 2])
+    assert "delete it to begin anew" in refusal(capsys, *batches, "monday.csv")
+
+
 @pytest.mark.parametrize("command", ["train", "predict", "evaluate"])
 def test_json_is_one_object_and_nothing_else(command, teacher, table, capsys):
     more = {"train": [table, "--out", "x.npz", "--validation", "0"], "evaluate": [teacher, table],

@@ -69,6 +69,14 @@ def test_a_sweep_that_failed_altogether_is_drawn_all_the_same(tmp_path):
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_evidence_is_drawn_over_the_stream_with_the_level_of_an_alarm():
+    figure = plots.gate_figure({"calm": np.ones(4), "turned": np.arange(4.0)}, level=2.5, drift=50, inputs=100)
+    calm, turned, level, drift = figure.axes[0].lines
+    np.testing.assert_array_equal(turned.get_data(), [[25, 50, 75, 100], [0, 1, 2, 3]])
+    np.testing.assert_array_equal(calm.get_ydata(), np.ones(4))
+    assert set(level.get_ydata()) == {2.5} and set(drift.get_xdata()) == {50}
+
+
 @pytest.mark.parametrize("parts", [1, 4])
 def test_names_under_a_panel_stay_apart(parts):
     names = ["first", "generation 1", "generation 2", "ensemble", "taught by one like it"]
