@@ -235,7 +235,7 @@ def leaderboard_figure(boards: Sequence["Board"], path: str | os.PathLike[str] |
     """Each method's seeds as dots and their mean as a circle, the best on top, a panel a data set.
 
     The line is the mean of soft targets, its band their standard deviation between seeds; filled circles are means
-    that differ from it by more than chance.
+    that differ from it by more than chance. What lies far below all others is a number at the left.
     """
     figure, axes = _figure(len(boards), width=6.4, height=1.2 + 0.22 * max(len(board.rows) for board in boards))
     for ax, board in zip(axes[0], boards, strict=True):
@@ -250,6 +250,10 @@ def _draw_board(ax: Any, board: "Board") -> None:
     ax.axvline(reference.mean, color=TEACHER, linewidth=1)
     for place, row in enumerate(board.rows):
         colour = DISTILLED if row.mean >= reference.mean else ALONE
+        if row.mean < board.floor:
+            edge = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8, "color": colour}
+            ax.annotate(f"\N{LEFTWARDS ARROW} {row.mean:.1f}", (0.01, place), **edge)
+            continue
         ax.plot(row.accuracies, np.full(len(row.accuracies), place), ".", color=colour, alpha=0.5, markeredgewidth=0)
         face = colour if row.method in different else "white"
         ax.plot(row.mean, place, "o", markersize=6, color=colour, markerfacecolor=face)

@@ -77,6 +77,15 @@ def test_the_more_is_compared_the_less_is_believed():
     assert holm([0.001, 0.03, 0.5]) == [True, False, False]
 
 
+def test_what_lies_far_below_does_not_squeeze_the_figure(board):
+    pytest.importorskip("matplotlib")
+    low = [row("student alone", [-3.0] * 5), row("lost", [-60.0] * 5)]
+    figure = leaderboard_figure([Board.of("digits", [*board.rows, *low], board.settings, 60.0)])
+    left, right = figure.axes[0].get_xlim()
+    assert 90 - 3 < left < 93 < 97 < right
+    assert [text.get_text() for text in figure.axes[0].texts] == ["\N{LEFTWARDS ARROW} 36.0"]
+
+
 def test_the_figure_is_a_panel_a_data_set(board, tmp_path):
     pytest.importorskip("matplotlib")
     figure = leaderboard_figure([board, board], tmp_path / "board.png")

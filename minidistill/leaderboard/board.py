@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation import aligned, sample_std
-from .methods import REFERENCE, Setting
+from .methods import ALONE, REFERENCE, Setting
 
 LEVEL = 0.05  # of all comparisons together
 ROUNDING = 1e-9  # in points: a spread below it is none
@@ -76,6 +76,12 @@ class Board:
     def reference(self) -> Row:
         """The row of soft targets."""
         return next(row for row in self.rows if row.method == REFERENCE)
+
+    @property
+    def floor(self) -> float:
+        """As far below the student alone as soft targets are above: a picture that reaches lower shows nothing else."""
+        alone = min((row.mean for row in self.rows if row.method == ALONE), default=-math.inf)
+        return min(alone, self.reference.mean) - abs(self.reference.mean - alone)
 
     @property
     def different(self) -> set[str]:

@@ -25,7 +25,7 @@ from ..reproduce.study import Budget
 from ..schemes import NoisyTeacher, assist, born_again, data_impressions, mutual, self_train
 from ..training import fit
 
-REFERENCE = "SoftTarget"
+REFERENCE, ALONE = "SoftTarget", "student alone"
 TRIALS = 6  # of each method
 ALPHA = 0.9  # the teacher's weight, where the trials go to something else
 GENERATIONS = 2
@@ -184,9 +184,9 @@ def _weights(*weights: float) -> list[Setting]:
 ADDED = "added to soft targets"
 
 METHODS = (
-    Method("student alone", grid(pace=(0.1, 0.2, 0.3, 0.5, 1.0, 2.0)), by_labels, "no teacher"),
+    Method(ALONE, grid(pace=(0.1, 0.2, 0.3, 0.5, 1.0, 2.0)), by_labels, "no teacher"),
     Method("label smoothing", grid(smoothing=(0.05, 0.1, 0.3), pace=(0.3, 1.0)), by_labels, "no teacher"),
-    Method("SoftTarget", SOFT, taught(SoftTarget)),
+    Method(REFERENCE, SOFT, taught(SoftTarget)),
     Method("TopKTarget", grid(temperature=(4.0, 8.0), k=(2, 3, 5)), by_top_k, "hears the k likeliest classes only"),
     Method("Annealed", grid(start=(2.0, 4.0, 8.0), what=("alpha", "temperature")), taught(annealed)),
     Method("LogitMatching", grid(alpha=(0.1, 0.3, 0.5, 0.7, 0.9, 1.0)), taught(losses.LogitMatching)),
