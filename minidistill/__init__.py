@@ -42,6 +42,7 @@ ON_DEMAND = {  # name: file, as losses.METHODS are
     "compare": "evaluation",
     "check_gradient": "gradcheck",
     "check_direction": "gradcheck",
+    "compress": "compression",
     "prune_weights": "prune",
     "remove_units": "prune",
     "QuantizationAwareMLP": "quantization",
@@ -53,6 +54,7 @@ ON_DEMAND = {  # name: file, as losses.METHODS are
 }
 
 if TYPE_CHECKING:
+    from .compression import compress
     from .evaluation import Report, compare
     from .gradcheck import check_direction, check_gradient
     from .invariants import check_loss
@@ -162,6 +164,7 @@ __all__ = [
     "check_loss",
     "check_training",
     "compare",
+    "compress",
     "data_impressions",
     "digits",
     "distill",

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The command line: demo, train, distill, sweep, evaluate, predict, gate, export, import, reproduce, leaderboard, bench
-and info.
+"""The command line: demo, train, distill, sweep, evaluate, predict, compress, gate, export, import, reproduce,
+leaderboard, bench and info.
 
 Figures go to stdout, all else to stderr. Exit status 0 for success, 2 for what the user can mend, 130 after Ctrl-C; and
 3 where `gate` raises an alarm.
@@ -189,6 +189,22 @@ def import_(options: argparse.Namespace) -> None:
         network = read(options.file, options.activation, options.dtype)
     network.save(options.out)
     _tell_of_file(options, network, form)
+
+
+def compress(options: argparse.Namespace) -> None:
+    from .compression import compress as run_compression
+
+    data, test = _data(options)
+    if data is test:  # one file
+        test, data = data.split(options.test, seed=options.seed)
+    data = data.take(min(options.rows or len(data), len(data)), seed=options.seed)
+    mean, scale = data.column_statistics()
+    teachers = [_of_standardised(network, mean, scale) for network in _models(options.teacher)]
+    teacher = teachers[0] if len(teachers) == 1 else teachers
+    _show(options, options.figure, lambda: run_compression(
+        teacher, data.standardise(mean, scale), test.standardise(mean, scale), options.hidden, epochs=options.epochs,
+        batch_size=options.batch_size, seeds=options.seeds, seed=options.seed, price=options.price, say=_say,
+    ))  # fmt: skip
 
 
 def gate(options: argparse.Namespace) -> int:
@@ -428,13 +444,27 @@ def _named(name: str, label: str | int | None) -> tuple["Dataset", "Dataset"]:
 
 def _networks(paths: list[str]) -> tuple[Any, int]:
     """One network, or the list that is an ensemble; and the number of its classes."""
+    networks = _models(paths)
+    return networks[0] if len(networks) == 1 else networks, networks[0].sizes[-1]
+
+
+def _models(paths: list[str]) -> list["MLP"]:
     from .network import MLP
 
     networks = [MLP.load(path) for path in paths]
     classes = {network.sizes[-1] for network in networks}
     if len(classes) > 1:
         raise ValueError(f"teachers must have the same number of classes, got {sorted(classes)}")
-    return networks[0] if len(networks) == 1 else networks, classes.pop()
+    return networks
+
+
+def _of_standardised(network: "MLP", mean: Any, scale: Any) -> "MLP":
+    """The same network, for rows (x - mean) / scale in place of x."""
+    from .checks import check_rows
+
+    check_rows("rows of the data", mean[None], columns=network.sizes[0])
+    network.absorb_standardisation(-mean / scale, 1 / scale)
+    return network
 
 
 def _write_predictions(path: str, labels: Any, probabilities: Any, proba: bool) -> None:
@@ -622,6 +652,23 @@ then teach, learn on, be evaluated and be exported.""")
     added.add_argument("--activation", choices=("relu", "tanh", "gelu"), help="of hidden layers, where a file does not "
                        "say it")  # fmt: skip
     added.add_argument("--dtype", choices=("float32", "float64"), help="of the weights (default: as in the file)")
+
+    added = command(compress, "make a student small in several ways, and see what each keeps and costs", """\
+The student learns from labels alone, and distilled; the distilled one is then pruned to half of its units, and rounded
+to eight bits, with and without learning on: accuracy, agreement, calibration, bytes, multiply-adds, latency and
+throughput of one core, and the cost of a million predictions. Of a file's rows a part is kept for the table; of digits,
+mnist and fashion-mnist it is of the test images.""")
+    _add_data(added)
+    added.add_argument("--teacher", nargs="+", required=True, metavar="FILE", help=TEACHER_HELP)
+    added.add_argument("--hidden", type=_widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)")
+    added.add_argument("--rows", type=int, metavar="N", help="learn from so many rows (default: all)")
+    added.add_argument("--test", type=float, default=0.2, metavar="SHARE", help="of a file's rows (default 0.2)")
+    added.add_argument("--epochs", type=int, default=100, metavar="N", help="of the first training (default 100)")
+    added.add_argument("--batch-size", type=int, default=32, metavar="N", help="rows a step (default 32)")
+    added.add_argument("--seeds", type=int, default=3, metavar="N", help="students of each form (default 3)")
+    added.add_argument("--seed", type=int, default=0, metavar="S", help="of the first student (default 0)")
+    added.add_argument("--price", type=float, default=0.05, metavar="P", help="of a core-hour (default 0.05)")
+    added.add_argument("--figure", default="", metavar="FILE", help="draw accuracy by latency")
 
     added = command(gate, "watch whether a student still agrees with its teacher", """\
 A share of the rows goes to the teacher too; no labels are needed. The state file remembers what was seen: give each

@@ -15,6 +15,7 @@ from .files import replacing
 from .training import History
 
 if TYPE_CHECKING:
+    from .compression import Compression
     from .leaderboard import Board
     from .sweep import Summary, Sweep
 
@@ -229,6 +230,28 @@ def _draw_cell(ax: Any, summary: "Summary", place: tuple[int, int], bright: floa
     text = f"{value:.1f}" + "*" * (summary.failed > 0)
     ax.text(column, row, text, ha="center", va="center", fontsize=8, color=INK if value >= bright else "white")
     return value
+
+
+def compression_figure(compression: "Compression", path: str | os.PathLike[str] | None = None) -> Any:
+    """Accuracy by latency, a disc a model, its area by its bytes; the line joins those that no other beats."""
+    figure, axes = _figure(columns=1, width=6.2, height=4.2)
+    ax, rows = axes[0, 0], compression.report.rows
+    largest = max(row.bytes or 0 for row in rows) or 1
+    for row in rows:
+        colour = {"teacher": TEACHER, "alone": ALONE}.get(row.name, DISTILLED)
+        size = 40 + 700 * (row.bytes or 0) / largest
+        spread = 100 * row.accuracy_std if len(row.accuracies) > 1 else None
+        ax.errorbar(row.latency_us, 100 * row.accuracy_mean, spread, color=colour, linewidth=1, zorder=1)
+        ax.scatter(row.latency_us, 100 * row.accuracy_mean, size, color=colour, alpha=0.6, linewidth=0, zorder=2)
+        ax.annotate(row.name, (row.latency_us, 100 * row.accuracy_mean), (7, 7), textcoords="offset points", fontsize=8)
+    front = [compression.report[name] for name in compression.front]
+    ax.plot([row.latency_us for row in front], [100 * row.accuracy_mean for row in front], color=INK, linewidth=0.8,
+            zorder=0)  # fmt: skip
+    ax.set_xscale("log")
+    ax.margins(0.15)
+    _titled(ax, "What each form keeps and costs (area: bytes)", xlabel="latency of one row on one core, us",
+            ylabel="accuracy on test rows, %")  # fmt: skip
+    return save(figure, path)
 
 
 def leaderboard_figure(boards: Sequence["Board"], path: str | os.PathLike[str] | None = None) -> Any:

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""compress(): a small student in several forms beside its teacher, by what each kept and what it costs.
+
+The student learns from labels alone, and distilled; the distilled one then loses half of its hidden units, and its
+weights become whole numbers of eight bits, with and without learning on. One table answers which of these pays.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .checks import check_number, check_seed, check_whole
+from .data import Dataset
+from .distillation import SoftTargets, distill, soft_targets
+from .evaluation import Report, Row, aligned, compare
+from .losses import SoftTarget
+from .network import MLP
+from .optim import SGD, Cosine
+from .prune import remove_units
+from .quantization import QuantizationAwareMLP, quantize
+from .training import fit
+
+RATES = (0.01, 0.03, 0.1, 0.3)        # tried for the student alone
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0)   # tried for the distilled one, which takes the rate below
+RATE, ALPHA = 0.1, 0.9
+LEARNING_ON = 0.5                     # of the epochs, from this share of the rate, after units or digits are gone
+VALIDATION = 0.2                      # of the rows, in trials
+CALIBRATION = 1000                    # rows that tell how large activations become
+A_MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What became of a student; print it, plot it, or take `to_dict()`."""
+
+    report: Report  # the teacher first
+    price: float    # of a core-hour, in any currency
+    settings: dict[str, Any]
+    seconds: float
+
+    def cost(self, row: Row) -> float:
+        """Of a million predictions on one core, at the price of a core-hour."""
+        return self.price * A_MILLION / row.throughput / 3600
+
+    @property
+    def front(self) -> list[str]:
+        """The models that no other beats in accuracy and latency at once, the quickest first (Pareto)."""
+        kept: list[Row] = []
+        for row in sorted(self.report.rows, key=lambda row: (row.latency_us, -row.accuracy_mean)):
+            if not kept or row.accuracy_mean > kept[-1].accuracy_mean:
+                kept.append(row)
+        return [row.name for row in kept]
+
+    def to_dict(self) -> dict[str, Any]:
+        costs = {row.name: self.cost(row) for row in self.report.rows}
+        models = {name: {**row, "cost_of_a_million": costs[name]} for name, row in self.report.to_dict().items()}
+        return {"models": models, "front": self.front, "settings": self.settings, "seconds": self.seconds}
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Accuracy by latency and size as a matplotlib figure, saved where a path is given."""
+        from .plots import compression_figure
+
+        return compression_figure(self, path)
+
+    def __str__(self) -> str:
+        cheapest = min(map(self.cost, self.report.rows))
+        digits = max(2, 1 - int(np.floor(np.log10(cheapest)))) if cheapest > 0 else 2
+        costs = [["", *(row.name for row in self.report.rows)]]
+        costs.append(["cost of a million", *(f"{self.cost(row):.{digits}f}" for row in self.report.rows)])
+        return "\n".join([
+            str(self.report), "", aligned(costs), "",
+            f"Latency, throughput and cost are those of one core, at {self.price:g} a core-hour.",
+            f"Not beaten in accuracy and latency at once: {', '.join(self.front)}.",
+        ])  # fmt: skip
+
+
+def compress(
+    teacher: Any,
+    training: Dataset,
+    test: Dataset,
+    hidden: Sequence[int] = (32,),
+    *,
+    epochs: int = 100,
+    batch_size: int = 32,
+    seeds: int = 3,
+    seed: int = 0,
+    price: float = 0.05,
+    say: Callable[[str], None] = lambda line: None,
+) -> Compression:
+    """Students of `hidden` units a layer, in five forms, beside the teacher that teaches four of them.
+
+    teacher   whoever may teach in `distill` and has `predict_proba`
+    training  the rows that students learn from; a fifth of them choose the rate of the student alone and the
+              temperature of the distilled one, in as many trials, and are learned from in the end
+    test      what is measured on, once
+    epochs    of the first training; units that go and numbers that become coarse cost half as many once more
+    seeds     students of each form, from `seed` on
+    price     of a core-hour, at least 0
+
+    Raises ValueError for settings that are none, and for data without labels.
+    """
+    for name, data in (("training", training), ("test", test)):
+        if not isinstance(data, Dataset) or data.y is None:
+            raise ValueError(f"{name} must be a Dataset with labels, got {data!r}")
+    check_whole("seeds", seeds)
+    check_whole("epochs", epochs, minimum=2)
+    check_whole("batch_size", batch_size)
+    check_number("price", price, "[0, inf)", 0)
+    start, first = time.perf_counter(), check_seed(seed)
+    students = range(first, first + seeds)
+    classes = max(training.classes, test.classes)
+    sizes = (training.x.shape[1], *hidden, classes)
+
+    say("choosing rate and temperature on validation rows ...")
+    validation, learning = training.split(VALIDATION, seed=first)
+    trial = _Classroom(sizes, learning, soft_targets(teacher, learning, classes), epochs, batch_size)
+
+    def score(network: MLP) -> float:
+        return float((network.predict(validation.x) == validation.y).mean())
+
+    rate = max(RATES, key=lambda rate: score(trial.alone(first, rate)))
+    T = max(TEMPERATURES, key=lambda T: score(trial.distilled(first, T)))
+
+    room = _Classroom(sizes, training, soft_targets(teacher, training, classes), epochs, batch_size)
+    say(f"training {seeds} students of each form ...")
+    distilled = [room.distilled(k, T) for k in students]
+    forms: dict[str, list[Any]] = {
+        "alone": [room.alone(k, rate) for k in students],
+        "distilled": distilled,
+        "pruned": [room.pruned(network, T) for network in distilled],
+        "int8": [quantize(network, training.x[:CALIBRATION]) for network in distilled],
+        "int8-aware": [room.int8_aware(network, T) for network in distilled],
+    }
+    say("measuring ...")
+    with _on_one_core():
+        report = compare(teacher, forms, test)
+    settings = {
+        "hidden": list(hidden), "kept_units": list(forms["pruned"][0].sizes[1:-1]), "rows": len(training),
+        "epochs": epochs, "batch_size": batch_size, "seeds": list(students), "rate_alone": rate, "rate": RATE,
+        "temperature": T, "alpha": ALPHA, "price": price,
+    }  # fmt: skip
+    return Compression(report, price, settings, time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class _Classroom:
+    """Students of one shape, the rows that they see and what the teacher says of these."""
+
+    sizes: tuple[int, ...]
+    data: Dataset
+    answers: SoftTargets
+    epochs: int
+    batch_size: int
+
+    def alone(self, seed: int, rate: float) -> MLP:
+        student = MLP(self.sizes, seed=seed)
+        fit(student, self.data, **self._options(seed, rate, self.epochs))
+        return student
+
+    def distilled(self, seed: int, T: float) -> MLP:
+        student = MLP(self.sizes, seed=seed)
+        distill(self.answers, student, self.data, SoftTarget(T, ALPHA), **self._options(seed, RATE, self.epochs))
+        return student
+
+    def pruned(self, network: MLP, T: float) -> MLP:
+        """Half of the units of each layer, which learn on."""
+        return self._learnt_on(remove_units(network, [-(-width // 2) for width in network.sizes[1:-1]], self.data), T)
+
+    def int8_aware(self, network: MLP, T: float) -> Any:
+        """A network that felt the rounding while it learned on, as whole numbers."""
+        return quantize(self._learnt_on(QuantizationAwareMLP(network, self.data.x[:CALIBRATION]), T))
+
+    def _learnt_on(self, student: MLP, T: float) -> MLP:
+        options = self._options(student.seed, LEARNING_ON * RATE, max(1, round(LEARNING_ON * self.epochs)))
+        distill(self.answers, student, self.data, SoftTarget(T, ALPHA), **options)
+        return student
+
+    def _options(self, seed: int, rate: float, epochs: int) -> dict[str, Any]:
+        return {"epochs": epochs, "batch_size": self.batch_size, "optimizer": SGD(Cosine(rate)), "seed": seed}
+
+
+@contextmanager
+def _on_one_core() -> Iterator[None]:
+    """The compiled kernels on one thread, where there are any."""
+    numba = sys.modules.get("numba")
+    if numba is None:
+        yield
+        return
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
