@@ -229,9 +229,12 @@ def test_the_file_of_another_gate_is_refused_and_what_differs_is_named(tmp_path)
     file = tmp_path / "gate.npz"
     QualityGate(a, [b, c], 0.9, file=file).watch(rows(10, 0.9))
     assert QualityGate(a, [b, c], 0.9, file=file).seen == 10
-    for message, *other in (
-        ("student was", b, [b, c], 0.9), ("teacher was", a, b, 0.9), (r"promised was 0\.9, is now 0\.8", a, [b, c], 0.8),
-    ):  # fmt: skip
+    others = {
+        "student was": (b, [b, c], 0.9),
+        "teacher was": (a, b, 0.9),
+        r"promised was 0\.9, is now 0\.8": (a, [b, c], 0.8),
+    }
+    for message, other in others.items():
         with pytest.raises(ValueError, match=f"is of another gate: {message}"):
             QualityGate(*other, file=file)
 
