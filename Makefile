@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint student notebooks course results zoo gate reproduce bench clean
+.PHONY: demo test test-kernels peers lint student notebooks course docs test-docs results zoo gate interactive reproduce \
+	leaderboard bench latency clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
 
 test: $(VENV)/test.installed lint
-	$(ONE_THREAD) $(BIN)/python -m pytest -m "not compiles and not course"
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not compiles and not course and not docs"
 
 # The tests of the compiled kernels, which take minutes to compile every kernel for both dtypes.
 test-kernels: $(VENV)/test.installed
@@ -37,6 +38,15 @@ notebooks: $(VENV)/course.installed
 course: $(VENV)/course.installed
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_notebooks.py
 
+# The site, to be opened at build/docs/index.html, which needs no network. A warning is an error.
+docs: $(VENV)/docs.installed
+	rm -rf build/docs
+	$(BIN)/python -m sphinx -b html -d build/doctrees -E -n -W --keep-going -q docs build/docs
+
+# That no link of the built site leads nowhere and no page loads anything from elsewhere.
+test-docs: docs $(VENV)/test.installed
+	$(BIN)/python -m pytest tests/test_docs.py
+
 # Measures anew what the README quotes, and writes it there.
 results: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo --json --figure docs/images/demo.png > docs/results/demo.json
@@ -47,6 +57,10 @@ zoo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_zoo.py
 	$(BIN)/python docs/quote_results.py
 
+# Trains anew the networks whose logits the interactive page shows.
+interactive: $(VENV)/demo.installed
+	$(ONE_THREAD) $(BIN)/python docs/measure_interactive.py
+
 # Measures anew how the quality gate keeps its word, and quotes it.
 gate: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_gate.py
@@ -56,12 +70,25 @@ bench: $(VENV)/bench.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/minidistill bench --json --figure docs/images/bench.png > docs/results/bench.json
 	$(BIN)/python docs/quote_results.py
 
+# Times the exported C file beside calls from Python, and quotes it; needs gcc.
+latency: $(VENV)/bench.installed
+	$(ONE_THREAD) $(BIN)/python docs/measure_export.py
+	$(BIN)/python docs/quote_results.py
+
 # Does the papers' experiments again, in about an hour, and quotes what came out. MNIST and Fashion-MNIST are downloaded
 # where they are not there: see minidistill/data/mnist.py.
 reproduce: $(VENV)/demo.installed
 	for name in hinton-mnist few-labels capacity fidelity assistant born-again mutual; do \
 		$(ONE_THREAD) $(BIN)/minidistill reproduce $$name --json --figure docs/images/$$name.png \
 			> docs/results/$$name.json || exit 1; \
+	done
+	$(BIN)/python docs/quote_results.py
+
+# Ranks every method of the library, in about twenty minutes, and quotes what came out. The images are those of `reproduce`.
+leaderboard: $(VENV)/demo.installed
+	for name in digits mnist fashion-mnist; do \
+		$(ONE_THREAD) $(BIN)/minidistill leaderboard $$name --json --figure docs/images/leaderboard-$$name.png \
+			> docs/results/leaderboard-$$name.json || exit 1; \
 	done
 	$(BIN)/python docs/quote_results.py
 
@@ -89,6 +116,10 @@ $(VENV)/student.installed: pyproject.toml | $(VENV)/demo.installed
 
 $(VENV)/course.installed: pyproject.toml | $(VENV)/test.installed
 	$(BIN)/python -m pip install --quiet --group course
+	touch $@
+
+$(VENV)/docs.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable . --group docs
 	touch $@
 
 $(VENV)/bench.installed: pyproject.toml | $(VENV)/demo.installed

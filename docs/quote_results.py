@@ -1,5 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Writes the tables of README and docs from the results files, between their markers: no figure is typed by hand."""
+"""Writes the figures of README and docs from the results files, between their markers: none is typed by hand.
+
+Tables stand between `<!-- name: from docs/results/name.json, by ... -->` and `<!-- end of name -->`. A single figure in
+a sentence stands in a marker of its own, which says where in the results it is from, and if need be how it is written:
+
+    <!-- value: demo / distilled / accuracy_mean as .1% -->97.0%<!-- end -->
+    <!-- value: few-labels / claims / points gained from 1,000 images / mean -->3.8<!-- end -->
+
+A part of the path is a key, a place in a list, counted from 0, or the beginning of what one of a list is called. No
+line may begin with such a marker: in Markdown it would begin a paragraph. What looks measured and stands in no marker
+is found by `stray_figures`, which asks for a paper, with its year, in the same paragraph.
+"""
 
 import json
 import re
@@ -9,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "docs" / "results"
+DOCS = ROOT / "docs"
+RESULTS = DOCS / "results"
 
 
 def demo_table(found: dict[str, Any]) -> str:
@@ -130,6 +142,62 @@ def _accuracies(values: list[float | None]) -> str:
     return "; ".join(part for part in (shown, lost) if part)
 
 
+def export_table(found: dict[str, Any]) -> str:
+    """How long a row takes from C and from Python, and how large a C file is, as Markdown."""
+    networks = found["networks"]
+    names = ["-".join(map(str, network["sizes"])) for network in networks]
+    lines = [f"| µs for one row | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
+    for way in networks[0]["nanoseconds"]:
+        lines.append(f"| {way} | {' | '.join(_microseconds(network['nanoseconds'], way) for network in networks)} |")
+    settings, machine = found["settings"], found["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    lines += [
+        "",
+        f"{machine['processor']}, one thread; gcc {machine['gcc']} with {settings['flag']}, {versions}. "
+        f"The quickest of {settings['rounds']} rounds; in brackets the time over that of C.",
+        "",
+        f"| bytes | {' | '.join(names)} |",
+        f"| --- |{' ---: |' * len(names)}",
+    ]
+    sizes = {"C file": [network["source_bytes"] for network in networks],
+             "weights": [network["weight_bytes"] for network in networks]}  # fmt: skip
+    for flag in networks[0]["bytes_beside"]:
+        sizes[f"code and data beside them, {flag}"] = [network["bytes_beside"][flag] for network in networks]
+    lines += [f"| {title} | {' | '.join(f'{size:,}' for size in row)} |" for title, row in sizes.items()]
+    return "\n".join(lines)
+
+
+def _microseconds(nanoseconds: dict[str, float], way: str) -> str:
+    ratio = "" if way == "C" else f" ({nanoseconds[way] / nanoseconds['C']:.1f}x)"
+    return f"{nanoseconds[way] / 1000:.3g}{ratio}"
+
+
+def board_table(found: dict[str, Any]) -> str:
+    """A leaderboard, the best first, as Markdown, and under what conditions it came about."""
+    lines = ["| | method | accuracy, % | to soft targets | agreement, % | s a run | |"]
+    lines.append("| ---: | --- | ---: | ---: | ---: | ---: | --- |")
+    for place, row in enumerate(found["rows"], 1):
+        apart = f"{row['paired_difference']:+.2f} ± {row['paired_std']:.2f}" + "*" * row["differs"]
+        name, apart = (f"**{row['method']}**", "") if row["method"] == "SoftTarget" else (row["method"], apart)
+        lines.append(
+            f"| {place} | {name} | {row['mean']:.2f} ± {row['std']:.2f} | {apart} | {row['agreement']:.1f} | "
+            f"{row['seconds']:.2f} | {row['note']} |"
+        )
+    settings, others = found["settings"], len(found["rows"]) - 1
+    images, differing = settings["images"], sum(row["differs"] for row in found["rows"])
+    within = sum(abs(row["paired_difference"]) < row["paired_std"] for row in found["rows"])
+    return "\n".join(lines) + (
+        f"\n\nMeans of {len(settings['seeds'])} seeds, ± standard deviation, on {images['test']:,} test images, by "
+        f"`{settings['command']}` in {found['seconds'] / 60:.0f} minutes. Teacher {settings['teacher']}, "
+        f"{settings['teacher_accuracy']:.1f}%, taught by {images['taught']:,} images; student {settings['student']}, "
+        f"{images['seen']:,} images, {settings['budget']}; {settings['trials']} trials a method on "
+        f"{images['validation']:,} validation images. Of {others} differences to soft targets {differing} "
+        f"{'is' if differing == 1 else 'are'} more than chance (*), and {within} are smaller than their own standard "
+        f"deviation."
+    )
+
+
+BOARDS = ("leaderboard-digits", "leaderboard-mnist", "leaderboard-fashion-mnist")
 def gate_table(found: dict[str, Any]) -> str:
     """How the quality gate keeps its word, by simulation and on digits, and what cascades are worth, as Markdown."""
     settings, digits = found["settings"], found["digits"]
@@ -177,28 +245,95 @@ EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity", "assistant"
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "README.md": {"demo": demo_table, "bench": bench_table, "hinton-mnist": claims_table},
     "docs/bug_zoo.md": {"zoo": zoo_table},
+    "docs/export.md": {"export": export_table},
     "docs/serving.md": {"gate": gate_table},
     "docs/results.md": dict.fromkeys(EXPERIMENTS, claims_table),
+    "docs/leaderboard.md": dict.fromkeys(BOARDS, board_table),
 }
 
 
-def with_tables(page: str) -> str:
-    """A page's text with each of its tables made anew from its results file."""
-    text = (ROOT / page).read_text()
-    for name, table in PAGES[page].items():
+VALUE = re.compile(r"(<!-- value: (.+?)(?: as (\S+))? -->).*?(<!-- end -->)")
+MARKED = re.compile(r"<!-- (?:value: .+?-->.*?<!-- end -->|([\w-]+): from .*?<!-- end of \1 -->)", re.DOTALL)
+NOT_PROSE = re.compile(
+    r"^(`{3,}).*?^\1$|`[^`]+`|\$\$.*?\$\$|\$[^$\n]+(?:\n[^$\n]+)?\$|\]\([^)]*\)", re.DOTALL | re.MULTILINE
+)
+MEASURED = re.compile(
+    r"\d(?:[\d.,]*\d)?\s?(?:%|x\b|ms\b|µs|us\b|(?:percent|points?|errors?|seconds?|minutes?|hours?|times|accuracy)\b)|±\s?\d"
+)
+YEAR = re.compile(r"\b(?:19|20)\d\d\b")
+
+
+def pages() -> list[str]:
+    """Where figures are quoted: README and the pages of docs/, but for what a build of the site puts there."""
+    written = [*DOCS.glob("*.md"), *DOCS.glob("howto/*.md"), *DOCS.glob("reference/*.md")]
+    return ["README.md", *sorted(str(path.relative_to(ROOT)) for path in written)]
+
+
+def with_figures(text: str, tables: dict[str, Callable[[dict[str, Any]], str]]) -> str:
+    """A page's text with each of its tables, and each single figure, made anew from the results files."""
+    for name, table in tables.items():
         if not (RESULTS / f"{name}.json").exists():
             continue  # not measured yet
-        found = json.loads((RESULTS / f"{name}.json").read_text())
         between = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
         marks = between.findall(text)
         if len(marks) != 1:
-            raise ValueError(f"{page} must have the markers of {name} once, it has them {len(marks)} times")
+            raise ValueError(f"a page must have the markers of {name} once, it has them {len(marks)} times")
         beginning, end = marks[0]
         before, _, _, after = between.split(text)
-        text = f"{before}{beginning}\n{table(found)}\n\n{end}{after}"
-    return text
+        text = f"{before}{beginning}\n{table(results(name))}\n\n{end}{after}"
+    if re.search(r"^<!-- value:", text, re.MULTILINE):
+        raise ValueError("no line may begin with the marker of a value: in Markdown it would begin a paragraph")
+    return VALUE.sub(lambda match: f"{match[1]}{value(match[2], match[3])}{match[4]}", text)
+
+
+def results(name: str) -> dict[str, Any]:
+    """What a results file holds."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def value(path: str, form: str | None = None) -> str:
+    """The figure at a path of the results, as text: `form` is a format such as .1%, else it has three digits."""
+    name, *parts = path.split(" / ")
+    found: Any = results(name)
+    for part in parts:
+        found = _inside(found, part, path)
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise ValueError(f"{path} is no figure, but {type(found).__name__}")
+    return format(found, form) if form else _figure(found)
+
+
+def _inside(found: Any, part: str, path: str) -> Any:
+    """What `part` of a path names in a dictionary or a list."""
+    if isinstance(found, dict) and part in found:
+        return found[part]
+    if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+        return found[int(part)]
+    named = [one for one in found if isinstance(one, dict) and _called(one, part)] if isinstance(found, list) else []
+    if len(named) != 1:
+        raise ValueError(f"{path}: {part!r} names {len(named) or 'none'} of what is there")
+    return named[0]
+
+
+def _called(one: dict[str, Any], beginning: str) -> bool:
+    """Whether a text in it begins so, and no longer word does."""
+    texts = (text for text in one.values() if isinstance(text, str))
+    return any(re.match(rf"{re.escape(beginning)}(?!\w)", text) for text in texts)
+
+
+def stray_figures(text: str) -> list[str]:
+    """What looks like a measured figure, stands in no marker, and in a paragraph that names no paper with its year."""
+    prose = NOT_PROSE.sub("", MARKED.sub("", text))
+    paragraphs = re.split(r"\n\s*\n|\n(?=[-|])", prose)
+    return [
+        found
+        for paragraph in paragraphs
+        if not YEAR.search(paragraph)
+        for found in MEASURED.findall(paragraph)
+    ]
 
 
 if __name__ == "__main__":
-    for page in PAGES:
-        (ROOT / page).write_text(with_tables(page))
+    for page in pages():
+        text = (ROOT / page).read_text()
+        (ROOT / page).write_text(with_figures(text, PAGES.get(page, {})))

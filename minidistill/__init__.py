@@ -14,9 +14,10 @@ Every gradient here is written and derived by hand. Read the source in this orde
 Beside the path: schemes (other ways of who teaches whom), data/ (digits, MNIST, your own), augmentation, checkpoint (go
 on after a kill), gradcheck (finite differences), invariants and rehearsal (what is wrong with a loss or a training loop
 of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), prune (smaller networks from
-trained ones), serving/ (the teacher keeps watch over its student), reproduce/ (the papers' results, again), course
-(what is wrong with an answer to an exercise), plots, demo, cli; kernels/ (the same maths compiled), bench and peers
-(how fast).
+trained ones), quantization (integer networks from trained ones), compression (what each of these keeps and costs),
+serving/ (the teacher keeps watch over its student), export/ (to C and ONNX; from PyTorch and scikit-learn), reproduce/
+(the papers' results, again), leaderboard/ (every method beside every other), course (what is wrong with an answer to an
+exercise), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
 from importlib import import_module
@@ -43,6 +44,9 @@ ON_DEMAND = {  # name: file, as losses.METHODS are
     "check_direction": "gradcheck",
     "prune_weights": "prune",
     "remove_units": "prune",
+    "QuantizationAwareMLP": "quantization",
+    "QuantizedMLP": "quantization",
+    "quantize": "quantization",
     "Cascade": "serving",
     "QualityGate": "serving",
     **dict.fromkeys(SCHEMES, "schemes"),
@@ -75,6 +79,7 @@ if TYPE_CHECKING:
         VirtualTeacher,
     )
     from .prune import prune_weights, remove_units
+    from .quantization import QuantizationAwareMLP, QuantizedMLP, quantize
     from .rehearsal import check_training
     from .schemes import (
         Ensemble,
@@ -129,6 +134,8 @@ __all__ = [
     "Outputs",
     "ProbabilisticTransfer",
     "QualityGate",
+    "QuantizationAwareMLP",
+    "QuantizedMLP",
     "RelationalAngle",
     "RelationalDistance",
     "Report",
@@ -166,6 +173,7 @@ __all__ = [
     "mutual",
     "prune_weights",
     "pseudo_labelled",
+    "quantize",
     "remove_units",
     "self_train",
     "spirals",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The command line: demo, train, distill, sweep, evaluate, predict, gate, reproduce, bench, info.
+"""The command line: demo, train, distill, sweep, evaluate, predict, gate, export, import, reproduce, leaderboard, bench
+and info.
 
 Figures go to stdout, all else to stderr. Exit status 0 for success, 2 for what the user can mend, 130 after Ctrl-C; and
 3 where `gate` raises an alarm.
@@ -34,6 +35,8 @@ a CSV file (one row a line, its last column the label, a whole number from 0), a
 y (N,), or a word: digits for the handwriting that comes with the package, mnist or fashion-mnist for 70,000 images,
 from a folder that MINIDISTILL_DATA names, or else downloaded once
 """
+EXPORT_FORMATS = ("c", "onnx", "safetensors", "pt")
+IMPORT_FORMATS = ("onnx", "safetensors", "pt")
 ALARM = 3  # the exit status of a gate that no longer lets its student through
 TEACHER_HELP = "a saved network, or several: their mean probability"
 
@@ -156,6 +159,38 @@ def predict(options: argparse.Namespace) -> None:
         _print(options, result, "\n".join(lines) if not options.json else "")
 
 
+def export(options: argparse.Namespace) -> None:
+    from . import export as room
+    from .files import check_place
+    from .network import MLP
+
+    check_place("--out", options.out)
+    form = _format(options, options.out, EXPORT_FORMATS)
+    if options.name is not None and form != "c":
+        raise ValueError(f"--name is for the functions of a C file, not for {form}")
+    write = {"c": room.to_c, "onnx": room.to_onnx, "safetensors": room.to_safetensors, "pt": room.to_pt}[form]
+    network = MLP.load(options.model)
+    write(network, options.out, **({} if options.name is None else {"name": options.name}))
+    _tell_of_file(options, network, form)
+
+
+def import_(options: argparse.Namespace) -> None:
+    from . import export as room
+    from .files import check_place
+
+    check_place("--out", options.out)
+    form = _format(options, options.file, IMPORT_FORMATS)
+    if form == "onnx":
+        if options.activation is not None:
+            raise ValueError(f"--activation is for files that do not say it, and onnx does: {options.file}")
+        network = room.from_onnx(options.file, options.dtype)
+    else:
+        read = room.from_safetensors if form == "safetensors" else room.from_pt
+        network = read(options.file, options.activation, options.dtype)
+    network.save(options.out)
+    _tell_of_file(options, network, form)
+
+
 def gate(options: argparse.Namespace) -> int:
     from .network import MLP
     from .serving.gate import QualityGate, promise
@@ -197,6 +232,26 @@ def reproduce(options: argparse.Namespace) -> None:
     figure = f"minidistill-{options.name}.png" if options.figure is None else options.figure
     settings = options.name, options.seeds, options.quick, options.held_out
     _show(options, figure, lambda: experiments.reproduce(*settings, say=_say))
+
+
+def leaderboard(options: argparse.Namespace) -> None:
+    from .checks import check_choice
+    from .files import check_place
+    from .leaderboard import NAMES, names_at_hand
+    from .leaderboard import leaderboard as run_leaderboard
+
+    if options.figure:
+        check_place("--figure", options.figure)
+    names = [check_choice("DATA", name, NAMES) for name in dict.fromkeys(options.data)] or names_at_hand(_say)
+    boards = []
+    for name in names:
+        boards.append(run_leaderboard(name, options.seeds, options.quick, say=_say))
+        _print(options, boards[-1].to_dict(), f"{boards[-1]}\n")
+    if options.figure:
+        from .plots import leaderboard_figure
+
+        leaderboard_figure(boards, options.figure)
+        _say(f"saved {options.figure}")
 
 
 def bench(options: argparse.Namespace) -> None:
@@ -396,6 +451,21 @@ def _write_predictions(path: str, labels: Any, probabilities: Any, proba: bool) 
             np.savetxt(stream, labels, fmt="%d")
 
 
+def _format(options: argparse.Namespace, path: str, formats: tuple[str, ...]) -> str:
+    """The format that --format names, or else the suffix of the file in it."""
+    form = options.format or os.path.splitext(path)[1].removeprefix(".")
+    if form not in formats:
+        raise ValueError(f"{path} should end in {', '.join('.' + known for known in formats)}, or --format name one of "
+                         "them")  # fmt: skip
+    return str(form)
+
+
+def _tell_of_file(options: argparse.Namespace, network: "MLP", form: str) -> None:
+    size = os.path.getsize(options.out)
+    result = {"network": repr(network), "format": form, "out": options.out, "bytes": size}
+    _print(options, result, f"{network}\nsaved {options.out} ({size:,} bytes)")
+
+
 def _show(options: argparse.Namespace, figure: str, run: Callable[[], Any]) -> None:
     """Runs what takes a while, prints what it found, and saves its picture where one is wanted."""
     from .files import check_place
@@ -466,7 +536,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(run: Any, text: str, more: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(run.__name__, help=text, description=f"{text}.\n\n{more}", formatter_class=form)
+        name = run.__name__.rstrip("_")  # Python keeps the word import for itself
+        added = commands.add_parser(name, help=text, description=f"{text}.\n\n{more}", formatter_class=form)
         added.set_defaults(run=run)
         added.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
         return added
@@ -533,6 +604,25 @@ images are taken.""")
     added.add_argument("--temperature", type=float, default=1.0, metavar="T", help="softens them (default 1)")
     added.add_argument("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
 
+    added = command(export, "write a network for other programs", """\
+A C file has the weights and one function, and needs nothing but a compiler; ONNX and safetensors need the extra
+minidistill[export], PyTorch's .pt needs torch. All but C can be imported again; dropout and seed stay behind.""")
+    added.add_argument("model", help="a saved network")
+    added.add_argument("--out", required=True, metavar="FILE", help="a .c, .onnx, .safetensors or .pt file")
+    added.add_argument("--format", choices=EXPORT_FORMATS, help="where the suffix does not say it")
+    added.add_argument("--name", help="what the names in a C file begin with (default mlp: mlp_predict)")
+
+    added = command(import_, "take a network that another program trained", """\
+ONNX must be a chain of Gemm, or MatMul and Add, and one activation; safetensors and .pt must hold the weights of linear
+layers with numbered names, as a state_dict of PyTorch's nn.Sequential does. Nothing in a file is run. The network can
+then teach, learn on, be evaluated and be exported.""")
+    added.add_argument("file", help="an .onnx, .safetensors or .pt file")
+    added.add_argument("--out", required=True, metavar="FILE", help="where the network goes, an .npz file")
+    added.add_argument("--format", choices=IMPORT_FORMATS, help="where the suffix does not say it")
+    added.add_argument("--activation", choices=("relu", "tanh", "gelu"), help="of hidden layers, where a file does not "
+                       "say it")  # fmt: skip
+    added.add_argument("--dtype", choices=("float32", "float64"), help="of the weights (default: as in the file)")
+
     added = command(gate, "watch whether a student still agrees with its teacher", """\
 A share of the rows goes to the teacher too; no labels are needed. The state file remembers what was seen: give each
 batch once, in the order in which it came, and repeat the options. A line is printed for each batch that the file has
@@ -573,6 +663,17 @@ Prints what a paper says beside what comes out here, as mean and spread over see
     added.add_argument("--held-out", action="store_true",
                        help="measure on images held out of training instead of the test images: to choose settings by")
     added.add_argument("--figure", metavar="FILE", help="the picture (default minidistill-NAME.png); '' for none")
+
+    added = command(leaderboard, "rank every method of the library", """\
+Every loss and every scheme with the same teacher, student, budget and order of images, over several seeds: accuracy on
+test images, the difference to soft targets, seed by seed, agreement with the teacher, seconds a run. Each method has
+six trials on validation images. Digits take about two minutes, MNIST and Fashion-MNIST about ten each. With --json a
+data set is an object on a line of its own.""")
+    added.add_argument("data", nargs="*", metavar="DATA",
+                       help="digits, mnist, fashion-mnist: by default those that need no download")
+    added.add_argument("--quick", action="store_true", help="a fifth of the steps: shows that it works, not who leads")
+    added.add_argument("--seeds", type=int, metavar="N", help="students of each method (default 5; with --quick 2)")
+    added.add_argument("--figure", default="", metavar="FILE", help="draw all students, a panel a data set")
 
     added = command(bench, "time it beside the libraries that one would use instead", """\
 Training steps, losses, predictions and matrix products, by minidistill, NumPy, PyTorch, JAX, scikit-learn and ONNX

@@ -130,8 +130,10 @@ def _problem_of_values(values: np.ndarray, wanted: np.ndarray, factors: dict[str
     if not values.any():
         return "it is zero everywhere."
     ratio = _ratio(values, wanted, tolerance)
-    if ratio is not None:
+    if ratio is not None and (wanted.size > 1 or _is_explained(ratio, factors)):
         return _problem_of_ratio(ratio, factors)
+    if wanted.size == 1:  # no pattern to see, and the ratio would give the answer away
+        return f"it is too {'large' if (values > wanted).all() else 'small'}."
     if wanted.ndim == 2 and _same(values, wanted.T, tolerance):
         return "rows and columns have changed places; look for a transpose."
     difference = values - wanted
@@ -151,6 +153,10 @@ def _ratio(values: np.ndarray, wanted: np.ndarray, tolerance: float) -> float | 
     largest = np.abs(wanted).argmax()
     ratio = float(values.flat[largest] / wanted.flat[largest])
     return ratio if ratio and _same(values / ratio, wanted, max(tolerance, 1e-12)) else None
+
+
+def _is_explained(ratio: float, factors: dict[str, float]) -> bool:
+    return any(np.isclose(abs(ratio), factor, rtol=1e-6) for factor in (1.0, *dict(_products(factors)).values()))
 
 
 def _problem_of_ratio(ratio: float, factors: dict[str, float]) -> str:

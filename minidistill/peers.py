@@ -550,29 +550,14 @@ def jax_forward(case: Forward, threads: int) -> Work:
 
 
 def onnxruntime_forward(case: Forward, threads: int) -> Work:
+    from .export.onnx import onnx_bytes
+
     onnxruntime = import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(onnx_file(case.network()), options, providers=["CPUExecutionProvider"])
-    feed = {"a0": case.data.x}
+    session = onnxruntime.InferenceSession(onnx_bytes(case.network()), options, providers=["CPUExecutionProvider"])
+    feed = {"x": case.data.x}
     return forward_work(lambda: session.run(None, feed)[0])
-
-
-def onnx_file(network: MLP) -> bytes:
-    """The network in ONNX: Gemm, Relu, Gemm, ..."""
-    helper, numpy_helper = import_module("onnx.helper"), import_module("onnx.numpy_helper")
-    nodes, weights, last = [], [], len(network.weights) - 1
-    for k, (W, b) in enumerate(zip(network.weights, network.biases, strict=True)):
-        weights += [numpy_helper.from_array(W, f"W{k}"), numpy_helper.from_array(b, f"b{k}")]
-        nodes.append(helper.make_node("Gemm", [f"a{k}", f"W{k}", f"b{k}"], [f"z{k}"]))
-        if k < last:
-            nodes.append(helper.make_node("Relu", [f"z{k}"], [f"a{k + 1}"]))
-    ends = (("a0", network.sizes[0]), (f"z{last}", network.sizes[-1]))
-    float32 = 1
-    inputs, outputs = ([helper.make_tensor_value_info(name, float32, ["N", width])] for name, width in ends)
-    graph = helper.make_graph(nodes, "mlp", inputs, outputs, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)  # for old runtimes
-    return bytes(model.SerializeToString())
 
 
 def sklearn_forward(case: Forward, threads: int) -> Work:

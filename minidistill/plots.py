@@ -10,11 +10,12 @@ import numpy as np
 
 from . import ops
 from .checks import check_rows
-from .evaluation import Report
+from .evaluation import Report, sample_std
 from .files import replacing
 from .training import History
 
 if TYPE_CHECKING:
+    from .leaderboard import Board
     from .sweep import Summary, Sweep
 
 INK = "#1f2a44"
@@ -228,6 +229,37 @@ def _draw_cell(ax: Any, summary: "Summary", place: tuple[int, int], bright: floa
     text = f"{value:.1f}" + "*" * (summary.failed > 0)
     ax.text(column, row, text, ha="center", va="center", fontsize=8, color=INK if value >= bright else "white")
     return value
+
+
+def leaderboard_figure(boards: Sequence["Board"], path: str | os.PathLike[str] | None = None) -> Any:
+    """Each method's seeds as dots and their mean as a circle, the best on top, a panel a data set.
+
+    The line is the mean of soft targets, its band their standard deviation between seeds; filled circles are means
+    that differ from it by more than chance. What lies far below all others is a number at the left.
+    """
+    figure, axes = _figure(len(boards), width=6.4, height=1.2 + 0.22 * max(len(board.rows) for board in boards))
+    for ax, board in zip(axes[0], boards, strict=True):
+        _draw_board(ax, board)
+    return save(figure, path)
+
+
+def _draw_board(ax: Any, board: "Board") -> None:
+    different, reference = board.different, board.reference
+    spread = sample_std(reference.accuracies)
+    ax.axvspan(reference.mean - spread, reference.mean + spread, color=TEACHER, alpha=0.2, linewidth=0)
+    ax.axvline(reference.mean, color=TEACHER, linewidth=1)
+    for place, row in enumerate(board.rows):
+        colour = DISTILLED if row.mean >= reference.mean else ALONE
+        if row.mean < board.floor:
+            edge = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8, "color": colour}
+            ax.annotate(f"\N{LEFTWARDS ARROW} {row.mean:.1f}", (0.01, place), **edge)
+            continue
+        ax.plot(row.accuracies, np.full(len(row.accuracies), place), ".", color=colour, alpha=0.5, markeredgewidth=0)
+        face = colour if row.method in different else "white"
+        ax.plot(row.mean, place, "o", markersize=6, color=colour, markerfacecolor=face)
+    ax.set_yticks(range(len(board.rows)), [row.method for row in board.rows], fontsize=8)
+    ax.invert_yaxis()
+    _titled(ax, f"{board.data}: {board.settings['images']['seen']:,} images seen", xlabel="accuracy on test images, %")
 
 
 def gate_figure(

@@ -265,14 +265,41 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(pictures, capsys
     assert os.path.exists("student.npz")
 
 
+@pytest.mark.parametrize("suffix", ["onnx", "safetensors", "pt"])
+def test_a_network_goes_out_and_comes_in_again(suffix, teacher, table, capsys):
+    pytest.importorskip({"pt": "torch"}.get(suffix, suffix))
+    assert main(["export", teacher, "--out", f"net.{suffix}", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["format"], said["bytes"]) == (suffix, os.path.getsize(f"net.{suffix}"))
+    more = ["--activation", "relu"] if suffix == "pt" else []
+    assert main(["import", f"net.{suffix}", "--out", "back.npz", *more]) == 0
+    assert "saved back.npz (" in capsys.readouterr().out
+    np.testing.assert_array_equal(MLP.load("back.npz").parameters, MLP.load(teacher).parameters)
+    assert main(["evaluate", "back.npz", table, "--teacher", teacher]) == 0
+
+
+def test_a_network_becomes_a_c_file_of_any_name(teacher, folder, capsys):
+    assert main(["export", teacher, "--out", "clouds.txt", "--format", "c", "--name", "clouds"]) == 0
+    assert "int clouds_predict(const float x[2], float logits[2])" in (folder / "clouds.txt").read_text()
+
+
+def test_weights_are_rounded_on_import_where_that_is_asked_for(folder, capsys):
+    pytest.importorskip("safetensors")
+    MLP((2, 2), dtype="float64").save("double.npz")
+    assert main(["export", "double.npz", "--out", "double.safetensors"]) == 0
+    for dtype, more in (("float64", []), ("float32", ["--dtype", "float32"])):
+        assert main(["import", "double.safetensors", "--out", "back.npz", *more]) == 0
+        assert MLP.load("back.npz").dtype == dtype
+
+
 def test_help_teaches(capsys):
-    for command in ("demo", "train", "distill", "sweep", "evaluate", "predict"):
+    for command in ("demo", "train", "distill", "sweep", "evaluate", "predict", "export", "import", "leaderboard"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0
         said = capsys.readouterr().out
         assert len(said) > 400
-        assert command == "demo" or "fashion-mnist" in said
+        assert command in ("demo", "export", "import") or "fashion-mnist" in said
 
 
 # ---------------------------------------------------------------------------------------------- mistakes
@@ -321,6 +348,17 @@ def test_help_teaches(capsys):
         (["train", "clouds.csv", "--out", "x.npz", "--mixup", "0"], "alpha must be in (0, inf), got 0.0"),
         (["train", "clouds.csv", "--out", "x.npz", "--label-noise", "2"], "share must be in [0, 1], got 2.0"),
         (["demo", "--seeds", "0"], "seeds must be at least 1, got 0"),
+        (["export", "clouds.csv", "--out", "x.c"], "clouds.csv is not an .npz file"),
+        (["export", "teacher.npz", "--out", "x.exe"], "x.exe should end in .c, .onnx, .safetensors, .pt, or --format"),
+        (["export", "teacher.npz", "--out", "nowhere/x.c"], "--out: cannot write nowhere/x.c"),
+        (["export", "teacher.npz", "--out", "x.c", "--name", "2d"], "name must begin with a letter"),
+        (["export", "teacher.npz", "--out", "x.onnx", "--name", "a"], "--name is for the functions of a C file, not"),
+        (["import", "teacher.npz", "--out", "x.npz"], "teacher.npz should end in .onnx, .safetensors, .pt, or"),
+        (["import", "nowhere.onnx", "--out", "x.npz"], "nowhere.onnx"),
+        (["import", "teacher.npz", "--out", "x.npz", "--format", "onnx"], "teacher.npz is not an ONNX file"),
+        (["import", "teacher.npz", "--out", "x.npz", "--format", "safetensors"], "is not a safetensors file"),
+        (["import", "teacher.npz", "--out", "nowhere/x.npz"], "--out: cannot write nowhere/x.npz"),
+        (["import", "x.onnx", "--out", "x.npz", "--activation", "relu"], "onnx does: x.onnx"),
     ],
 )  # fmt: skip
 def test_a_mistake_gets_one_clear_line(arguments, said, teacher, capsys):

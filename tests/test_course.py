@@ -142,3 +142,8 @@ def test_the_tolerance_is_in_parts_of_the_largest_entry(capsys):
 def test_one_number_is_told_its_factor():
     assert "a factor B is missing" in complaint(0.5, 2.0, factors={"B": 4})
     assert "the sign is wrong" in complaint(-2.0, 2.0)
+
+
+def test_one_number_without_a_known_factor_is_told_its_side_and_not_the_answer():
+    assert complaint(3.0, 2.0, factors={"B": 4}) == "it is too large."
+    assert complaint(np.array([-3.0]), [2.0]) == "it is too small."

@@ -17,7 +17,7 @@ from mirror import Mirror
 
 from minidistill.data import mnist
 from minidistill.data.download import PublishedFile
-from minidistill.data.mnist import FASHION_MNIST, MNIST, VARIABLE, Collection, load
+from minidistill.data.mnist import FASHION_MNIST, MNIST, VARIABLE, Collection, is_at_hand, load
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 ROOT = Path(__file__).parent.parent
@@ -164,6 +164,18 @@ def test_the_package_goes_before_the_cache(tmp_path):
 def test_the_cache_goes_before_the_mirrors(tmp_path):
     put(tmp_path / "cache" / "minidistill" / "small", FILES)
     assert is_small(load(SMALL))
+
+
+def test_at_hand_is_what_needs_no_download(tmp_path, monkeypatch):
+    cache = tmp_path / "cache" / "minidistill" / "small"
+    for k, (name, content) in enumerate(PACKED.items()):
+        assert not is_at_hand(SMALL), f"with {k} of 4 files"
+        put(cache, {name: content})
+    assert is_at_hand(SMALL)
+    assert not is_at_hand(OTHER)
+    put(tmp_path / "named" / "other", OTHER_FILES)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "named"))
+    assert is_at_hand(OTHER)
 
 
 def test_an_altered_file_where_the_variable_says_is_an_error(tmp_path, monkeypatch):

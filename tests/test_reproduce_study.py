@@ -6,7 +6,7 @@ import pytest
 
 from minidistill import Dataset
 from minidistill.reproduce import study as room
-from minidistill.reproduce.study import Budget, Study, accuracy, agreement, alone, distilled, errors
+from minidistill.reproduce.study import Budget, Study, accuracy, agreement, alone, distilled, errors, jittered_teacher
 
 
 @pytest.fixture
@@ -59,6 +59,13 @@ def test_the_same_seed_gives_the_same_students():
     answers = one.logits(data.x)
     one, other = (distilled(answers, data, (5,), budget, seed=3, T=2.0) for _ in range(2))
     np.testing.assert_array_equal(one.parameters, other.parameters)
+
+
+def test_teachers_of_different_seeds_differ_and_the_same_seed_gives_the_same():
+    data = Dataset(np.random.default_rng(0).random((130, 25), np.float32), np.arange(130) % 2)  # images of 5x5
+    one, same, other = (jittered_teacher(data, (5,), epochs=1, seed=seed).parameters for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
 
 
 def test_errors_are_counted_of_ten_thousand():

@@ -158,6 +158,14 @@ def place_of(collection: Collection, folder: str | os.PathLike[str] | None) -> s
     return None
 
 
+def is_at_hand(collection: Collection) -> bool:
+    """Whether it can be loaded without a download."""
+    cache = str(cache_folder() / collection.folder)
+    files = collection.training + collection.test
+    kept = all(any(map(os.path.exists, places(cache, file.name))) for file in files)
+    return kept or place_of(collection, None) is not None
+
+
 def _holding(collection: Collection, parent: str) -> str | None:
     """The collection's own folder in `parent`, or `parent` itself: the first that has one of the files or more."""
     names = [file.name for file in collection.training + collection.test]
