@@ -218,7 +218,7 @@ def test_a_file_whose_figures_cannot_be_is_refused(tmp_path):
     for name, value in (("agreed", 10**6), ("log_evidence", np.full(5, np.nan)), ("log_evidence", np.zeros(2))):
         kept = getattr(one, name)
         setattr(one, name, value)
-        one._keep()
+        one._keep(file)
         setattr(one, name, kept)
         with pytest.raises(ValueError, match="its figures contradict one another"):
             gate(file=file)
