@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What counts prove of the share behind them, with the chance of being wrong said beforehand (docs/serving.md).
 
-`lower_bound` holds for one look at counts of a size chosen beforehand; `confidence_sequence` holds at all times together,
-however often and however long one looks. `add_evidence` gathers evidence that a share, whatever it was for however
-long, has by now fallen below what was promised.
+`lower_bound` holds for one look at counts of a size chosen beforehand; `confidence_sequence` holds at all times
+together, however often and however long one looks. `add_evidence` gathers evidence that a share, whatever it was for
+however long, has by now fallen below what was promised.
 """
 
 import math
