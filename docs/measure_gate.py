@@ -131,8 +131,8 @@ def cascades(student: MLP, teacher: MLP, validation: Dataset, test: Dataset) -> 
         accuracy = float((made.predict(test.x) == test.y).mean())
         cost = student.multiply_adds + made.teacher_share * teacher.multiply_adds
         rows.append({
-            "wanted": wanted, "proven": made.plan.accuracy_at_least, "planned": made.plan.accuracy,
-            "accuracy": accuracy, "share": made.teacher_share, "cost": cost / teacher.multiply_adds,
+            "wanted": wanted, "planned": made.plan.accuracy, "accuracy": accuracy, "share": made.teacher_share,
+            "cost": cost / teacher.multiply_adds,
         })  # fmt: skip
     alone = [float((model.predict(test.x) == test.y).mean()) for model in (student, teacher)]
     return {"validation": len(validation), "student": alone[0], "teacher": alone[1], "rows": rows}

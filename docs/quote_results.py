@@ -227,11 +227,11 @@ def gate_table(found: dict[str, Any]) -> str:
     cascades = digits["cascades"]
     lines += [
         "",
-        "| accuracy wanted | proven | measured | on test images | sent to the teacher | cost of the teacher's |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| accuracy wanted | on validation rows | on test images | sent to the teacher | cost of the teacher's |",
+        "| ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in cascades["rows"]:
-        names = ("wanted", "proven", "planned", "accuracy", "share", "cost")
+        names = ("wanted", "planned", "accuracy", "share", "cost")
         lines.append(f"| {' | '.join(f'{row[name]:.1%}' for name in names)} |")
     lines += [
         "",

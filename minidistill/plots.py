@@ -288,7 +288,7 @@ def _draw_board(ax: Any, board: "Board") -> None:
 def gate_figure(
     curves: dict[str, np.ndarray], level: float, drift: int, inputs: int, path: str | os.PathLike[str] | None = None
 ) -> Any:
-    """A quality gate's evidence (steps,), in logarithms, by name over a stream; the level of an alarm, and the drift."""
+    """A quality gate's evidence (steps,), in logarithms, by name over a stream; an alarm's level, and the drift."""
     figure, axes = _figure(columns=1, width=7.0, height=3.6)
     ax = axes[0, 0]
     for name, curve in curves.items():
@@ -298,6 +298,6 @@ def gate_figure(
     ax.text(0, level, "alarm", color=ALONE, va="bottom")
     ax.axvline(drift, color=TEACHER, linewidth=0.8)
     _titled(ax, "Evidence against the promise", xlabel="inputs, the drift begins at the line", ylabel="logarithm",
-            ylim=(0, 2.5 * level))  # fmt: skip
+            ylim=(0, 2 * level))  # fmt: skip
     ax.legend(frameon=False, fontsize=8)
     return save(figure, path)

@@ -6,7 +6,8 @@ import pytest
 
 from minidistill import MLP, Cascade, Dataset, digits, distill, fit
 from minidistill.ops import softmax_forward
-from minidistill.serving.cascade import calibration_backward, calibration_forward, fit_temperature
+from minidistill.serving.cascade import _Trial, calibration_backward, calibration_forward, fit_temperature
+from minidistill.serving.pair import Pair
 
 RANDOM = np.random.default_rng(0)
 
@@ -119,16 +120,20 @@ def true_accuracy(cascade):
 
 def test_the_accuracy_that_was_wanted_is_missed_as_rarely_as_was_said():
     """[SERVE-8]"""
-    runs, wanted, delta = 200, 0.92, 0.1
-    accuracies = []
-    for seed in range(runs):
-        cascade = Cascade.for_accuracy(
-            two_student, two_teacher, world(800, seed), wanted, delta=delta, classes=2, costs=(1, 10)
-        )
-        accuracies.append(true_accuracy(cascade))
-    missed = np.mean(np.array(accuracies) < wanted)
-    assert 0 < missed <= delta
-    assert np.mean(accuracies) < 0.955  # and it is no more careful than it must be
+    wanted, delta = 0.92, 0.1
+    accuracies = np.array([true_accuracy(choose(wanted, world(800, seed), delta=delta)) for seed in range(200)])
+    assert 0 < (accuracies < wanted).mean() <= delta
+    assert accuracies.mean() < 0.955  # and it is no more careful than it must be
+
+
+def test_the_threshold_that_looks_best_among_many_misses_far_more_often():
+    """[SERVE-8] What the test above would find, were thresholds chosen by what was measured of them alone."""
+    wanted, delta, missed = 0.92, 0.1, 0
+    for seed in range(50):
+        trial = _Trial(Pair(two_student, two_teacher, 2), world(800, seed), delta, 0)
+        threshold = min(each for each in trial.thresholds if trial.right(each).mean() >= wanted)
+        missed += true_accuracy(Cascade(two_student, two_teacher, threshold, trial.temperature, 2)) < wanted
+    assert missed / 50 > 3 * delta
 
 
 def test_true_accuracy_is_that_of_many_rows():
@@ -141,7 +146,7 @@ def test_the_plan_says_what_was_measured_and_what_is_proven():
     made = Cascade.for_accuracy(two_student, two_teacher, world(4000, 0), 0.92, classes=2, costs=(1, 10))
     plan = made.plan
     assert plan.rows == 3000
-    assert 0.92 <= plan.accuracy_at_least < plan.accuracy
+    assert plan.accuracy_at_least == 0.92 < plan.accuracy
     assert plan.cost == pytest.approx(1 + 10 * plan.teacher_share)
     fresh = world(100_000, 9)
     assert (made.predict(fresh.x) == fresh.y).mean() == pytest.approx(plan.accuracy, abs=0.015)
@@ -168,7 +173,7 @@ def test_the_cost_that_was_wanted_is_exceeded_as_rarely_as_was_said():
         )
         limit = 1 / (1 + np.exp(-np.log(cascade.threshold / (1 - cascade.threshold)) * cascade.temperature))
         costs.append(1 + 10 * np.clip((limit - 0.7) / 0.3, 0, 1))
-        assert cascade.plan.cost <= cascade.plan.cost_at_most <= 5
+        assert cascade.plan.cost <= cascade.plan.cost_at_most == 5
     assert np.mean(np.array(costs) > 5) <= delta
     assert np.mean(costs) > 4
 
@@ -240,4 +245,4 @@ def test_the_accuracy_said_to_be_the_best_can_be_had():
     with pytest.raises(ValueError, match="cannot be reached") as refused:
         choose(0.99)
     best = float(str(refused.value).split("the best is ")[1].split(",")[0])
-    assert choose(best - 1e-4).plan.accuracy_at_least >= best - 1e-4
+    assert choose(best - 1e-4).plan.accuracy > best

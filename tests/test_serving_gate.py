@@ -218,7 +218,7 @@ def test_a_file_whose_figures_cannot_be_is_refused(tmp_path):
     for name, value in (("agreed", 10**6), ("log_evidence", np.full(5, np.nan)), ("log_evidence", np.zeros(2))):
         kept = getattr(one, name)
         setattr(one, name, value)
-        one._keep()
+        one._keep(file)
         setattr(one, name, kept)
         with pytest.raises(ValueError, match="its figures contradict one another"):
             gate(file=file)
@@ -229,9 +229,12 @@ def test_the_file_of_another_gate_is_refused_and_what_differs_is_named(tmp_path)
     file = tmp_path / "gate.npz"
     QualityGate(a, [b, c], 0.9, file=file).watch(rows(10, 0.9))
     assert QualityGate(a, [b, c], 0.9, file=file).seen == 10
-    for message, *other in (
-        ("student was", b, [b, c], 0.9), ("teacher was", a, b, 0.9), (r"promised was 0\.9, is now 0\.8", a, [b, c], 0.8),
-    ):  # fmt: skip
+    others = {
+        "student was": (b, [b, c], 0.9),
+        "teacher was": (a, b, 0.9),
+        r"promised was 0\.9, is now 0\.8": (a, [b, c], 0.8),
+    }
+    for message, other in others.items():
         with pytest.raises(ValueError, match=f"is of another gate: {message}"):
             QualityGate(*other, file=file)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What counts prove of the share behind them, with the chance of being wrong said beforehand (docs/serving.md).
 
-`lower_bound` and `upper_bound` hold for one look at counts of a size chosen beforehand; `confidence_sequence` holds at
-all times together, however often and however long one looks. `add_evidence` gathers evidence that a share, whatever it
-was for however long, has by now fallen below what was promised.
+`lower_bound` holds for one look at counts of a size chosen beforehand; `confidence_sequence` holds at all times
+together, however often and however long one looks. `add_evidence` gathers evidence that a share, whatever it was for
+however long, has by now fallen below what was promised.
 """
 
 import math
@@ -43,11 +43,6 @@ def lower_bound(k: int, n: int, delta: float) -> float:
     The smallest p under which as many as k successes are not rarer than delta.                             [SERVE-2]
     """
     return 0.0 if k == 0 else _crossing(lambda p: binomial_tail(k, n, p) > delta, 0.0, 1.0)
-
-
-def upper_bound(k: int, n: int, delta: float) -> float:
-    """The share that k successes in n trials do not exceed, but for a chance of delta: failures the other way round."""
-    return 1.0 - lower_bound(n - k, n, delta)
 
 
 def confidence_sequence(k: int, n: int, delta: float) -> tuple[float, float]:

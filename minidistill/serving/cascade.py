@@ -18,7 +18,7 @@ from .. import ops
 from ..checks import check_choice, check_labels, check_number, check_rows, check_seed
 from ..data import Dataset
 from ..evaluation import seconds_per_call, size_of
-from .bounds import binomial_tail, lower_bound, upper_bound
+from .bounds import binomial_tail, lower_bound
 from .pair import Pair
 
 CALIBRATION = 0.25  # of the validation rows: they choose the temperature and the thresholds to try, the rest decides
@@ -62,7 +62,10 @@ def fit_temperature(s: Any, y: Any) -> float:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to expect of a cascade, by the validation rows that had no part in its calibration."""
+    """What to expect of a cascade, by the validation rows that had no part in its calibration.
+
+    Proven is what was wanted and no more: a better bound for the threshold that was chosen would be one picked by luck.
+    """
 
     rows: int               # that it was measured on
     accuracy: float         # measured
@@ -146,8 +149,7 @@ class Cascade:
                 f"accuracy {accuracy:g} cannot be reached: the best is {lower_bound(right[0], trial.rows, delta):.4f}, "
                 f"which the teacher proves with {right[0]} of {trial.rows} rows right; more rows would prove more"
             )
-        proven = lower_bound(right[passed - 1], trial.rows, delta)
-        return trial.cascade(thresholds[passed - 1], trial.costs(costs), accuracy_at_least=proven)
+        return trial.cascade(thresholds[passed - 1], trial.costs(costs), accuracy_at_least=accuracy)
 
     @classmethod
     def for_cost(
@@ -172,8 +174,7 @@ class Cascade:
         share = min((cost - prices.student) / prices.teacher, 1.0)
         sent = [int(trial.sent(threshold).sum()) for threshold in trial.thresholds[1:]]  # the first, 0, needs no proof
         passed = _passed(share == 1 or binomial_tail(trial.rows - k, trial.rows, 1 - share) <= delta for k in sent)
-        proven = upper_bound(sent[passed - 1], trial.rows, delta) if passed else 0.0
-        most = prices.student + proven * prices.teacher
+        most = prices.student + share * prices.teacher if passed else prices.student
         return trial.cascade(trial.thresholds[passed], prices, cost_at_most=most)
 
 

@@ -75,9 +75,7 @@ class QualityGate:
     ) -> None:  # fmt: skip
         self.pair = Pair(student, teacher, classes)
         self.promised = check_number("promised", promised, "(0, 1)", 0, 1)
-        self.share = check_number("share", share, "(0, inf)", 0)
-        if self.share > 1:
-            raise ValueError(f"share must be in (0, 1], got {share!r}")
+        self.share = check_number("share", share, "(0, 1]", 0, 1)
         self.false_alarms = check_number("false_alarms", false_alarms, "(0, 1)", 0, 1)
         self.horizon, self.seed, self.file = check_whole("horizon", horizon), check_seed(seed), file
         self.level = alarm_level(max(self.share * self.horizon, 1.0), self.false_alarms)
@@ -86,7 +84,8 @@ class QualityGate:
         self.log_evidence = np.full(len(ODDS), -np.inf)                         # (K,)
         if file is not None:
             check_place("file", file)
-            self._restore()
+            self.settings = self._settings()
+            self._restore(file)
 
     @classmethod
     def from_validation(
@@ -132,7 +131,7 @@ class QualityGate:
         self.watched += len(rows)
         self.agreed += int(agreed.sum())
         if self.file is not None:
-            self._keep()
+            self._keep(self.file)
         return Watched(labels, len(rows), int(agreed.sum()), self.interval, self.verdict)
 
     def _judge(self, rows: np.ndarray, agreed: np.ndarray) -> None:
@@ -151,17 +150,17 @@ class QualityGate:
             "seed": repr(self.seed),
         }  # fmt: skip
 
-    def _keep(self) -> None:
+    def _keep(self, file: str | os.PathLike[str]) -> None:
         alarmed = -1 if self.alarmed_at is None else self.alarmed_at
         counts = np.array([self.seen, self.watched, self.agreed, alarmed])
-        settings = list(self._settings().items())
-        write_npz(self.file or "", KIND, {"settings": settings, "counts": counts, "log_evidence": self.log_evidence})
+        settings = list(self.settings.items())
+        write_npz(file, KIND, {"settings": settings, "counts": counts, "log_evidence": self.log_evidence})
 
-    def _restore(self) -> None:
-        if self.file is None or not os.path.exists(self.file):
+    def _restore(self, file: str | os.PathLike[str]) -> None:
+        if not os.path.exists(file):
             return
         try:
-            found = read_npz(self.file, KIND, ("settings", "counts", "log_evidence"))
+            found = read_npz(file, KIND, ("settings", "counts", "log_evidence"))
             theirs = dict(found["settings"].tolist())
             seen, watched, agreed, alarmed = map(int, found["counts"])
             sound = found["log_evidence"].shape == ODDS.shape and not np.isnan(found["log_evidence"]).any()
@@ -169,12 +168,12 @@ class QualityGate:
                 raise ValueError("its figures contradict one another")
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"gate file {self.file} cannot be read: {error}. Put back a copy of it, or delete it to begin anew"
+                f"gate file {file} cannot be read: {error}. Put back a copy of it, or delete it to begin anew"
             ) from None
-        pairs = [(name, theirs.get(name), value) for name, value in self._settings().items()]
+        pairs = [(name, theirs.get(name), value) for name, value in self.settings.items()]
         differ = [f"{name} was {old}, is now {new}" for name, old, new in pairs if old != new]
         if differ:
-            raise ValueError(f"gate file {self.file} is of another gate: {'; '.join(differ)}. Name another file")
+            raise ValueError(f"gate file {file} is of another gate: {'; '.join(differ)}. Name another file")
         self.seen, self.watched, self.agreed = seen, watched, agreed
         self.alarmed_at = None if alarmed < 0 else alarmed
         self.log_evidence = found["log_evidence"]
