@@ -188,7 +188,7 @@ def board_table(found: dict[str, Any]) -> str:
     within = sum(abs(row["paired_difference"]) < row["paired_std"] for row in found["rows"])
     return "\n".join(lines) + (
         f"\n\nMeans of {len(settings['seeds'])} seeds, ± standard deviation, on {images['test']:,} test images, by "
-        f"`{settings['command']}` in {found['seconds'] / 60:.0f} minutes. Teacher {settings['teacher']}, "
+        f"`{settings['command']}`. Teacher {settings['teacher']}, "
         f"{settings['teacher_accuracy']:.1f}%, taught by {images['taught']:,} images; student {settings['student']}, "
         f"{images['seen']:,} images, {settings['budget']}; {settings['trials']} trials a method on "
         f"{images['validation']:,} validation images. Of {others} differences to soft targets {differing} "

@@ -714,8 +714,8 @@ Prints what a paper says beside what comes out here, as mean and spread over see
     added = command(leaderboard, "rank every method of the library", """\
 Every loss and every scheme with the same teacher, student, budget and order of images, over several seeds: accuracy on
 test images, the difference to soft targets, seed by seed, agreement with the teacher, seconds a run. Each method has
-six trials on validation images. Digits take about two minutes, MNIST and Fashion-MNIST about ten each. With --json a
-data set is an object on a line of its own.""")
+six trials on validation images. On two cores digits take about a minute, MNIST and Fashion-MNIST under ten each. With
+--json a data set is an object on a line of its own.""")
     added.add_argument("data", nargs="*", metavar="DATA",
                        help="digits, mnist, fashion-mnist: by default those that need no download")
     added.add_argument("--quick", action="store_true", help="a fifth of the steps: shows that it works, not who leads")
