@@ -45,7 +45,8 @@ plt.show()
 #
 # A network takes the 64 numbers and gives 10: one for each digit, larger where it finds the digit likelier. In between
 # are *hidden layers*. A hidden layer of 512 units makes 512 new numbers out of the ones before it; each of them is a
-# weighted sum of all of those, plus a number of its own, the *bias*. The weights and the biases are the *parameters*.
+# weighted sum of all of those, plus a number of its own, the *bias*. The 10 answers are made in the same way out of the
+# last hidden layer. The weights and the biases are the *parameters*.
 # Training means: change the parameters, step by step, until the answers are good.
 #
 # `MLP` stands for multi-layer perceptron, the plainest kind of network. Its sizes are the numbers of units from the
@@ -97,7 +98,9 @@ check(
 # ## Train the teacher
 #
 # `fit` shows the network all training images in small portions, again and again. One round through all images is an
-# *epoch*. After each portion every parameter is changed a little, so that the answers to that portion get better.
+# *epoch*. After each portion every parameter is changed a little, so that the answers to that portion get better. How
+# far it is changed is set by the *learning rate*, here 0.1, which falls towards 0 during the training
+# (`SGD(Cosine(0.1))`; notebook 5 says why). The cell may take a minute.
 #
 # *Accuracy* is the share of images whose digit the network reads rightly. It is measured on the test images, which the
 # network has never seen: anyone can learn answers by heart.
@@ -192,6 +195,7 @@ check(
     ranking[-2],
     mistakes={
         "that is the likeliest digit, its answer; wanted is the one after it": ranking[-1],
+        "that is its probability; wanted is the digit": np.sort(teacher.predict_proba(image)[0])[-2],
         "that is the second least likely one: look at the other end of the order": ranking[1],
         "that is the third likeliest": ranking[-3],
     },
@@ -209,13 +213,13 @@ check(
 # label for one.
 #
 # To be fair, all else stays as it was: the same five starting points, the same 150 images each, the same number of
-# steps. The learning rates (how large a step is) and the temperature are those that the library's demo found
+# steps. The learning rates and the temperature are those that the library's demo found
 # best for each kind of student, on images held back from the training set, with as many trials for one kind as for the
 # other. Had we chosen them on the test images, the figures would flatter whoever was given more trials.
 #
 # ### Exercise 3: predict
 # Before you go on: what will the teacher's help do to the accuracy of the students, on average? Write `"better"`,
-# `"worse"` or `"no different"`, and run the check only after you have made up your mind.
+# `"worse"` or `"no different"`. Only then run the cell that distils, and the check under it.
 #
 # <details><summary>Hint</summary>
 #
@@ -305,7 +309,7 @@ shuffled = []
 for seed in SEEDS:
     student, seen = MLP((64, 32, 10), seed=seed), train.take(SEEN, seed=seed)
     wrong_order = np.random.default_rng(seed).permutation(len(seen))         # (150,)
-    answers = SoftTargets.of(teacher.logits(seen.x)[wrong_order], seen)
+    answers = SoftTargets.of(teacher.logits(seen.x)[wrong_order], seen)      # logits: before they are probabilities
     distill(answers, student, seen, SoftTarget(T, 0.9), **steps(seed, 0.1))
     shuffled.append(student)
 

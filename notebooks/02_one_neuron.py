@@ -51,7 +51,8 @@ print(f"z = 0.5 * 2 - 0.2 * 3 + 0.1 = {z:.4g}      L = (z - 2)^2 / 2 = {L:.4g}")
 # Should $w_1$ be larger or smaller? Ask for the slope: how much does $L$ change for a small change of $w_1$? There are
 # two steps from $w_1$ to $L$, and the chain rule multiplies their slopes:
 #
-# - from $z$ to $L$: $\dfrac{\partial L}{\partial z} = z - y$. (That is why the half is there.)
+# - from $z$ to $L$: $\dfrac{\partial L}{\partial z} = z - y$. (That is why the half is there. The round $\partial$
+#   says: only what stands below is moved, all else is held.)
 # - from $w_1$ to $z$: $\dfrac{\partial z}{\partial w_1} = x_1$, because $w_1$ stands before $x_1$.
 #
 # $$\frac{\partial L}{\partial w_1} = \frac{\partial L}{\partial z} \cdot \frac{\partial z}{\partial w_1}
@@ -147,6 +148,7 @@ check(
 #
 # $$a = \max(z, 0) \qquad \text{[ACT-1]}.$$
 #
+# (ACT-1 is the name of this formula: the library's code and `docs/ops.md` call it so too, and you can search for it.)
 # Its slope is 1 where $z > 0$, and 0 where $z < 0$. (At 0 it has a kink; there the library takes 0.) The chain rule
 # again:
 #
@@ -310,12 +312,13 @@ check(
 # ### Exercise 5: two layers, backward
 # Write `network_backward(ds, x, h, W2)`, where `h` is what the ReLU gave. Return `dW1`, `db1`, `dW2`, `db2`. You may
 # use your own functions, or `ops.linear_backward(dz, (x, W))`, which returns `dx, dW, db`, and
-# `ops.relu_backward(da, a)`.
+# `ops.relu_backward(da, a)`. Note what is not among the arguments: the first layer's weights.
 #
 # <details><summary>Hint</summary>
 #
 # Three steps: through the second layer, whose inputs are `h`; through the ReLU; through the first layer, whose inputs
-# are `x`. Why is `W1` not among the arguments? It would be needed only for `dx`.
+# are `x`. Its weights `W1` would be needed only for its `dx`, which nobody asks for: what is left there is one product
+# and one sum, as in exercise 4. Where you use the library, `skip_dx=True` leaves `dx` out and `None` may stand for `W`.
 #
 # </details>
 
@@ -350,7 +353,8 @@ check(
 # makes of the plane.
 #
 # This is the whole of training: forward, loss, backward, step, and again. All points are one batch. The library's
-# functions stand for yours, so that this cell runs even if you have skipped an exercise.
+# functions stand for yours, so that this cell runs even if you have skipped an exercise. Of the cell read `train`; the
+# rest makes the first weights and the pictures.
 
 # %%
 data = spirals(300, seed=0)
@@ -422,8 +426,7 @@ for name, points in (("the points it saw", data), ("new points", new)):
 #
 # ### Exercise 6: predict
 # What if the ReLU is left out, and all else stays: 64 hidden units, the same data, the same number of steps? Choose
-# `"as good"`, `"a little worse"` or `"far worse"`, and say to yourself why. Then run the
-# cells below.
+# `"as good"`, `"a little worse"` or `"far worse"`, and say to yourself why. Then run the cells below.
 #
 # <details><summary>Hint</summary>
 #

@@ -101,15 +101,17 @@ third = ...  # your code: a number
 check(
     "third probability",
     third,
-    ops.softmax_forward(np.array([[101.0, 102.0, 103.0]]))[0][0, 2].round(2),
+    ops.softmax_forward(np.array([[101.0, 102.0, 103.0]]))[0][0, 2],
     mistakes={
         "the gap to the others has not grown by adding 100 to all": 1.0,
         "three equal logits would give that; these differ by 1": 0.33,
         "three equal logits would give that, and these differ by 1": 1 / 3,
-        "103 of 306 would be the share without the exponential": round(103 / 306, 4),
+        "103 of 306 would be the share without the exponential": 103 / 306,
+        "103 of 306, rounded, would be the share without the exponential": 0.34,
         "this is the first probability; wanted is the third": 0.09,
         "this is the second probability; wanted is the third": 0.24,
     },
+    tolerance=0.0075,  # two decimals
 )
 
 # %% [markdown]
@@ -134,7 +136,7 @@ with np.errstate(all="ignore"):
 #
 # $$\log q_c = z_c - \log \sum_j e^{z_j} , \qquad z_c = s_c - \max_j s_j \qquad \text{[SM-1]}$$
 #
-# (the tag's formula has a temperature $T$ besides; here $T = 1$). The second term is called *log-sum-exp*. Why not
+# (the library's [SM-1] has a temperature $T$ besides; here $T = 1$). The second term is called *log-sum-exp*. Why not
 # simply `np.log(softmax(s))`? Because a small probability may have become 0 by then, and its logarithm
 # $-\infty$. By [SM-1] it is never computed at all.
 
@@ -162,6 +164,7 @@ def log_softmax(s):  # s (B,C)
 large = np.vstack([batch[:2] * 3, [[1000.0, 0.0, -1000.0, 999.0], [-800.0, -801.0, -802.0, -900.0]]])  # (4,4)
 z = batch - batch.max(axis=1, keepdims=True)
 log_sum = np.log(np.exp(z).sum(axis=1, keepdims=True))                             # (4,1)
+mixed_up = batch - batch.max(axis=1)                                               # (4,4)
 check(
     "log_softmax of moderate logits",
     lambda: log_softmax(batch),
@@ -171,6 +174,10 @@ check(
         "only the largest was subtracted; log-sum-exp is still missing": z,
         "log-sum-exp is subtracted, and not added": z + log_sum,
         "rows and columns got mixed up in the subtraction: keepdims=True keeps the sums a column": z - log_sum[:, 0],
+        "rows and columns got mixed up where the largest is subtracted: it needs keepdims=True": mixed_up
+        - np.log(np.exp(mixed_up).sum(axis=1, keepdims=True)),
+        "rows and columns got mixed up twice: both the largest and the sum need keepdims=True": mixed_up
+        - np.log(np.exp(mixed_up).sum(axis=1)),
         "the sum is subtracted, and not its logarithm": z - np.exp(z).sum(axis=1, keepdims=True),
         "the sum went over the whole array": z - np.log(np.exp(z).sum()),
         "the largest was subtracted inside the sum, and not outside": batch - log_sum,
@@ -276,7 +283,7 @@ for C in (2, 3, 10):
 #
 # ### Exercise 5: the gradient
 # Write `gradient(s, y)`, which returns `ds` for logits `s` and labels `y`. You may use `ops.softmax_forward(s)[0]` and
-# `ops.one_hot(y, C, dtype)`.
+# `ops.one_hot(y, C, np.float64)`; $C$ is `s.shape[1]`.
 #
 # <details><summary>Hint</summary>
 #
@@ -364,8 +371,9 @@ plt.show()
 # ## At work
 #
 # The spirals of notebook 2 again, with the new loss. `MLP` is the network that you built there, for any number of
-# layers; `forward` and `backward` are its two passes, and all its parameters are in one array. The loop is the same:
-# forward, loss, backward, step.
+# layers; `forward` and `backward` are its two passes. All its $P$ weights and biases are in one array, `parameters`,
+# and their slopes in another, `gradients`, which `backward` fills. (`backend="numpy"` chooses the NumPy functions you
+# have met, `ops`, over compiled ones.) The loop is the same: forward, loss, backward, step.
 
 # %%
 data, new = spirals(300, seed=0), spirals(300, seed=1)

@@ -101,7 +101,8 @@ check("slope of the sine", lambda: slope(np.sin, 1.0, h), central, mistakes={
         central + np.sin(1.0) * (np.cos(h) - 1) / h,
     "that is the one-sided difference to the left: take a step to the right as well":
         central - np.sin(1.0) * (np.cos(h) - 1) / h,
-    "it was multiplied by h in place of being divided by it": central * 2 * h * h,
+    "it was multiplied by h in place of being divided by it: put 2 * h in brackets": central * h * h,
+    "the 2 stands above, and h too: divide by both": central * 4 * h * h,
 }, factors={"2": 2.0, "h": h})
 
 # %% [markdown]
@@ -134,7 +135,7 @@ print(f"the best central step here is {best:.0e}; its error is {min(two_sided):.
 # ### Exercise 2: the best step
 #
 # Set the two errors equal, $h^2 = \epsilon / h$, and solve for $h$. (The factors near 1 do not matter.) Write the
-# number for float64, computed from `np.finfo(np.float64).eps`.
+# number for float64, computed (not typed) from `np.finfo(np.float64).eps`.
 #
 # <details><summary>Hint</summary>
 #
@@ -143,7 +144,7 @@ print(f"the best central step here is {best:.0e}; its error is {min(two_sided):.
 # </details>
 
 # %% tags=["exercise"]
-best_step = ...              # your code: about 6e-6
+best_step = ...              # your code: computed from np.finfo(np.float64).eps
 
 
 # %% tags=["check"]
@@ -152,7 +153,9 @@ from minidistill.gradcheck import STEP
 check("best step", best_step, STEP, mistakes={
     "the square root is the best step of the one-sided difference; here h^3 = eps": np.finfo(np.float64).eps ** 0.5,
     "that is eps itself: a step of which nothing is left after rounding": np.finfo(np.float64).eps,
-    "1 / 3 is the power, not a factor": np.finfo(np.float64).eps / 3,
+    "1 / 3 is the power, not a factor; in Python it needs brackets": np.finfo(np.float64).eps / 3,
+    "that is right, but rounded: compute it from np.finfo(np.float64).eps": 6e-6,
+    "2e-16 is rounded: take np.finfo(np.float64).eps itself": 2e-16 ** (1 / 3),
 })
 
 # %% [markdown]
@@ -188,9 +191,16 @@ before = at.copy()
 true = A * np.cos(at)                                                           # (3,4)  of sum(A sin(x))
 check("numerical", lambda: numerical(lambda x: (A * np.sin(x)).sum(), at), true, tolerance=1e-7, mistakes={
     "all entries move together: x has to be copied anew for each entry": np.full((3, 4), true.sum()),
+    "all entries move together, x + h: move one of them at a time": true.sum(),
+    "all entries of a row move together: np.ndindex(x.shape) visits single entries": np.tile(
+        true.sum(axis=1, keepdims=True), 4),
+    "that is the one-sided difference: take a step to the other side as well": true - 6e-6 / 2 * A * np.sin(at),
     "only the first row is filled: np.ndindex(x.shape) visits all entries": true * (np.arange(3) == 0)[:, None],
 }, factors={"2": 2.0, "h": 6e-6})
-check("x as it was before", lambda: at, before)
+check("x as it was before", lambda: at, before, mistakes={
+    "each entry was left a step lower: move a copy, x.copy(), and not x itself": before - 6e-6,
+    "each entry was left a step higher: move a copy, x.copy(), and not x itself": before + 6e-6,
+})
 
 # %% [markdown]
 # Now check a gradient that was derived by hand: that of the cross-entropy, for 5 rows and 4 classes. `check_gradient`
@@ -280,9 +290,13 @@ cases = {
     "it, with one entry wrong": (ds + 0.1 * (np.arange(B * C).reshape(B, C) == 7), "pattern"),
 }
 for name, (given, word) in cases.items():
-    check(name, lambda given=given: explain(given, ds), word, mistakes={
-        "it is not: the ratio of one entry is no proof, compare all of them": "factor",
-        "it is: look at how large the differences are, beside the largest entry": "pattern",
+    check(f"{name} is {word!r}", lambda given=given: explain(given, ds), word, mistakes={
+        {
+            "right": "they agree up to a millionth: ask that before you ask for a factor",
+            "sign": "minus one is a factor too: ask for the sign before you ask for a factor",
+        }.get(word, "the ratio of one entry is no proof: compare all entries with ratio * expected"): "factor",
+        "it is that: take the ratio at the largest entry of expected, and compare all entries by the rule above":
+            "pattern",
         "they do not agree: compare them entry by entry, with np.abs": "right",
     })
 
@@ -424,6 +438,6 @@ for seed in range(3):
 # ## Read next in the source
 #
 # - `minidistill/gradcheck.py`: `check_gradient` and `check_direction`, with what they say about a wrong gradient.
-# - `minidistill/invariants.py`: `check_loss`, which tries a whole loss, and whom you will meet in notebook 14.
+# - `minidistill/invariants.py`: `check_loss`, which tries a whole loss; you will meet it in notebook 7.
 #
 # Next: notebook 5, training a teacher.
