@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Integer networks are what their definition says, and close to the float ones; who learns with rounding becomes one."""
+"""Integer networks are what their definition says, and close to the float ones; learning with rounding makes one."""
 
 import pickle
 
