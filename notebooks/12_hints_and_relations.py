@@ -423,8 +423,9 @@ plt.show()
 # ## Read next in the source
 #
 # - `minidistill/losses/features.py`: `FeatureLoss`, `unit_forward`, `unit_backward`.
-# - `minidistill/losses/hint.py` (`Hint`), `similarity.py` (`SimilarityPreserving`), `relational.py`
-#   (`RelationalDistance`).
+# - `minidistill/losses/hint.py`: `Hint`.
+# - `minidistill/losses/similarity.py`: `SimilarityPreserving`.
+# - `minidistill/losses/relational.py`: `RelationalDistance`.
 # - `minidistill/network.py`: `MLP.backward` and its `dhidden`; `Outputs`.
 # - `docs/features.md` derives every line.
 #
