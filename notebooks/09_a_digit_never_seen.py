@@ -197,8 +197,11 @@ offsets = np.linspace(-5.03, 15, 200)                # (200,)
 count = counted(s, test.y, unseen, offsets)
 check("errors_by_offset", lambda: errors_by_offset(s.copy(), test.y, unseen, offsets), count, factors={"N": len(s)},
       mistakes={"it counts the images that are right": len(s) - count,
+                "the offset stands in place of the logit; add it to what is there":
+                    counted(np.where(np.isin(range(10), unseen), 0, s), test.y, unseen, offsets),
                 "the offset is subtracted": counted(s, test.y, unseen, -offsets),
-                "the offset is added to every column, which changes no answer": np.full(200, count[50]),
+                "the offset is added to all columns of a row, which changes no answer; columns are [:, unseen]":
+                    np.full(200, count[50]),
                 "offsets pile up: s itself is changed. Work on a copy":
                     counted(s, test.y, unseen, np.cumsum(offsets)),
                 "only the 3s are counted": counted(s[is_three], test.y[is_three], unseen, offsets)})
@@ -274,6 +277,11 @@ sharp, _ = ops.softmax_forward(some, SHARP)
 check("share_of_each", lambda: share_of_each(some), np.clip(sharp.sum(axis=0) / len(some), 1 / len(some), 1),
       factors={"N": len(some), "C": 10}, tolerance=1e-6,
       mistakes={"the smallest share is not held at 1/N": sharp.mean(axis=0),
+                "1/N is held before the mean, for each image; hold the shares":
+                    np.clip(sharp, 1 / len(some), 1).mean(axis=0),
+                "the probabilities are added up; a share is their mean": np.maximum(sharp.sum(axis=0), 1 / len(some)),
+                "the temperature is 1 and not SHARP, and the smallest share is not held at 1/N":
+                    ops.softmax_forward(some)[0].mean(axis=0),
                 "the temperature is 1 and not SHARP":
                     np.clip(ops.softmax_forward(some)[0].mean(axis=0), 1 / len(some), 1),
                 "the mean goes over the classes: axis=0 is the rows": sharp.mean(axis=1)})
@@ -286,9 +294,9 @@ check("share_of_each", lambda: share_of_each(some), np.clip(sharp.sum(axis=0) / 
 #
 # $$ \mathrm{SHARP} \cdot \log \frac{\text{share that the teacher gives}}{\text{share that the student gives}} . $$
 #
-# Add it, look again, add what is still missing, and so on: `ROUNDS` times. Write `offsets_by_rule(s, t, unseen)` with
-# student's and teacher's logits (N,C) of the altered images. It returns offsets (C,), which are 0 at the digits that
-# were seen.
+# Add it, look again, add what is still missing, and so on: `ROUNDS` times, which is 100. Write
+# `offsets_by_rule(s, t, unseen)` with student's and teacher's logits (N,C) of the altered images. It returns offsets
+# (C,), which are 0 at the digits that were seen.
 #
 # <details><summary>Hint</summary>
 #
@@ -309,9 +317,24 @@ print(f"offset of class 3 by the rule, after {ROUNDS} rounds:", ", ".join(f"{off
 # %% tags=["check"]
 s_altered, t_altered = soft[0].logits(images), teacher.logits(images)        # (N,C) each
 every = offsets_by_teacher(soft[0], teacher, seen.x, list(range(10)), seed=0)
+
+
+def missing(offsets):
+    given = [ops.softmax_forward(each, SHARP)[0].sum(axis=0) / ALTERED for each in (t_altered, s_altered + offsets)]
+    ratio = np.clip(given[0], 1 / ALTERED, 1) / np.clip(given[1], 1 / ALTERED, 1)            # (C,)
+    return np.where(np.isin(range(10), unseen), SHARP * np.log(ratio), 0)                    # (C,)
+
+
+forgetful = np.zeros(10)
+for _ in range(ROUNDS):
+    forgetful = missing(forgetful)
 check("offsets_by_rule", lambda: offsets_by_rule(s_altered, t_altered, unseen), by_rule[0], tolerance=1e-3,
       factors={"SHARP": SHARP}, mistakes={"the digits that were seen get offsets too": every,
-                                          "nothing was added: look for the loop": np.zeros(10)})
+                                          "nothing was added: look for the loop": np.zeros(10),
+                                          "that is one round; look again and go on": missing(np.zeros(10)),
+                                          "each round looks at s as it came; take the shares of s + offsets":
+                                              ROUNDS * missing(np.zeros(10)),
+                                          "each round forgets those before it: add, with +=": forgetful})
 
 # %% [markdown]
 # ### Exercise 5: mend the network

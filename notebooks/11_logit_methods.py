@@ -63,7 +63,7 @@ from minidistill.losses.standardised import standardise_backward, standardise_fo
 
 # %%
 t = np.array([[5.0, 3.0, 1.0, 0.0, -1.0, -4.0]])     # (B,C)  the teacher: 0, perhaps 1
-s = np.array([[2.0, 0.5, 1.5, 0.5, 0.0, -0.5]])      # (B,C)  the student: 0, perhaps 2
+s = np.array([[3.0, 1.5, 2.5, 1.5, 1.0, 0.5]])       # (B,C)  the student: 0, perhaps 2
 y = np.array([0])                                    # (B,)
 
 TERMS = {  # alpha = 1: the term alone
@@ -213,6 +213,8 @@ check("reverse_kl_gradient", lambda: reverse_kl_gradient(many_s, many_t, T), rig
     "log_q is still free: its derivative must go through [SM-2]": T * (free + q) / B,
     "the row sum of g is subtracted without the factor q": T * (free - free.sum(axis=1, keepdims=True)) / B,
     "log p - log q stands where log q - log p should: the sign is wrong": -right,
+    "that is the gradient of the forward KL with the wrong sign; here q is the weight": T * (p - q) / B,
+    "g is summed over the whole table; each row has a sum of its own (axis=1)": T * (free - q * free.sum()) / B,
 })
 
 # %% [markdown]
@@ -309,6 +311,8 @@ check("nckd", lambda: nckd(many_s, many_t, many_y, T), right, factors={"T": T, "
     "that is the gradient of the KL of all classes: take the label's column out before the softmax": of_all,
     "the label's column is set to 0 after a softmax over all classes; take it out before": of_all
     * (np.arange(6) != many_y[:, None]),
+    "the label's logit is set to 0; that is a logit like any other. Take the column out": ops.soft_target_forward(
+        *(each * (np.arange(6) != many_y[:, None]) for each in (many_s, many_t)), T)[0],
 })
 
 # %% [markdown]
@@ -342,7 +346,8 @@ print(f"KL {whole:.6f} = TCKD {tckd:.6f} + {rest[4][0]:.4f} x NCKD {other:.6f} =
 # %% [markdown]
 # ## Shape without size
 #
-# A student with few weights can seldom make logits as large as its teacher's. *Standardise* each row first:
+# A student with few weights can seldom make logits as large as its teacher's. *Standardise* each row first, that is,
+# put its *z-score* in its place:
 #
 # $$ z = \frac{s - \mathrm{mean}(s)}{\mathrm{std}(s)} \quad \text{[STD-1]} $$
 #
@@ -384,6 +389,11 @@ check("zscore_backward", lambda: zscore_backward(dz, many_s), standardise_backwa
     "mean and standard deviation are those of all rows together; each row has its own": (dz - dz.mean()
     - (many_s - many_s.mean()) / many_s.std() * ((many_s - many_s.mean()) / many_s.std() * dz).mean()) / many_s.std(),
     "the division by the standard deviation is missing": dz - both_means[0] - z * both_means[1],
+    "the mean of z dz is a sum: divide by C": (dz - both_means[0] - 6 * z * both_means[1]) / std,
+    "the means of dz and z dz are those of all entries; each row has its own":
+        (dz - dz.mean() - z * (z * dz).mean()) / std,
+    "mean and standard deviation go along the columns; a row is axis=1":
+        standardise_backward(dz.T, standardise_forward(many_s.T)[1]).T,
     "s stands where z should, its standardised row": (dz - both_means[0]
     - many_s * (many_s * dz).mean(axis=1, keepdims=True)) / std,
     "that is the standard deviation over C - 1; here it is over C (ddof=0)": standardise_backward(dz, cache)

@@ -188,8 +188,12 @@ length = np.sqrt((x * x).sum(axis=1, keepdims=True))
 along = (u * du).sum(axis=1, keepdims=True)
 check("unit_gradient", lambda: unit_gradient(du, x), unit_backward(du, cache), mistakes={
     "the length depends on x too: the part of du along u is to be taken off": du / length,
-    "the length is that of the whole array; each row has its own": (du - u * along) / np.sqrt((x * x).sum()),
+    "the length is that of the whole array; each row has its own":
+        (du - x * (x * du).sum(axis=1, keepdims=True) / (x * x).sum()) / np.sqrt((x * x).sum()),
     "the division by the length is missing": du - u * along,
+    "the scalar product of two rows is a sum: u * du is not summed yet": (du - u * u * du) / length,
+    "the scalar product of two rows is a sum, not a mean": (du - u * along / 3) / length,
+    "the scalar product is that of the whole arrays; each row has its own": (du - u * along.sum()) / length,
     "it is divided by the square of the length": (du - u * along) / length**2,
     "x stands where u should, the row of length 1": (du - x * (x * du).sum(axis=1, keepdims=True)) / length,
     "the part along u is added; it is to be taken off": (du + u * along) / length,
@@ -419,9 +423,15 @@ plt.show()
 # ## Read next in the source
 #
 # - `minidistill/losses/features.py`: `FeatureLoss`, `unit_forward`, `unit_backward`.
+<<<<<<< HEAD
 # - `minidistill/losses/hint.py`: `Hint`, and who owns the regressor.
 # - `minidistill/losses/similarity.py`: `SimilarityPreserving`, the gradient of exercise 3.
 # - `minidistill/losses/relational.py`: `RelationalDistance`, the right version of exercise 4, and `RelationalAngle`.
+=======
+# - `minidistill/losses/hint.py`: `Hint`.
+# - `minidistill/losses/similarity.py`: `SimilarityPreserving`.
+# - `minidistill/losses/relational.py`: `RelationalDistance`.
+>>>>>>> wip-eyes2
 # - `minidistill/network.py`: `MLP.backward` and its `dhidden`; `Outputs`.
 # - `docs/features.md` derives every line.
 #

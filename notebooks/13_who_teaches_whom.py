@@ -223,6 +223,9 @@ check("peers", lambda: peers(s1, s2, y, 2.0, 0.7), (ds1, ds2), factors={"T": 2.0
     "the labels' part is missing": 0.7 * soft(s1, s2, 2.0),
     "the peer's part is missing": 0.3 * hard(s1, y),
     "ds1 was returned for both": ds1,
+    "T^2 is in soft already": 0.3 * hard(s1, y) + 0.7 * 4 * soft(s1, s2, 2.0),
+    "the second peer learns from s1, and its own logits are s2: soft(s2, s1, T)":
+        0.3 * hard(s2, y) + 0.7 * soft(s1, s2, 2.0),
 })
 
 # %%
@@ -275,8 +278,11 @@ def lessons(make):
 
 
 check("chain", lambda: lessons(chain), "T teaches A, A teaches B, B teaches C; the last is C", mistakes={
-    "the first teacher teaches all of them: hand the office on":
+    "the first teacher teaches all of them: after each lesson the student is the next teacher":
         "t teaches a, t teaches b, t teaches c; the last is c",
+    "teach trains in place and returns nothing: the next teacher is the student":
+        "t teaches a, none teaches b, none teaches c; the last is none",
+    "teach takes the teacher first, then the student": "a teaches t, b teaches a, c teaches b; the last is c",
     "the last student has to be returned, not None": "t teaches a, a teaches b, b teaches c; the last is none",
 })
 

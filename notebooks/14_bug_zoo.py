@@ -157,10 +157,16 @@ def raw(s, t, T):
     return float(np.square(s - t).mean()), 2 * (s - t) / s.size
 
 
+def over_the_batch(s, t, T):     # one softmax over all rows at once
+    value, ds = d(s.reshape(1, -1), t.reshape(1, -1), T)
+    return value, ds.reshape(s.shape)
+
+
 for name, loss, right in (
     ("questions to d", d, (True, True, True)),
     ("questions to one that divides by the batch twice", twice_divided, (True, True, False)),
     ("questions to the squared error of the logits", raw, (True, False, True)),
+    ("questions to one softmax over all rows, which feels 3 more in one of them", over_the_batch, (True, False, True)),
     ("questions to f", f, (False, True, True)),
 ):
     check(name, lambda loss=loss: questions(loss, 4.0), right)

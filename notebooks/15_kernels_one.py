@@ -264,6 +264,8 @@ check("by_tiles", lambda: by_tiles(A, B, np.full((3, 90), 7.0)), A @ B, mistakes
     "C is not set to zero first: what was in it is still there": A @ B + 7,
     "each tile overwrites what those before it found: set C to zero once, before the loops": A[:, TILE:] @ B[TILE:],
     "the rest of K that is no whole tile is left out": A[:, :TILE] @ B[:TILE],
+    "the rest of K and N that is no whole tile is left out":
+        np.hstack([A[:, :TILE] @ B[:TILE, :TILE], np.zeros((3, 90 - TILE))]),
 })
 check("how often a tile is begun", lambda: stretches(by_tiles), 4, mistakes={
     "for each row of A all tiles are walked through: i must be inside of the loops over tiles": 12,

@@ -154,6 +154,7 @@ check("cross_entropy_row", lambda: row_and_loss(cross_entropy_row, row, 3), (val
     "that is the softmax: take 1 off at the label, and multiply by the weight": q,
     "weight belongs to the gradient; the loss of the row is returned without it": 0.25 * value,
     "that is log q; the loss is minus that": -value,
+    "top was taken off in total and not at the label": value - row.max(),
 })
 compiled_row = njit(cross_entropy_row)
 
@@ -233,6 +234,7 @@ def online(s):                       # s (C,)
 row = np.array([-2.0, 1.0, 800.0, 799.0, 801.0, -5.0])                          # (C,)
 largest = row.max()
 check("online", lambda: online(iter(row)), (largest, np.exp(row - largest).sum()), mistakes={
+    "top comes first, then total": np.exp(row - largest).sum(),
     "total is not corrected when a larger entry comes": sum(np.exp(row - np.maximum.accumulate(row))),
     "a new largest entry counts 1 in the sum: it is missing": np.exp(row - largest).sum() - 1,
 })

@@ -77,8 +77,8 @@ def test_the_table_and_the_picture_name_every_form(found, tmp_path):
 def test_the_test_rows_choose_nothing(teacher, monkeypatch):
     """With other test rows the settings, and so the students, are the same."""
     settings = [
-        compress(teacher, TRAINING.take(120), TEST.subset(rows), (8,), epochs=6, seeds=1).settings
-        for rows in (slice(0, 50), slice(300, 350))
+        compress(teacher, TRAINING.take(120), TEST.subset(np.arange(*rows)), (8,), epochs=6, seeds=1).settings
+        for rows in ((0, 50), (300, 350))
     ]
     assert settings[0] == settings[1]
 
