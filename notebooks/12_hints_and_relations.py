@@ -423,15 +423,9 @@ plt.show()
 # ## Read next in the source
 #
 # - `minidistill/losses/features.py`: `FeatureLoss`, `unit_forward`, `unit_backward`.
-<<<<<<< HEAD
-# - `minidistill/losses/hint.py`: `Hint`, and who owns the regressor.
-# - `minidistill/losses/similarity.py`: `SimilarityPreserving`, the gradient of exercise 3.
-# - `minidistill/losses/relational.py`: `RelationalDistance`, the right version of exercise 4, and `RelationalAngle`.
-=======
 # - `minidistill/losses/hint.py`: `Hint`.
 # - `minidistill/losses/similarity.py`: `SimilarityPreserving`.
 # - `minidistill/losses/relational.py`: `RelationalDistance`.
->>>>>>> wip-eyes2
 # - `minidistill/network.py`: `MLP.backward` and its `dhidden`; `Outputs`.
 # - `docs/features.md` derives every line.
 #
