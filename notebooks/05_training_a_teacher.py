@@ -12,7 +12,7 @@
 # - why the learning rate goes down during training;
 # - how the teacher of the next notebooks was trained, and on which images.
 #
-# It takes about 25 minutes. You need notebooks 2 to 4: a forward pass, a backward pass, and the gradient $(q-y)/B$.
+# It takes about 40 minutes. You need notebooks 2 to 4: a forward pass, a backward pass, and the gradient $(q-y)/B$.
 
 # %%
 import matplotlib.pyplot as plt
@@ -67,7 +67,10 @@ for name, part in (("training", learning), ("validation", validation), ("test", 
 # gradient is a noisy estimate of the whole one, and much cheaper. Hence the name: *stochastic gradient descent*, SGD.
 # When each image has been used once, an **epoch** is over; the images are then shuffled anew.
 #
-# This is the whole loop. `update` is what this notebook is about.
+# This is the whole loop. `update` is what this notebook is about. A loss of the library takes the student's logits, the
+# teacher's (here there are none: `None`), the labels and the functions to compute with, and returns its value and $ds$.
+# `training=True` and `step` matter for dropout only, which comes further down. The first cell that trains may take a
+# minute or two: the library's kernels are compiled then.
 
 # %%
 def train(network, update, epochs=10, batch=32, seed=0):
@@ -191,6 +194,8 @@ check("adam", lambda: adam(w.copy(), dw, m.copy(), v.copy(), 0.01, 2), (w_right,
     "m is not divided by 1 - beta1^step": w - 0.01 * m_right / (np.sqrt(size) + 1e-8),
     "the power is step - 1; step itself is the power, for it starts at 1": w
     - 0.01 * m_right / 0.1 / (np.sqrt(v_right / 0.001) + 1e-8),
+    "the means of the step before were corrected: compute the new m and v first": w
+    - 0.01 * m / (1 - 0.9**2) / (np.sqrt(v / (1 - 0.999**2)) + 1e-8),
     "the square root is missing": w - 0.01 * sure / (size + 1e-8),
     "epsilon stands inside of the square root": w - 0.01 * sure / np.sqrt(size + 1e-8),
     "the sign of the step is wrong: the gradient points uphill": w + 0.01 * sure / (np.sqrt(size) + 1e-8),
@@ -414,7 +419,7 @@ def stop(accuracies, patience):
 seen = [0.5, 0.7, 0.6, 0.7, 0.9]
 check("stop, by the example", lambda: stop(seen, 2), (2, 4), mistakes={
     "the epochs count from 1, not from 0": 1,
-    "an equal accuracy is no better one, so training had stopped by then: what comes later is never seen": 5,
+    "training had stopped by then: an equal accuracy is no better one, and to be patience behind is enough": 5,
     "it stopped an epoch too early: an epoch that is patience behind the best is the last": 3,
 })
 check("stop, with patience enough", lambda: stop(seen, 3), (5, 5))
@@ -463,6 +468,9 @@ at = np.array([0.0, 0.2, 0.5, 0.9])
 check("cosine", lambda: [cosine(0.3, p) for p in at], [Cosine(0.3)(p) for p in at], mistakes={
     "the cosine went all the way round: from 0 to pi, not to 2 pi": 0.3 * (1 + np.cos(2 * np.pi * at)) / 2,
     "add 1 to the cosine: it is negative in the second half": 0.3 * np.cos(np.pi * at) / 2,
+    "add 1 to the cosine, which is negative in the second half, and halve": 0.3 * np.cos(np.pi * at),
+    "pi is missing inside of the cosine": 0.3 * (1 + np.cos(at)) / 2,
+    "brackets are missing: (1 + cos) is halved as a whole, and multiplied by the rate": 0.3 + np.cos(np.pi * at) / 2,
     "that is a quarter of a wave: the rate falls late": 0.3 * np.cos(np.pi * at / 2),
     "that goes up; the rate is to go down": 0.3 * (1 - np.cos(np.pi * at)) / 2,
     "np.cos takes radians": 0.3 * (1 + np.cos(180 * at)) / 2,

@@ -12,7 +12,7 @@
 # - what "dark knowledge" is, and a test that tells it from noise;
 # - how much is lost when only the first choice is kept.
 #
-# It takes about 25 minutes. You need notebook 3 (softmax) and the teacher of notebook 5, which is trained anew here.
+# It takes about 40 minutes. You need notebook 3 (softmax) and the teacher of notebook 5, which is trained anew here.
 
 # %%
 import matplotlib.pyplot as plt
@@ -159,6 +159,7 @@ check("soften_probabilities", lambda: soften_probabilities(p[:6], 4.0), ops.soft
     "the rows do not sum to 1: divide each by its sum": powers,
     "that divides all of a row by one number, which cancels: nothing is softened": p[:6],
     "the power is T; it has to be 1/T": ops.softmax_forward(few, 0.25)[0],
+    "the probabilities were divided by T; their logarithm has to be, and that is a power of 1/T": p[:6] / 4,
     "the softmax of probabilities is another thing: take their logarithm first": ops.softmax_forward(p[:6], 4.0)[0],
 })
 
@@ -204,7 +205,8 @@ print(f"for a ratio of 10 to 1 it takes T = {middle / np.log(10):.1f}")
 # $$ H = -\sum_c p_c \log p_c $$
 #
 # It is 0 where one class has everything. It is largest, $\log C$, where all classes have $1/C$. $e^H$ can be read as
-# the number of classes that are seriously in the running.
+# the number of classes that are seriously in the running. (With the natural logarithm, the unit of $H$ is called
+# *nat*.)
 
 # %% [markdown]
 # ### Exercise 4: entropy
@@ -298,12 +300,14 @@ without, _ = ops.softmax_forward(np.where(at_label, -1e9, t_some), 4.0)         
 top = np.eye(10)[t_some.argmax(axis=1)] == 1                                    # (B,C)
 soft, _ = ops.softmax_forward(t_some, 4.0)                                      # (B,C)
 hard, _ = ops.softmax_forward(np.where(at_label, -1e9, t_some), 1.0)            # (B,C)
+cleared = np.where(at_label.any(axis=0), 0, soft)                               # (B,C)
 check("wrong_shares", lambda: wrong_shares(t_some, y_some, 4.0), without, mistakes={
     "the rows do not sum to 1 any more once the label is 0: divide each by its sum": np.where(at_label, 0, soft),
     "the label is still in": soft,
     "the teacher's first choice was left out; where it errs that is not the label":
         ops.softmax_forward(np.where(top, -1e9, t_some), 4.0)[0],
     "the temperature has no effect": hard,
+    "p[:, y] clears these columns in every row; one entry a row is meant": cleared / cleared.sum(axis=1, keepdims=True),
     "the label's entry is to be 0 at the end too":
         soft / (1 - soft[np.arange(5), y_some][:, None]),
 })
@@ -414,6 +418,7 @@ largest_at_last = ...    # your answer: a number
 # %% tags=["check"]
 check("largest_at_last", largest_at_last, 1 / 10, mistakes={
     "that is what the label has; at a high temperature it loses its lead": 1,
+    "a ninth is the mean share among the wrong classes; here all ten count": 1 / 9,
     "the probabilities sum to 1 at every temperature, so not all can vanish": 0,
     "that is the largest entropy; the probability was asked for": np.log(10),
 })

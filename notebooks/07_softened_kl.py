@@ -12,7 +12,7 @@
 # - what distillation becomes at high temperature;
 # - the whole loss of labels and teacher, and the mistakes that published code has made in it.
 #
-# It takes about 25 minutes. You need notebooks 3 and 4 (cross-entropy, checking a gradient) and 6 (temperature).
+# It takes about 40 minutes. You need notebooks 3 and 4 (cross-entropy, checking a gradient) and 6 (temperature).
 
 # %%
 import matplotlib.pyplot as plt
@@ -361,9 +361,8 @@ for T in (1, 4, 20, 100):
 # <details><summary>Hint</summary>
 #
 # `ops.cross_entropy_forward(s, y)` returns the value and a cache, and `ops.cross_entropy_backward(cache)` the
-# gradient, with its
-# $1/B$. `ops.soft_target_forward(s, t, T)` and `ops.soft_target_backward(cache)` do the same for the teacher's
-# term, with $T^2$ in it. What is left is two weighted sums.
+# gradient, with its $1/B$. `ops.soft_target_forward(s, t, T)` and `ops.soft_target_backward(cache)` do the same for
+# the teacher's term, with $T^2$ in it. What is left is two weighted sums.
 #
 # </details>
 

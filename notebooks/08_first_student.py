@@ -12,7 +12,7 @@
 # - what retention and agreement say that accuracy does not;
 # - which part of the teacher's answers did the work here.
 #
-# It takes about 25 minutes. You need notebooks 5 to 7.
+# It takes about 40 minutes. You need notebooks 5 to 7.
 
 # %%
 import matplotlib.pyplot as plt
@@ -57,7 +57,8 @@ print(f"the teacher takes {teacher.multiply_adds / student.multiply_adds:.0f} ti
 # ### Exercise 1: a step of distillation
 #
 # Write `step(student, x, y, t, v, rate)` for `x` $(B,I)$, `y` $(B,)$, `t` $(B,C)$, and the velocity `v` $(P,)$. Use
-# $T = 4$, $\alpha = 0.9$ and a momentum of 0.9. Change `student.parameters` and `v` in place, and return the loss.
+# $T = 4$, $\alpha = 0.9$ and a momentum of 0.9. Change `student.parameters` and `v` in place (`v *= 0.9` changes the
+# array; `v = 0.9 * v` makes a new one, which nobody else sees), and return the loss.
 #
 # <details><summary>Hint</summary>
 #
@@ -174,6 +175,8 @@ order = np.concatenate(orders)                                                  
 check("run", what_steps_saw, (x[order], t[order], y[order], np.arange(8.0), np.arange(1.0, 9.0)), mistakes={
     "the images came in the same order in each epoch": x[np.tile(orders[0], 2)],
     "the images were not shuffled": np.tile(x, (2, 1)),
+    "the last mini-batch of each epoch, the smaller one, was left out": x[np.concatenate([o[:90] for o in orders])],
+    "labels and teacher's answers have changed places: step takes x, y, t": y[order],
     "the teacher's answers are out of step: t has to be taken at the same rows as x": np.tile(t, (2, 1)),
     "the labels are out of step: y has to be taken at the same rows as x": np.tile(y, 2),
     "the velocity began anew at each step; it is made once": np.zeros(8),
@@ -365,6 +368,7 @@ pairs = b - a                                                                   
 check("gain", lambda: gain(a, b), (pairs.mean(), (pairs @ (pairs - pairs.mean()) / 3) ** 0.5, 3), mistakes={
     "the standard deviation is divided by S; for a sample it is S - 1": pairs.std(),
     "that is the spread of one method; the spread of the differences is wanted": b.std(ddof=1),
+    "that is the difference of the spreads; the spread of the differences is wanted": b.std(ddof=1) - a.std(ddof=1),
     "the spreads of the two methods were combined; the differences have a spread of their own":
         (a.var(ddof=1) + b.var(ddof=1)) ** 0.5,
     "that is the share of the seeds; their number is wanted": 0.75,
