@@ -50,7 +50,10 @@ def _problem(
 ) -> str | None:
     """What is wrong, as a sentence; None where nothing is."""
     if yours is None or yours is ...:
-        return "nothing is there yet. Fill in what is marked 'your code' above, run that cell, and then this one."
+        return (
+            "nothing is there yet. Fill in what is marked 'your code' above, run that cell, and then this one. "
+            "If you have: does your function return its result?"
+        )
     if isinstance(right, tuple):
         return _problem_of_parts(yours, right, factors, mistakes, tolerance)
     if isinstance(right, str | bool | np.bool_):

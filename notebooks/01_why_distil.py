@@ -12,7 +12,7 @@
 # - how to tell whether a student learnt from its teacher: accuracy, agreement, several seeds, and a control;
 # - when there is little to gain.
 #
-# It takes about 20 minutes. You need Python and a little NumPy, nothing else.
+# It takes about 20 minutes to read; the exercises come on top. You need Python and a little NumPy, nothing else.
 
 # %%
 import matplotlib.pyplot as plt

@@ -13,7 +13,8 @@
 # - why there is a ReLU between layers;
 # - what a training loop does.
 #
-# It takes about 40 minutes. You need Python, NumPy's arrays and `@`, and school calculus: slopes and the chain rule.
+# It takes about 25 minutes to read; the exercises come on top. You need Python, NumPy's arrays and `@`, and school
+# calculus: slopes and the chain rule.
 
 # %%
 import matplotlib.pyplot as plt

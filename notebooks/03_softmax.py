@@ -12,8 +12,8 @@
 # - what cross-entropy measures, and what a network scores that knows nothing;
 # - why the gradient is $q - y$, and what it has that the squared error lacks.
 #
-# It takes about 40 minutes. You need notebook 2: rows are samples, $dz$ is the derivative of the loss with respect to
-# $z$.
+# It takes about 25 minutes to read; the exercises come on top. You need notebook 2: rows are samples, $dz$ is the
+# derivative of the loss with respect to $z$.
 #
 # (Books write $p - y$. In this course $p$ is kept for the teacher's probabilities, and the student's are called $q$.)
 

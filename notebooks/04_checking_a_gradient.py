@@ -12,8 +12,8 @@
 # - what a missing factor, a wrong sign, a transpose and a missing term look like;
 # - where a check is blind: at zeros, at kinks, in float32.
 #
-# It takes about 40 minutes. You need notebooks 2 and 3: the linear layer, ReLU, and the gradient $(q - y)/B$ of the
-# cross-entropy.
+# It takes about 25 minutes to read; the exercises come on top. You need notebooks 2 and 3: the linear layer, ReLU, and
+# the gradient $(q - y)/B$ of the cross-entropy.
 
 # %%
 import matplotlib.pyplot as plt

@@ -12,7 +12,8 @@
 # - why the learning rate goes down during training;
 # - how the teacher of the next notebooks was trained, and on which images.
 #
-# It takes about 40 minutes. You need notebooks 2 to 4: a forward pass, a backward pass, and the gradient $(q-y)/B$.
+# It takes about 25 minutes to read; the exercises come on top. You need notebooks 2 to 4: a forward pass, a backward
+# pass, and the gradient $(q-y)/B$.
 
 # %%
 import matplotlib.pyplot as plt

@@ -12,7 +12,8 @@
 # - what "dark knowledge" is, and a test that tells it from noise;
 # - how much is lost when only the first choice is kept.
 #
-# It takes about 40 minutes. You need notebook 3 (softmax) and the teacher of notebook 5, which is trained anew here.
+# It takes about 25 minutes to read; the exercises come on top. You need notebook 3 (softmax) and the teacher of
+# notebook 5, which is trained anew here.
 
 # %%
 import matplotlib.pyplot as plt

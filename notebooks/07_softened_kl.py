@@ -12,7 +12,8 @@
 # - what distillation becomes at high temperature;
 # - the whole loss of labels and teacher, and the mistakes that published code has made in it.
 #
-# It takes about 40 minutes. You need notebooks 3 and 4 (cross-entropy, checking a gradient) and 6 (temperature).
+# It takes about 25 minutes to read; the exercises come on top. You need notebooks 3 and 4 (cross-entropy, checking a
+# gradient) and 6 (temperature).
 
 # %%
 import matplotlib.pyplot as plt

@@ -12,7 +12,7 @@
 # - what retention and agreement say that accuracy does not;
 # - which part of the teacher's answers did the work here.
 #
-# It takes about 40 minutes. You need notebooks 5 to 7.
+# It takes about 25 minutes to read; the exercises come on top. You need notebooks 5 to 7.
 
 # %%
 import matplotlib.pyplot as plt

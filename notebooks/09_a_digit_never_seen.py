@@ -9,7 +9,8 @@
 # - how to choose that offset without a label, and why choosing it by the test labels flatters the result;
 # - how far one gets with images of two digits alone.
 #
-# About 25 minutes. You need temperature and soft targets (notebooks 6 and 7) and a distilled student (notebook 8).
+# It takes about 25 minutes to read; the exercises come on top. You need temperature and soft targets (notebooks 6 and
+# 7) and a distilled student (notebook 8).
 #
 # This is section 3 of Hinton, Vinyals and Dean 2015, with the small bundled digits in place of MNIST.
 

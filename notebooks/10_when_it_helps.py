@@ -12,7 +12,8 @@
 # - why agreement with the teacher grows with the images that it answers, and needs no labels;
 # - how to tell a gain from chance, and what to try first with your own data.
 #
-# It takes about 20 minutes. You need notebook 8: distilling, controls, several seeds.
+# It takes about 20 minutes to read; the exercises come on top. You need notebook 8: distilling, controls, several
+# seeds.
 
 # %%
 import matplotlib.pyplot as plt

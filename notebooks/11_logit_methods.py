@@ -12,7 +12,8 @@
 # - what it means to ask for the shape of a row of logits and not for its size;
 # - how much of this one can tell from five seeds.
 #
-# It takes about 25 minutes. You need notebook 7 (the softened KL and its gradient) and notebook 8 (several seeds).
+# It takes about 25 minutes to read; the exercises come on top. You need notebook 7 (the softened KL and its gradient)
+# and notebook 8 (several seeds).
 
 # %%
 import matplotlib.pyplot as plt

@@ -12,7 +12,8 @@
 # - what each of these losses ignores;
 # - how to find a wrong gradient among three that look right.
 #
-# It takes about 25 minutes. You need notebook 2 (the linear layer), notebook 4 (checking a gradient) and notebook 8.
+# It takes about 25 minutes to read; the exercises come on top. You need notebook 2 (the linear layer), notebook 4
+# (checking a gradient) and notebook 8.
 
 # %%
 import matplotlib.pyplot as plt

@@ -14,7 +14,7 @@
 # - what a teacher does for rows without labels, and when there are no rows at all;
 # - how to compare schemes fairly: same budget, paired seeds, spread.
 #
-# It takes about 25 minutes. You need notebooks 7 and 8.
+# It takes about 25 minutes to read; the exercises come on top. You need notebooks 7 and 8.
 
 # %%
 import matplotlib.pyplot as plt

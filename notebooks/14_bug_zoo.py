@@ -12,7 +12,8 @@
 # - which mistakes are in no loss but in the training loop;
 # - what `check_loss` and `check_training` do, so that you can let them look at code of yours.
 #
-# It takes about 25 minutes. You need notebooks 4, 7 and 8: gradient checks, the softened KL, the distillation loop.
+# It takes about 25 minutes to read; the exercises come on top. You need notebooks 4, 7 and 8: gradient checks, the
+# softened KL, the distillation loop.
 
 # %%
 import matplotlib.pyplot as plt

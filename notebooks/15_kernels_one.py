@@ -12,8 +12,8 @@
 # - what a tile, a register block and a vector instruction are for;
 # - what arithmetic intensity is, and how to read a roofline.
 #
-# It takes about 25 minutes, and runs for about a minute: kernels are compiled. You need notebook 2 (a layer is a
-# product of matrices). The speeds here are those of the machine that ran it. Yours will print others.
+# It takes about 25 minutes to read, and runs for about a minute: kernels are compiled. You need notebook 2 (a layer is
+# a product of matrices). The speeds here are those of the machine that ran it. Yours will print others.
 
 # %%
 import time

@@ -14,8 +14,8 @@
 # - what a race is, why it is silent, and how to split work so that the number of threads does not change a bit;
 # - what is gained when a whole epoch is one call.
 #
-# It takes about 25 minutes. You need notebook 3 (softmax and cross-entropy) and notebook 15. The times are those of the
-# machine that ran it.
+# It takes about 25 minutes to read; the exercises come on top. You need notebook 3 (softmax and cross-entropy) and
+# notebook 15. The times are those of the machine that ran it.
 
 # %%
 import itertools
