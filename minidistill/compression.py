@@ -6,10 +6,8 @@ weights become whole numbers of eight bits, with and without learning on. One ta
 """
 
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +17,7 @@ from .checks import check_number, check_seed, check_whole
 from .data import Dataset
 from .distillation import SoftTargets, distill, soft_targets
 from .evaluation import Report, Row, aligned, compare
+from .kernels import default_backend, one_thread
 from .losses import SoftTarget
 from .network import MLP
 from .optim import SGD, Cosine
@@ -138,7 +137,7 @@ def compress(
         "int8-aware": [room.int8_aware(network, T) for network in distilled],
     }
     say("measuring ...")
-    with _on_one_core():
+    with one_thread(default_backend()):
         report = compare(teacher, forms, test)
     settings = {
         "hidden": list(hidden), "kept_units": list(forms["pruned"][0].sizes[1:-1]), "rows": len(training),
@@ -183,18 +182,3 @@ class _Classroom:
 
     def _options(self, seed: int, rate: float, epochs: int) -> dict[str, Any]:
         return {"epochs": epochs, "batch_size": self.batch_size, "optimizer": SGD(Cosine(rate)), "seed": seed}
-
-
-@contextmanager
-def _on_one_core() -> Iterator[None]:
-    """The compiled kernels on one thread, where there are any."""
-    numba = sys.modules.get("numba")
-    if numba is None:
-        yield
-        return
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
