@@ -192,12 +192,15 @@ def import_(options: argparse.Namespace) -> None:
 
 
 def compress(options: argparse.Namespace) -> None:
+    from .checks import check_number, check_whole
     from .compression import compress as run_compression
 
+    check_number("--test", options.test, "(0, 1)", 0, 1)
     data, test = _data(options)
     if data is test:  # one file
         test, data = data.split(options.test, seed=options.seed)
-    data = data.take(min(options.rows or len(data), len(data)), seed=options.seed)
+    if options.rows is not None:
+        data = data.take(min(check_whole("--rows", options.rows), len(data)), seed=options.seed)
     mean, scale = data.column_statistics()
     teachers = [_of_standardised(network, mean, scale) for network in _models(options.teacher)]
     teacher = teachers[0] if len(teachers) == 1 else teachers

@@ -107,6 +107,8 @@ def compress(
     for name, data in (("training", training), ("test", test)):
         if not isinstance(data, Dataset) or data.y is None:
             raise ValueError(f"{name} must be a Dataset with labels, got {data!r}")
+    if len(hidden) == 0:
+        raise ValueError("hidden must name at least one hidden layer: a network without any has no units to prune")
     check_whole("seeds", seeds)
     check_whole("epochs", epochs, minimum=2)
     check_whole("batch_size", batch_size)

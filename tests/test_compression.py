@@ -74,7 +74,7 @@ def test_the_table_and_the_picture_name_every_form(found, tmp_path):
     json.dumps(found.to_dict())
 
 
-def test_the_test_rows_choose_nothing(teacher, monkeypatch):
+def test_the_test_rows_choose_nothing(teacher):
     """With other test rows the settings, and so the students, are the same."""
     settings = [
         compress(teacher, TRAINING.take(120), TEST.subset(np.arange(*rows)), (8,), epochs=6, seeds=1).settings
@@ -109,6 +109,7 @@ def test_the_command_prints_one_object_and_saves_its_picture(teacher, tmp_path, 
     ("options", "message"),
     [
         ({"seeds": 0}, "seeds must be"),
+        ({"hidden": ()}, "hidden must name at least one hidden layer"),
         ({"epochs": 1}, "epochs must be at least 2"),
         ({"price": -1}, r"price must be in \[0, inf\), got -1"),
         ({"training": Dataset(TRAINING.x)}, "training must be a Dataset with labels"),
@@ -118,6 +119,21 @@ def test_the_command_prints_one_object_and_saves_its_picture(teacher, tmp_path, 
 def test_what_is_no_setting_is_refused(teacher, options, message):
     with pytest.raises(ValueError, match=message):
         compress(teacher, **{"training": TRAINING, "test": TEST, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--rows", "0"), "--rows must be at least 1, got 0"),
+        (("--test", "1.5"), "--test must be in (0, 1), got 1.5"),
+        (("--test", "0"), "--test must be in (0, 1), got 0.0"),
+    ],
+)
+def test_the_command_refuses_what_is_no_setting(teacher, options, message, tmp_path, capsys):
+    network = str(tmp_path / "teacher.npz")
+    teacher.save(network)
+    assert main(["compress", "digits", "--teacher", network, *options]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_rounded_forms_are_integer_networks(teacher, monkeypatch):
