@@ -26,7 +26,7 @@ import numpy as np
 from . import ops
 from .checks import check_choice, check_finite, check_number, check_rows, check_whole
 from .files import read_npz, write_npz
-from .kernels import default_backend, load_backend
+from .kernels import compiled_integers, default_backend, load_backend
 from .network import ACTIVATIONS, MLP, ROWS_AT_ONCE, Cache, Outputs
 
 TOP = {8: 127, 4: 7}  # the largest weight code: as far up as down, so that no weight needs a zero point
@@ -245,6 +245,7 @@ class QuantizedMLP:
         self.grids = grids
         self.backend = default_backend() if backend is None else backend
         self.ops = load_backend(self.backend)
+        self.compiled = compiled_integers(self)  # None where the backend has no more than the functions of ops.py
 
     @property
     def input_multiplier(self) -> np.float32:
@@ -256,6 +257,8 @@ class QuantizedMLP:
 
     def logits(self, x: Any) -> np.ndarray:
         """Logits (N,C), float32, of x (N,I); ValueError where x has another width, NaN or infinity."""
+        if self.compiled is not None and self.grids is not None:
+            return np.asarray(self.compiled.logits(check_rows("x", x, columns=self.sizes[0], dtype=np.float32)))
         return np.concatenate([logits for logits, _ in self._portions(x)])
 
     def outputs(self, x: Any) -> Outputs:
@@ -308,8 +311,8 @@ class QuantizedMLP:
             s[s == 0] = 1
             zero = np.rint(-low / s)                                            # (B,1)
             q = np.clip(np.rint(a / s) + zero, 0, LARGEST).astype(np.uint8)     # (B,I)
-            sums = layer.codes.sum(axis=0, dtype=np.int32)                      # (O,)
-            acc = accumulated(q, layer.codes, np.int32(0)) - zero.astype(np.int32) * sums           # (B,O)
+            product = accumulated(q, layer.codes, 0) if self.compiled is None else self.compiled.product(k, q)
+            acc = product - zero.astype(np.int32) * layer.codes.sum(axis=0, dtype=np.int32)         # (B,O)
             z = acc.astype(np.float32) * (s * layer.multipliers) + layer.bias   # (B,O)                    [Q-11]
             if k < len(self.layers) - 1:
                 a, _ = getattr(ops, f"{self.activation}_forward")(z)            # (B,O)

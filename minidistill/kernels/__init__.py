@@ -10,7 +10,8 @@ cannot tell which one it has.
 The default is the one that `use_backend` chose, else the one that the environment variable MINIDISTILL_BACKEND names,
 else "cpu". Where numba is missing or cannot start, NumPy serves instead, and one warning says so.
 
-Read the room in this order: rows (a formula for one number), simd (vectors), matmul (the ladder), cpu, passes, cache.
+Read the room in this order: rows (a formula for one number), simd (vectors), matmul (the ladder), cpu, passes, int8
+(products of bytes), cache.
 """
 
 import os
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from ..losses import Loss
     from ..network import MLP
     from ..optim import Optimizer
+    from ..quantization import QuantizedMLP
+    from .int8 import IntegerPasses
     from .passes import Epochs, Passes
 
 BACKENDS = ("numpy", "cpu")
@@ -103,6 +106,15 @@ def compiled_epochs(
     if not Epochs.can_train(loss, optimizer, labels, targets):
         return None
     return Epochs(network, loss, optimizer, batch_size)
+
+
+def compiled_integers(network: "QuantizedMLP") -> "IntegerPasses | None":
+    """A quantised network's pass in one call, where its backend has more than the functions of ops.py; else None."""
+    if network.ops is ops:
+        return None
+    from .int8 import IntegerPasses
+
+    return IntegerPasses(network)
 
 
 def compile_kernels() -> None:

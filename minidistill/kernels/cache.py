@@ -37,7 +37,7 @@ def fingerprint():
     """A short hash of everything that a compiled kernel depends on."""
     parts = [source.read_bytes() for source in sorted(Path(__file__).parent.glob("*.py"))]
     parts += [numba.__version__, llvmlite.__version__, sys.version, llvm.get_host_cpu_name(), simd.REGISTER_BYTES]
-    parts += [llvm.get_host_cpu_features().flatten(), config.BOUNDSCHECK, config.OPT]
+    parts += [simd.BYTE_PRODUCTS, llvm.get_host_cpu_features().flatten(), config.BOUNDSCHECK, config.OPT]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part if isinstance(part, bytes) else str(part).encode())

@@ -41,6 +41,24 @@ REGISTER_BYTES = host_register_bytes()
 REGISTERS = 16 if REGISTER_BYTES < 64 and "x86" in llvm.get_process_triple() else 32
 
 
+def host_byte_products():
+    """How this processor multiplies bytes, one of the three ways that int8.py has."""
+    forced = os.environ.get("MINIDISTILL_BYTE_PRODUCTS")  # the tests run each on any machine that can
+    if forced:
+        return forced
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512vnni") and (REGISTER_BYTES == 64 or features.get("avx512vl")):
+        return "vnni"
+    if features.get("avxvnni") and REGISTER_BYTES < 64:
+        return "vnni"
+    if "x86" not in llvm.get_process_triple() or (REGISTER_BYTES == 64 and not features.get("avx512bw")):
+        return "plain"
+    return "madd"
+
+
+BYTE_PRODUCTS = host_byte_products()
+
+
 def lanes_of(dtype):
     """How many numbers of a numba dtype one register holds."""
     return REGISTER_BYTES * 8 // dtype.bitwidth
@@ -162,7 +180,7 @@ def letter(vector):
 
 
 def bytes_of(vector):
-    return {"float": 4, "double": 8}[str(vector.element)]
+    return {"float": 4, "i32": 4, "double": 8}[str(vector.element)]
 
 
 @intrinsic
