@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint student notebooks course docs test-docs results zoo gate interactive reproduce \
-	leaderboard bench latency clean
+.PHONY: demo test test-kernels peers lint student notebooks course docs test-docs results zoo gate quantize interactive \
+	reproduce leaderboard bench latency clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
@@ -64,6 +64,11 @@ interactive: $(VENV)/demo.installed
 # Measures anew how the quality gate keeps its word, and quotes it.
 gate: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_gate.py
+	$(BIN)/python docs/quote_results.py
+
+# Measures anew what whole numbers cost and save, in some eight minutes, and quotes it.
+quantize: $(VENV)/demo.installed
+	$(ONE_THREAD) $(BIN)/python docs/measure_quantize.py
 	$(BIN)/python docs/quote_results.py
 
 bench: $(VENV)/bench.installed

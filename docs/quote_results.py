@@ -79,8 +79,12 @@ def _time(row: dict[str, Any] | None) -> str:
     if row is None:
         return "-"
     time, ratio = 1e6 * row["seconds"], row["ratio_to_minidistill"]
-    shown = f"{time:,.0f}" if time >= 100 else f"{time:.3g}"
+    shown = _short(time)
     return shown if ratio is None or row["library"] == "minidistill" else f"{shown} ({ratio:.1f}x)"
+
+
+def _short(time: float) -> str:
+    return f"{time:,.0f}" if time >= 100 else f"{time:.3g}"
 
 
 def _threads(count: int) -> str:
@@ -167,6 +171,46 @@ def export_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def quantize_table(found: dict[str, Any]) -> str:
+    """What whole numbers cost students of three data sets, and how fast the kernels are, as Markdown."""
+    rooms = found["classrooms"]
+    lines = [f"| points against the same student in floats | {' | '.join(rooms)} |", f"| --- |{' ---: |' * len(rooms)}"]
+    floats = [room["accuracies"]["float"] for room in rooms.values()]
+    lines.append(f"| its accuracy | {' | '.join(f'{statistics.mean(values):.2%}' for values in floats)} |")
+    for form in list(next(iter(rooms.values()))["accuracies"])[1:]:
+        cells = [_points(room["accuracies"][form], room["accuracies"]["float"]) for room in rooms.values()]
+        lines.append(f"| {form} | {' | '.join(cells)} |")
+    for form, title in (("8 bits, mse", "bytes with 8 bits"), ("4 bits, mse", "bytes with 4 bits")):
+        shares = (room["bytes"][form] / room["bytes"]["float"] for room in rooms.values())
+        lines.append(f"| {title} | {' | '.join(f'{share:.1%}' for share in shares)} |")
+    sizes = "; ".join(f"{name} {_shape(room['sizes'])}, {room['epochs']} epochs and {room['epochs_on']} more"
+                      for name, room in rooms.items())  # fmt: skip
+    settings, machine = found["settings"], found["machine"]
+    lines += [
+        "",
+        f"Means of {len(settings['seeds'])} seeds, ± standard deviation of the difference. Students: {sizes}; "
+        f"distilled, T = {settings['temperature']:g}, alpha = {settings['alpha']:g}; "
+        f"{settings['calibration']:,} calibration rows.",
+        "",
+        "| kernels, µs | rows | float32 | int8 | |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in found["timed"]:
+        times = " | ".join(_short(1e6 * row["seconds"][name]) for name in ("float", "int8"))
+        lines.append(f"| {_shape(row['sizes'])} | {row['rows']} | {times} | {row['ratio']:.1f}x |")
+    lines += ["", f"{machine['processor']}, one thread, products by `{machine['byte_products']}`."]
+    return "\n".join(lines)
+
+
+def _points(values: list[float], reference: list[float]) -> str:
+    gains = [100 * (value - other) for value, other in zip(values, reference, strict=True)]
+    return f"{statistics.mean(gains):+.2f} ± {statistics.stdev(gains):.2f}"
+
+
+def _shape(sizes: list[int]) -> str:
+    return "-".join(map(str, sizes))
+
+
 def _microseconds(nanoseconds: dict[str, float], way: str) -> str:
     ratio = "" if way == "C" else f" ({nanoseconds[way] / nanoseconds['C']:.1f}x)"
     return f"{nanoseconds[way] / 1000:.3g}{ratio}"
@@ -247,6 +291,7 @@ PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "docs/bug_zoo.md": {"zoo": zoo_table},
     "docs/export.md": {"export": export_table},
     "docs/serving.md": {"gate": gate_table},
+    "docs/quantize.md": {"quantize": quantize_table},
     "docs/results.md": dict.fromkeys(EXPERIMENTS, claims_table),
     "docs/leaderboard.md": dict.fromkeys(BOARDS, board_table),
 }
