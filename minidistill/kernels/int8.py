@@ -12,8 +12,8 @@ along the inputs, and the weights are packed so that the groups of a register's 
     "plain"   the same sums without such an instruction, in the layout of "vnni": NEON and all else
 
 Sums of whole numbers are exact, so all three give the same bits, on any number of threads. What becomes of a sum, bias,
-multiplier, rounding and the activation's table, happens while a block of sums is in the cache. Words and bytes are
-loaded as simd.py loads floats; nothing here checks bounds.
+multiplier, rounding and the activation's table, happens while a block of sums is in the cache. Nothing here checks
+bounds.
 """
 
 import numpy as np
@@ -228,6 +228,7 @@ def code_inputs(inputs, x, multiplier, zero, q, rest):
 
 @internal
 def finish_logits(rows, width, sums, stride, bias, multipliers, out, out_row):
+    """The last layer's numbers, which lie side by side: a whole register would reach into the next row."""
     for r in range(rows):
         row, to = at(sums, r * stride), at(out, r * out_row)
         for j in range(width):
@@ -330,10 +331,11 @@ class IntegerPasses:
 
     def __init__(self, network):
         self.outputs, self.work = network.sizes[1:], network.multiply_adds
-        self.packed = [pack(layer.codes) for layer in network.layers]
-        if network.grids is None:
+        packed = [pack(layer.codes) for layer in network.layers]
+        if network.grids is None:  # then a layer at a time is asked for
+            self.packed = packed
             return
-        weights = np.concatenate(self.packed)
+        weights = np.concatenate(packed)
         biases = np.concatenate([pack_row(layer.bias) for layer in network.layers])
         multipliers = np.concatenate([pack_row(layer.multipliers) for layer in network.layers])
         zeros = np.array([layer.zero for layer in network.layers], np.int64)
@@ -354,7 +356,7 @@ class IntegerPasses:
         return out
 
     def product(self, k, q):
-        """The sums (N,O), int32, of codes q (N,I), uint8, times the weights of layer k."""
+        """The sums (N,O), int32, of codes q (N,I), uint8, times the weights of layer k; where rows are measured."""
         N, inputs = q.shape
         groups = np.zeros((N, filled(inputs, GROUP)), CODE)
         groups[:, :inputs] = q
