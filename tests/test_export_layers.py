@@ -91,7 +91,7 @@ def test_weights_that_float32_cannot_hold_are_refused_where_it_is_asked_for():
 
 @pytest.mark.parametrize("write", [to_onnx, to_safetensors])
 def test_whole_numbers_go_into_no_format_of_floats(tmp_path, write):
-    with pytest.raises(TypeError, match="must be an MLP, got a QuantizedMLP, which becomes C only: give the MLP it was"):
+    with pytest.raises(TypeError, match="must be an MLP, got a QuantizedMLP, which becomes C only: give the MLP"):
         write(quantize(MLP((3, 2)), np.eye(3)), tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
