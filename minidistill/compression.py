@@ -2,8 +2,8 @@
 """compress(): a small student in several forms beside its teacher, by what each kept and what it costs.
 
 The student learns from labels alone, and distilled; the distilled one then loses half of its hidden units, and its
-weights become whole numbers of eight bits, with and without learning on. A teacher that is a network is rounded as well:
-one table answers which of these pays.
+weights become whole numbers of eight bits, with and without learning on. A teacher that is one network is rounded as
+well. One table answers which of these pays.
 """
 
 import os

@@ -248,8 +248,8 @@ def compression_figure(compression: "Compression", path: str | os.PathLike[str] 
         colour, marker = FORMS.get(row.name, (INK, "o"))
         spread = 100 * row.accuracy_std if len(row.accuracies) > 1 else None
         size = "" if row.bytes is None else f", {row.bytes:,} bytes"
-        ax.errorbar(row.latency_us, 100 * row.accuracy_mean, spread, color=colour, marker=marker, markersize=7, alpha=0.7,
-                    markeredgewidth=0, linewidth=0, elinewidth=1, label=row.name + size)  # fmt: skip
+        ax.errorbar(row.latency_us, 100 * row.accuracy_mean, spread, color=colour, marker=marker, markersize=7,
+                    alpha=0.7, markeredgewidth=0, linewidth=0, elinewidth=1, label=row.name + size)  # fmt: skip
     front = [compression.report[name] for name in compression.front]
     ax.plot([row.latency_us for row in front], [100 * row.accuracy_mean for row in front], color=INK, linewidth=0.8,
             zorder=0)  # fmt: skip
