@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-
 MISFIT = "could not be broadcast|mismatch in its core dimension|not aligned"  # in NumPy's words
 SHAPES = (
     ". The shapes of two arrays do not go together: print both. A (B,) beside a (B,C) must become a column first, by "
