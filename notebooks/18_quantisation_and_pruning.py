@@ -83,7 +83,7 @@ def best_rate(width):
     return max(RATES, key=lambda rate: accuracies(trials[rate], validation).mean())
 
 
-rates = {width: best_rate(width) for width in (4, 8, 16, 32, 64)}
+rates = {width: best_rate(width) for width in (8, 16, 32, 64)}
 students = {width: [distilled(width, seed, rate) for seed in SEEDS] for width, rate in rates.items()}
 for width, networks in students.items():
     found = accuracies(networks)     # (5,)
@@ -129,7 +129,7 @@ def on_codes(x, low, high):  # x (N,)
 
 
 # %% tags=["check"]
-x = np.array([-1.2, -0.5, -0.013, 0.0, 0.3, 1.71, 3.0, 3.4])                    # (N,)
+x = np.array([-1.2, -0.5, 0.0, 0.02, 0.3, 1.71, 3.0, 3.4])                      # (N,)
 grid = Grid.over(-0.5, 3.0)
 steps = np.rint(x / grid.scale)                                                 # (N,)
 check("on_codes", lambda: on_codes(x, -0.5, 3.0), (grid.scale, grid.zero, requantized(x / grid.scale, grid.zero)),
@@ -142,6 +142,9 @@ check("on_codes", lambda: on_codes(x, -0.5, 3.0), (grid.scale, grid.zero, requan
     "first add the zero point, then clip": np.clip(steps, 0, 255) + grid.zero,
     "the codes were cut down to whole numbers, not rounded": np.clip(np.floor(x / grid.scale + grid.zero), 0, 255),
     "the codes are not rounded": np.clip(x / grid.scale + grid.zero, 0, 255),
+    "that counts from the low end; count from 0: round x / scale, then add the zero point":
+        np.clip(np.rint((x + 0.5) / grid.scale), 0, 255),
+    "x has to be divided by the scale, not multiplied": np.clip(np.rint(x * grid.scale) + grid.zero, 0, 255),
     "these are numbers again; codes are wanted": grid.values(requantized(x / grid.scale, grid.zero)),
 })
 positive = Grid.over(0.5, 3.0)
@@ -205,6 +208,7 @@ scale, top = 0.6 * h.max() / 15, 15
 values, inside = fake_quantize_forward(h, scale, 0, top)                        # (N,H)  (N,H)
 off = np.square(values - h)                                                     # (N,H)
 beyond = h > scale * top                                                        # (N,H)
+unclipped = np.square(scale * np.rint(h / scale) - h)                           # (N,H)
 check("two_errors", lambda: two_errors(h, scale, top), ((off * inside).mean(), (off * ~inside).mean()),
       factors={"N H (the number of entries)": h.size}, mistakes={
     "the two have changed places: rounding comes first": (off * ~inside).mean(),
@@ -214,7 +218,11 @@ check("two_errors", lambda: two_errors(h, scale, top), ((off * inside).mean(), (
     "what is less than half a step above the last code is rounded to it: clipped is where rint(x / scale) > top":
         (off * ~beyond).mean(),
     "that is the whole error; split it": off.mean(),
-    "nothing was clipped: the steps have to end at top": np.square(scale * np.rint(h / scale) - h).mean(),
+    "nothing was clipped: the steps have to end at top": (unclipped * ~inside).mean(),
+    "that is the whole error, and nothing was clipped: the steps have to end at top": unclipped.mean(),
+    "that is a root; the mean of the squares is wanted": (off * inside).mean() ** 0.5,
+    "steps are whole numbers: multiply them by the scale to have numbers again":
+        (np.square(values / scale - h) * inside).mean(),
 })
 
 # %%
@@ -328,8 +336,11 @@ check("round_weights", lambda: round_weights(W, top), fake_quantize_forward(W, b
     "one scale was used for the whole layer": on_steps(np.abs(W).max() / top),
     "each input got a scale; each output unit is to have one, along axis=0": on_steps(inputs_largest / top),
     "the largest in size is wanted: take np.abs first": on_steps(W.max(axis=0) / top),
+    "the largest in size is wanted, or some are clipped: take np.abs first":
+        fake_quantize_forward(W, W.max(axis=0) / top, -top, top)[0],
     "that is the distance from the smallest to the largest: take the largest in size, and divide by top":
-        on_steps((W.max(axis=0) - W.min(axis=0)) / (2 * top)),
+        on_steps((W.max(axis=0) - W.min(axis=0)) / (2 * top + 1)),
+    "the codes were cut down to whole numbers, not rounded: np.rint": by_unit * np.trunc(W / by_unit),
     "the largest weight gets the code top: divide by top, not by the number of codes":
         on_steps(np.abs(W).max(axis=0) / (2 * top + 1)),
     "divide by top, and not by one more": on_steps(np.abs(W).max(axis=0) / (top + 1)),
@@ -387,6 +398,7 @@ check("integer_layer", lambda: integer_layer(q, K, c, m, zero), requantized(v, z
     "the sums did not fit into 16 bits: turn q into np.int32 first":
         requantized((q @ K + c).astype(np.float32) * m, zero),
     "c is missing": requantized((sums - c).astype(np.float32) * m, zero),
+    "c belongs to the sum: add it before you multiply by m": requantized((sums - c).astype(np.float32) * m + c, zero),
     "the codes are not moved by the zero point": requantized(v, zero).astype(np.float64) - zero,
     "first move by the zero point, then clip; or clip to -zero and 255 - zero": np.rint(np.clip(v, 0, 255)) + zero,
     "the zero point is missing: the codes were clipped as if it were 0": requantized(v, 0),
@@ -482,6 +494,10 @@ check("straight_through", lambda: straight_through(x, V, goal, scale, TOP), fake
     "the scale came in: the identity has the derivative 1 (it was divided by it)": full * inside / scale,
     "the largest code still has a gradient: clipped is what is beyond it":
         full * (np.abs(np.rint(V / scale)) < TOP),
+    "weights up to half a step beyond the last code are rounded to it: clipped is where np.rint(W / scale) is beyond it":
+        full * (np.abs(V / scale) <= TOP),
+    "codes stand where weights should: multiply them by the scale":
+        x.T @ (x @ (rounded / scale) - goal) / len(x) * inside,
     "rounded weights beyond the last code were not clipped on the way forward":
         x.T @ (x @ (scale * np.rint(V / scale)) - goal) / len(x) * inside,
 })
@@ -544,7 +560,7 @@ axes[0].plot(losses, color="#00798c")
 axes[0].set(xlabel="step of training", ylabel="loss", title="4 bits: learning on", ylim=(0, 1.05 * max(losses)))
 axes[1].plot(moves[:, i, o], color="#7a7f8c", label="unrounded")
 axes[1].plot(codes[:, i, o], color="#d1495b", label="its code")
-axes[1].set(xlabel="step of training", ylabel="weight, in steps of the grid", title="One weight")
+axes[1].set(xlabel="step of training", ylabel="steps of the grid", title="One weight")
 axes[1].legend(frameon=False)
 plt.show()
 print(f"loss {losses[0]:.2f} when rounded, {losses[-1]:.2f} at the end; "
@@ -696,6 +712,7 @@ check("without", lambda: without(W1.copy(), b1.copy(), W2.copy(), b2.copy(), h, 
     "only unit j gives its mean to b2, not all units": b2 + h.mean(axis=0) @ W2,
     "unit j is the one to give its mean, not those that stay": b2 + h.mean(axis=0)[kept] @ W2[kept],
     "one mean was taken over all units; that of unit j is wanted": b2 + h.mean() * W2[j],
+    "units are the columns of h: h[:, j] is that of unit j, h[j] is an image": b2 + h[j].mean() * W2[j],
     "another unit is gone: it is j that has to go": np.delete(W1, j - 1, axis=1),
 })
 
@@ -813,9 +830,8 @@ for label, kind, colour, style in (
     found = np.array([accuracies(networks) for networks in kind.values()])      # (widths,5)
     sizes = [networks[0].nbytes for networks in kind.values()]
     ax.errorbar(sizes, found.mean(axis=1), found.std(axis=1, ddof=1), fmt=style, color=colour, label=label, capsize=3)
-    for (width, size), mean in zip(zip(kind, sizes, strict=True), found.mean(axis=1), strict=True):
-        if kind is students:
-            ax.annotate(f"{width}", (size, mean), (6, -12), textcoords="offset points", fontsize=8, color=colour)
+    for width, size, mean in zip(kind, sizes, found.mean(axis=1), strict=True):
+        ax.annotate(f"{width}", (size, mean), (6, -12), textcoords="offset points", fontsize=8, color=colour)
 ax.set(xscale="log", xlabel="bytes", ylabel="test accuracy, %", title="Bytes and accuracy, with the hidden units")
 ax.legend(frameon=False)
 plt.show()
