@@ -494,7 +494,7 @@ check("straight_through", lambda: straight_through(x, V, goal, scale, TOP), fake
     "the scale came in: the identity has the derivative 1 (it was divided by it)": full * inside / scale,
     "the largest code still has a gradient: clipped is what is beyond it":
         full * (np.abs(np.rint(V / scale)) < TOP),
-    "weights up to half a step beyond the last code are rounded to it: clipped is where np.rint(W / scale) is beyond it":
+    "weights up to half a step beyond the last code are rounded to it: clipped is where np.rint(W / scale) is beyond":
         full * (np.abs(V / scale) <= TOP),
     "codes stand where weights should: multiply them by the scale":
         x.T @ (x @ (rounded / scale) - goal) / len(x) * inside,
