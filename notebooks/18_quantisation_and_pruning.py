@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 18 · Smaller still: quantisation and pruning
 #
-# A distilled student is small because it has few units. It can become smaller in two more ways: its numbers can be
-# kept with fewer digits (**quantisation**), and what it hardly uses can be taken out (**pruning**). Either costs
-# accuracy, and what distilling taught you wins much of it back: the network learns on, from its teacher.
+# A distilled student is small because it has few units. There are two more ways to make it smaller: keep its numbers
+# with fewer digits (**quantisation**), and take out what it hardly uses (**pruning**). Either may cost accuracy, and
+# distilling wins some of it back: the network learns on, from its teacher.
 #
 # **You will know at the end**
 #
@@ -55,9 +55,9 @@ from minidistill.quantization import (
 # %% [markdown]
 # ## The situation
 #
-# The teacher is that of notebook 5. Its students see the same 997 images and learn from it, five of each size. Each
-# size chooses its learning rate on the validation images, with three other seeds: below, small students are compared
-# with shrunken large ones, and an ill-chosen rate would decide that. Each weight is a float32: 32 bits, 4 bytes.
+# The teacher is that of notebook 5. It teaches five students of each size, with all 997 images. Each size chooses its
+# learning rate on validation images, with three other seeds: small students will be compared with shrunken large ones,
+# and an ill-chosen rate would decide that. Each number is a float32: 32 bits, 4 bytes.
 
 # %%
 everything, test = digits()
@@ -96,25 +96,23 @@ print(f"one of {len(test)} test images is {100 / len(test):.1f} points; differen
 # ## A grid
 #
 # A byte has 256 values. To hold a number $x$ in a byte, lay a **grid** over the line: equally spaced points, each with
-# a whole number for a name, its **code** $k$ from 0 to 255. Two numbers say where the grid lies:
+# a **code** $k$ from 0 to 255. Two numbers say where it lies,
 #
-# $$ x \approx s\,(k - z) . $$
+# $$ x \approx s\,(k - z) , $$
 #
-# The **scale** $s$ is the distance between neighbours. The **zero point** $z$ is the code of 0. For a range from $l$ to
-# $h$
+# the **scale** $s$, which is the distance between neighbours, and the **zero point** $z$, the code of 0. For a range
+# from $l$ to $h$
 #
 # $$ s = \frac{h - l}{255} , \qquad z = -\frac{l}{s} \text{ , rounded} \quad \text{[Q-1]} . $$
 #
-# Why must 0 itself be on the grid? ReLU makes many zeros, and the background of an image is one. An error in these
-# would be made all the time, and always in the same direction. So a range that does not reach 0 is widened first, until
-# it does.
+# 0 itself has to be on the grid: ReLU makes many zeros, and the background of an image is one. An error there would be
+# made all the time, always in the same direction. So a range that does not reach 0 is first widened until it does.
 
 # %% [markdown]
 # ### Exercise 1: codes
 #
-# Write `on_codes(x, low, high)` for an array of numbers and the range that is to be covered. Return three results:
-# the scale, the zero point, and the codes of `x` in its shape. What lies beyond the range gets the nearest code that
-# there is.
+# Write `on_codes(x, low, high)` for numbers $(N,)$ and the range to cover. Return three results: the scale, the zero
+# point, and the codes of `x`. What lies beyond the range gets the nearest code that there is.
 #
 # <details><summary>Hint</summary>
 #
@@ -156,18 +154,17 @@ check("on_codes of a range above 0", lambda: on_codes(x, 0.5, 3.0),
 # %% [markdown]
 # ## Rounding error, clipping error
 #
-# What is left of a number that went to its code and back is
+# A number that goes to its code and back becomes
 #
 # $$ \hat x = s \cdot \operatorname{clip}\bigl( \operatorname{rint}(x/s),\, L,\, H \bigr) \quad \text{[Q-2]} , $$
 #
-# with $L$ and $H$ the first and last step, counted from 0. There are two ways to be wrong. Inside of the range,
-# *rounding* moves a number by at most $s/2$. Beyond it, the number is **clipped**, and is wrong by however far it lies
-# out. Here is a coarse grid of eight codes, so that one sees them.
+# with $L$ and $H$ the first and last step, counted from 0. Inside of the range *rounding* moves it by at most $s/2$.
+# Beyond, it is **clipped**, and wrong by however far it lies out. Here with eight codes:
 
 # %%
 line = np.linspace(-2, 5, 1401)                                                 # (N,)
 on_grid, inside = fake_quantize_forward(line, 0.5, -2, 5)                       # (N,)  (N,) bool
-figure, axes = plt.subplots(1, 2, figsize=(8.4, 2.9), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(7.6, 2.6), layout="constrained")
 axes[0].plot(line, line, color="#7a7f8c", linewidth=1, label="x itself")
 axes[0].plot(line, on_grid, color="#00798c", label="on the grid")
 axes[0].set(xlabel="x", ylabel="what is left of it", title="Eight codes, s = 0.5")
@@ -179,8 +176,8 @@ axes[1].legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# A wide range clips nothing and rounds coarsely. A narrow one rounds finely and clips. How much of each? Take the
-# student's hidden activations $h$ $(N,H)$: they come from ReLU, so the grid begins at 0.
+# A wide range clips nothing and rounds coarsely; a narrow one rounds finely and clips. How much of each? Take the
+# student's hidden activations $h$ $(N,H)$. They come from ReLU, so the grid begins at 0.
 
 # %% [markdown]
 # ### Exercise 2: two errors
@@ -228,7 +225,7 @@ check("two_errors", lambda: two_errors(h, scale, top), ((off * inside).mean(), (
 # %%
 h = student.outputs(learning.x).hidden[0].astype(np.float64)                    # (N,H)
 shrinks = np.linspace(1.0, 0.3, 71)
-figure, axes = plt.subplots(1, 2, figsize=(8.4, 3), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(7.6, 2.8), layout="constrained")
 for ax, top in zip(axes, (15, 255), strict=True):
     errors = []
     for shrink in shrinks:
@@ -246,15 +243,14 @@ axes[0].legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# With few codes the steps are coarse, and it pays to give up the outermost numbers for finer steps. With 256 there is
-# little to gain by it: rounding is cheap and clipping is dear.
+# With few codes it pays to give up the outermost numbers for finer steps. With 256 there is little to gain by it:
+# rounding is cheap and clipping is dear.
 #
 # ### Calibration
 #
-# How large activations become is seen by showing the network some rows. That is **calibration**; it needs no labels.
-# Three ways to choose the range: all that was seen (`minmax`), without the outermost at either end (`percentile`), or
-# the range with the least squared error of the two kinds together (`mse`, [Q-7]). Suppose that one of the rows is
-# broken, eight times too bright. How coarse do the steps become, and does it matter?
+# Some rows, without labels, show how large activations become: that is **calibration**. The range may be all that was
+# seen (`minmax`), leave out the outermost at either end (`percentile`), or be the one with the least squared error of
+# both kinds together (`mse`, [Q-7]). Suppose that one row is broken, eight times too bright:
 
 # %%
 good, broken = learning.x.copy(), learning.x.copy()                             # (N,I) each
@@ -269,17 +265,15 @@ for method, percentile in (*((method, 99.99) for method in METHODS), ("percentil
 print(f"in floats {accuracies([student])[0]:.1f}%.  Left: good rows.  Right: one of them is broken")
 
 # %% [markdown]
-# Two things to see. A mean *squared* error does not protect from an outlier: the one row that would be clipped weighs
-# so much that the range may stay as wide as `minmax` has it. A percentile does not care how far out a number lies, but
-# you have to know how many of them to give up. And 256 codes are so many that even steps which are several times too
-# coarse cost little here. That is why eight bits hardly ever hurt.
+# A mean *squared* error does not protect from an outlier: clipping that one row weighs so much that the range may stay
+# as wide as `minmax` has it. A percentile does not care how far out a number lies, but you have to know how many to
+# give up. And 256 codes are so many that even steps several times too coarse cost little here.
 
 # %% [markdown]
 # ## Weights: a scale for each unit
 #
-# Weights get codes from -127 to 127, as many down as up, so their zero point is 0 and drops out of all formulas. With
-# 4 bits, half a byte, they go from -7 to 7. The scale is set by the largest weight. The largest of *what*? The weights
-# into different units are of different size:
+# Weights get codes from -127 to 127, or from -7 to 7 with 4 bits: as many down as up, so their zero point is 0. The
+# largest weight sets the scale. The largest of *what*? The weights into different units are of different size:
 
 # %%
 speaks = student.outputs(learning.x).hidden[0].max(axis=0) > 0                  # (H,) units that are not always 0
@@ -295,13 +289,13 @@ for bits, top in ((8, 127), (4, 7)):
               f"{of_units[largest.argmin()]:10.2%}")
 
 # %% [markdown]
-# With one scale for all, the steps suit the unit with the largest weights, and are too coarse for the others. A scale
-# for each *output unit* is free, for it can be taken out of the unit's sum:
+# With one scale for all, the steps suit the unit with the largest weights and are too coarse for the others. A scale
+# for each *output unit* costs nothing, for it can be taken out of the unit's sum:
 #
 # $$ \sum_i x_i\, (s_o k_{io}) = s_o \sum_i x_i k_{io} . $$
 #
-# A scale for each *input* could not be taken out: it would be another one for each term. The library keeps the scale
-# of a unit as a byte times a scale of the layer [Q-4]; here it may be any number.
+# A scale for each *input* could not: it would differ from term to term. (The library keeps a unit's scale as a byte
+# times a scale of the layer [Q-4]; here it may be any number.)
 
 # %% [markdown]
 # ### Exercise 3: rounded weights
@@ -351,20 +345,18 @@ check("round_weights", lambda: round_weights(W, top), fake_quantize_forward(W, b
 # %% [markdown]
 # ## A layer in whole numbers
 #
-# Now activations are $s(q - z)$ and weights $s_o k_{io}$, with whole numbers $q$ and $k$. A layer's sum becomes
+# Now activations are $s(q - z)$ and weights $s_o k_{io}$, with whole numbers $q$ and $k$. A layer's sum is
 #
 # $$ \sum_i s\,(q_i - z)\, s_o k_{io} + b_o = s\, s_o \Bigl( \sum_i q_i k_{io} + c_o \Bigr) ,
 #    \qquad c_o = \frac{b_o}{s\, s_o} - z \sum_i k_{io} \text{ , rounded} \quad \text{[Q-10]} . $$
 #
-# Look at $c_o$: the bias and the zero point of the inputs have become *one whole number*, known beforehand. What is
-# left to do for an image is a product of whole numbers [Q-8] and then, once for each unit, **requantising**: bring the
-# sum to the grid of the next layer,
+# Bias and zero point have become *one whole number* $c_o$, known beforehand. What is left to do for an image is a
+# product of whole numbers [Q-8] and, once for each unit, **requantising**: bring the sum to the next layer's grid,
 #
 # $$ v = (qK + c) \cdot m , \qquad m_o = \frac{s\, s_o}{s'} , \qquad
 #    q' = \operatorname{rint}(\operatorname{clip}(v,\, -z',\, 255 - z')) + z' \quad \text{[Q-9]} , $$
 #
-# where $s'$ and $z'$ are those of the next grid. And ReLU? Its grid begins at 0, so $z' = 0$, and clipping to
-# $0 \ldots 255$ is what it does.
+# which has $s'$ and $z'$. And ReLU? Its grid begins at 0, so $z' = 0$, and clipping below 0 is what it does.
 
 # %% [markdown]
 # ### Exercise 4: a layer in whole numbers
@@ -410,21 +402,22 @@ check("integer_layer", lambda: integer_layer(q, K, c, m, zero), requantized(v, z
 })
 
 # %% [markdown]
-# A sum of floats depends on the order of its terms (notebook 16). A sum of whole numbers is exact: any order, any
-# number of threads, any processor gives the same bits. And 32 bits are enough: a product is at most $255 \cdot 127$, so
-# even 16,384 of them stay below $2^{31}$.
+# A sum of floats depends on the order of its terms (notebook 16). A sum of whole numbers is exact: any order, number of
+# threads and processor gives the same bits. And 32 bits are enough: a product is at most $255 \cdot 127$, and even
+# 16,384 of these stay below $2^{31}$.
 
 # %%
 integers = quantize(student, learning.x)
 first, last = integers.layers
-q = requantized(test.x * integers.input_multiplier, integers.grids[0].zero)     # (N,I) uint8
-q = requantized(accumulated(q, first.codes, first.bias).astype(np.float32) * first.multipliers, first.zero)     # (N,H)
-logits = accumulated(q, last.codes, last.bias).astype(np.float32) * last.multipliers                    # (N,C)
+pixels = requantized(test.x * integers.input_multiplier, integers.grids[0].zero)    # (N,I) uint8
+v = accumulated(pixels, first.codes, first.bias).astype(np.float32) * first.multipliers             # (N,H)
+q = requantized(v, first.zero)                                                  # (N,H) uint8
+logits = accumulated(q, last.codes, last.bias).astype(np.float32) * last.multipliers                # (N,C)
 print(integers)
 print("these lines and the library's compiled kernel, bit for bit:", np.array_equal(logits, integers.logits(test.x)))
 
 terms = test.x[0] * student.weights[0][:, 0]                                    # (I,) float32
-codes = (255 * test.x[0]).astype(np.int32) * first.codes[:, 0]                  # (I,) int32
+codes = pixels[0].astype(np.int32) * first.codes[:, 0]                          # (I,) int32
 orders = [np.random.default_rng(seed).permutation(len(terms)) for seed in range(200)]
 print("one sum in 200 orders has", len({np.cumsum(terms[order])[-1] for order in orders}), "results in float32,",
       len({np.cumsum(codes[order])[-1] for order in orders}), "in whole numbers")
@@ -433,18 +426,19 @@ print(f"{16_384 * 255 * 127:,} < {2**31:,}")
 # %% [markdown]
 # ## Learning through a rounding
 #
-# With 4 bits rounding costs something. Could the network learn to live with it? Put the rounding into the forward
-# pass, and walk back. But $\hat w = s \operatorname{rint}(w/s)$ is a staircase. Its derivative is 0 on each step, and
-# does not exist where it jumps: the gradient would be 0, and nothing could be learnt.
+# With 4 bits rounding costs something. Could the network learn to live with it? Round in the forward pass, and walk
+# back. But $\hat w = s \operatorname{rint}(w/s)$ is a staircase: its derivative is 0 on each step, and does not exist
+# where it jumps. Nothing could be learnt.
 #
-# The **straight-through estimator** (Bengio, Léonard and Courville 2013) tells a lie on the way back: it takes the
-# rounding for the identity, and keeps the clipping,
+# The **straight-through estimator** (Bengio, Léonard and Courville 2013) tells a lie on the way back. It takes the
+# rounding for the identity, and keeps the clipping:
 #
 # $$ dw = d\hat w \text{ where } w \text{ was not clipped, and } 0 \text{ where it was} \quad \text{[Q-3]} . $$
 #
-# A small task shows where that is false and why it works. Find weights of 4 bits for the student's first layer that
-# give what its float weights give: $\hat z = x \hat W$ is to be $g = x W_0$. The loss is half the squared difference,
-# $\frac{1}{2B} \sum (\hat z - g)^2$. What is trained is an unrounded $W$, which begins at $W_0$.
+# A small task shows where that is false and why it works: weights of 4 bits for the student's first layer that give
+# what its float weights $W_0$ give. So $\hat z = x \hat W$ is to be $g = x W_0$, and the loss is
+# $\frac{1}{2B} \sum (\hat z - g)^2$. What is trained is an unrounded $W$, which begins at $W_0$. (With 4 bits the scale
+# is such that a few large weights are clipped [Q-5]: the others gain by finer steps.)
 
 # %%
 x = learning.x[:200].astype(np.float64)                                         # (B,I)
@@ -505,9 +499,8 @@ check("straight_through", lambda: straight_through(x, V, goal, scale, TOP), fake
 # %% [markdown]
 # ### Where it is false, and where it is true
 #
-# Ask a finite difference (notebook 4): move a weight a little up and a little down, and divide. Do so for each weight
-# that has a code above it and one below it, and compare with the estimator for these: the cosine between the two is 1
-# where they point the same way.
+# Ask finite differences (notebook 4), by small moves and by large ones, for each weight that has a code above it and
+# one below. Their cosine with the estimator's gradient is 1 where the two point the same way.
 
 # %%
 def differences(W, steps):   # steps: how far to go, as a share of the scale
@@ -531,13 +524,13 @@ for steps in (1e-6, 0.1, 0.25, 0.5, 1.0, 2.0):
     print(f"{steps:18g}   {np.mean(measured == 0):23.0%}   {cosine}")
 
 # %% [markdown]
-# In the first line the estimator is wrong about every single weight: nothing changes when a weight moves by a
-# millionth of a step. But move by *one whole step* each way, and the rounded weight moves by exactly as much as the
-# unrounded one. Then the difference says what the estimator says. It is a lie about where the weight is, and true of
-# the stretch around it. (The zeros that stay belong to pixels that are black in all of these images.)
+# In the first line the estimator is wrong about every weight: moving one by a millionth of a step changes nothing. But
+# move it by *one whole step*, and the rounded weight moves exactly as far as the unrounded one. Then the difference
+# says what the estimator says. It is false where the weight is, and true of the stretch around it. (The zeros that stay
+# belong to pixels that are black in all of these images.)
 #
-# So it trains like this: the unrounded weight gathers small moves, none of which changes anything. One day a step is
-# crossed.
+# So it trains like this: an unrounded weight gathers small moves, of which none changes anything, until one day a step
+# is crossed.
 
 # %%
 STEPS = 300
@@ -555,7 +548,7 @@ jumps = (np.diff(codes, axis=0) != 0).sum(axis=0)                               
 settled = np.where((codes[0] != codes[-1]) & (jumps <= 5), jumps, 0)            # (I,H)
 i, o = np.unravel_index(settled.argmax(), W.shape)
 
-figure, axes = plt.subplots(1, 2, figsize=(8.4, 3), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(7.6, 2.8), layout="constrained")
 axes[0].plot(losses, color="#00798c")
 axes[0].set(xlabel="step of training", ylabel="loss", title="4 bits: learning on", ylim=(0, 1.05 * max(losses)))
 axes[1].plot(moves[:, i, o], color="#7a7f8c", label="unrounded")
@@ -567,17 +560,16 @@ print(f"loss {losses[0]:.2f} when rounded, {losses[-1]:.2f} at the end; "
       f"{np.mean(codes[0] != codes[-1]):.1%} of the weights have another code")
 
 # %% [markdown]
-# *Rounding each weight to its nearest code is not the best choice of codes.* A few weights that go to the other
-# neighbour balance the errors of the rest. The rate has to fall, though: weights near the middle between two codes jump
-# back and forth, which makes the loss rough, and only small moves let them rest.
+# *The nearest code of each weight is not the best choice of codes.* A few weights that go to the other neighbour
+# balance the errors of the rest. But the rate has to fall: weights in the middle between two codes jump back and forth,
+# which makes the loss rough.
 
 # %% [markdown]
 # ## A whole network, five seeds
 #
-# `QuantizationAwareMLP` does this in all layers, weights and activations: it answers as the integer network that it
-# will be, and `fit` and `distill` train the unrounded weights. Five students of 16 units, each compared with itself in
-# floats. One line is a control: a float student that learns on for as long. Otherwise a gain might be owed to the extra
-# epochs. The settings were fixed beforehand, and the activations have 8 bits in all rounded ones.
+# `QuantizationAwareMLP` does this for all weights and activations; `fit` and `distill` train the unrounded weights.
+# Five students of 16 units are each compared with themselves in floats (the last column is the paired difference). A
+# control learns on for as long in floats: a gain might be owed to the extra epochs. Activations always have 8 bits.
 
 # %%
 def learnt_on(network, seed, taught=True, epochs=10, rate=0.02):
@@ -614,72 +606,71 @@ forms = {
 table(forms, floats)
 
 # %% [markdown]
-# Read the last column with its ±. Eight bits: nothing that one could see. Four bits: a loss, which differs from student
-# to student. Learning on wins part of it back, and the control says how much of that longer training alone would have
-# given. Is the teacher better at it than labels? Compare their two lines, and mind the ±. On larger data labels did
-# more ([what it costs](../docs/quantize.md)).
+# Eight bits cost nothing that one could see. Four bits cost something, more for one student than for another, and
+# learning on wins part of it back. Is the teacher better at that than labels? Compare the two lines, and mind the ±. On
+# larger data labels did more ([what it costs](../docs/quantize.md)).
 
 # %% [markdown]
 # ## Pruning: zeros
 #
-# The other way: leave something out. The simplest is to set the smallest weights to zero [PRUNE-1]. All at once is
-# rough. `prune_weights` cuts more of them after each epoch, fast at first and then ever more slowly [PRUNE-2], while
-# the network learns on. Students of 32 units; how much can go?
+# The simplest thing to leave out are the smallest weights: set them to zero [PRUNE-1]. All at once is rough.
+# `prune_weights` cuts more of them after each epoch, fast at first and then ever more slowly [PRUNE-2], while the
+# network learns on. Here nine in ten go, of students with 32 units:
 
 # %%
 wide = students[32]
 
 
-def cut_at_once(network, share):
+def cut_at_once(network):
     smaller = network.copy()
-    cut_weights(smaller, share)
+    cut_weights(smaller, 0.9)
     return smaller
 
 
-def cut_in_steps(network, share, teacher=None):
+def cut_in_steps(network, teacher=None):
     smaller = network.copy()
     options = {"epochs": 20, "batch_size": 32, "optimizer": SGD(Cosine(0.05)), "seed": network.seed}
-    prune_weights(smaller, learning, share, teacher=teacher, loss=LOSS if teacher else None, **options)
+    prune_weights(smaller, learning, 0.9, teacher=teacher, loss=LOSS if teacher else None, **options)
     return smaller
 
 
-cut = {"float, nothing cut": wide}
-for share in (0.8, 0.9):
-    cut[f"{share:.0%} zeros at once"] = [cut_at_once(network, share) for network in wide]
-    cut[f"{share:.0%} zeros in steps, from labels"] = [cut_in_steps(network, share) for network in wide]
-    cut[f"{share:.0%} zeros in steps, from the teacher"] = [cut_in_steps(network, share, answers) for network in wide]
-table(cut, wide)
-sparse = cut["90% zeros in steps, from the teacher"][0]
-print(f"one of the last: {density(sparse):.0%} of its weights are left, {sparse_bytes(sparse):,} bytes without zeros")
+sparse = [cut_in_steps(network, answers) for network in wide]
+table({
+    "float, nothing cut": wide,
+    "90% zeros, at once": [cut_at_once(network) for network in wide],
+    "90% zeros, in steps, from labels": [cut_in_steps(network) for network in wide],
+    "90% zeros, in steps, from the teacher": sparse,
+}, wide)
+print(f"one of the last: {density(sparse[0]):.0%} of its weights are left, {sparse_bytes(sparse[0]):,} bytes in a file "
+      "without zeros")
 
 # %% [markdown]
-# The bytes in the table did not change: a zero takes four bytes like any other number, and a product multiplies by it
-# like by any other. Only a file that does not store zeros is smaller.
+# The bytes in the table did not change: a zero takes four bytes, and a product multiplies by it, as with any other
+# number. Only a file that does not store zeros is smaller.
 
 # %% [markdown]
 # ## Pruning: whole units
 #
-# Take out hidden unit $j$, and a column of $W_1$, a number of $b_1$ and a row of $W_2$ are gone. What is left is an
-# ordinary network that is smaller. The next layer misses $h_{nj} W_{jo}$. The best constant in its place is the mean
-# over the rows, and a constant is what a bias is:
+# Take out hidden unit $j$, and a column of $W_1$, a number of $b_1$ and a row of $W_2$ are gone: what is left is an
+# ordinary, smaller network. The next layer misses $h_{nj} W_{jo}$. The best constant in place of $h_{nj}$ is its mean
+# over the rows, and a constant can go into the bias:
 #
 # $$ b'_o = b_o + \bar h_j W_{jo} \quad \text{[PRUNE-3]} . $$
 #
 # What is still missed is how far $h_j$ strays from its mean, so the unit with the least
-# $\operatorname{Var}(h_j) \sum_o W_{jo}^2$ goes first [PRUNE-4]. A unit that never changes goes without a trace. There
-# are such units: their $z$ is below 0 for every image, so ReLU makes them 0, and its slope there keeps them from
-# learning. They are called *dead*.
+# $\operatorname{Var}(h_j) \sum_o W_{jo}^2$ goes first [PRUNE-4]. Some never stray: they are 0 for every image, and
+# since ReLU's slope is 0 there, they cannot learn. Such units are called **dead**. Of these students' 32 units so many
+# are:
 
 # %%
-for width in (8, 16, 32):
-    hidden = [network.outputs(learning.x).hidden[0] for network in students[width]]             # each (N,H)
-    print(f"{width:2} units, of which dead in each of the five:", *((h.max(axis=0) == 0).sum() for h in hidden))
+hidden = [network.outputs(learning.x).hidden[0] for network in wide]            # each (N,H)
+print("dead units of each student:", *((h.max(axis=0) == 0).sum() for h in hidden))
 
 # %% [markdown]
 # ### Exercise 6: take a unit out
 #
 # Write `without(W1, b1, W2, b2, h, j)` for `W1` $(I,H)$, `b1` $(H,)$, `W2` $(H,O)$, `b2` $(O,)$ and the activations `h`
-# $(N,H)$. Return the four arrays of the network without unit `j`, in this order, and change none of those that came.
+# $(N,H)$. Return the four arrays of the network without unit `j`, in this order; change none of those that came.
 #
 # <details><summary>Hint</summary>
 #
@@ -727,43 +718,36 @@ check("what came is unchanged", lambda: what_came(W1.copy(), b1.copy(), W2.copy(
 
 # %% [markdown]
 # Take out half of the 32 units, then three quarters. The controls are students that had 16 or 8 units from the start
-# and learnt for as many epochs in all. They have the same size and speed; what differs is the way there. There are two
-# of them: one has its own best rate, and one has 0.1, which is what a hasty experimenter might take for all.
+# and learnt for as many epochs in all, with the best rate for their size. What differs is the way there.
 
 # %%
-pruned, from_the_start = {}, {}
-table({"32 units, 40 epochs": wide}, wide)
+pruned = {}
+table({"32 units": wide}, wide)
 for keep in (16, 8):
     fewer = [remove_units(network, keep, learning) for network in wide]
     on = {"epochs": 20, "rate": 0.05}
     pruned[keep] = [learnt_on(network.copy(), network.seed, **on) for network in fewer]
-    from_the_start[keep] = [distilled(keep, seed, rates[keep], epochs=60) for seed in SEEDS]
+    small = [distilled(keep, seed, rates[keep], epochs=60) for seed in SEEDS]
     table({
         f"{keep} of 32 units left": fewer,
-        "   20 epochs more, from labels": [learnt_on(one.copy(), one.seed, taught=False, **on) for one in fewer],
-        "   20 epochs more, from the teacher": pruned[keep],
-        f"{keep} units from the start": from_the_start[keep],
-        "   with the rate 0.1": [distilled(keep, seed, 0.1, epochs=60) for seed in SEEDS],
+        "   learned on from labels": [learnt_on(one.copy(), one.seed, taught=False, **on) for one in fewer],
+        "   learned on from the teacher": pruned[keep],
+        f"{keep} units from the start": small,
     }, wide)
+    gains = accuracies(pruned[keep]) - accuracies(small)                        # (5,)
+    print(f"   teacher's, less from the start: {gains.mean():+.1f} ± {gains.std(ddof=1):.1f}, "
+          f"better with {np.sum(gains > 0)} of 5 seeds")
 
 # %% [markdown]
-# The network without its units is worse, sometimes a good deal, and learning on repairs most of it; the teacher repairs
-# more than labels do. But now compare with the students that were small from the start. Against the hasty control
-# pruning looks good: at that rate more units die, and a student of 8 has no others to turn to. Against the control with
-# a rate of its own part of the gain is gone. *A pruned network has to be compared with a small one that was trained as
-# well as one can.* Is what is left more than its ±? Here are the paired differences:
-
-# %%
-for keep, networks in pruned.items():
-    gains = accuracies(networks) - accuracies(from_the_start[keep])             # (5,)
-    print(f"{keep:2} of 32 units, taught, less {keep:2} from the start: {gains.mean():+.1f} ± {gains.std(ddof=1):.1f}, "
-          f"better with {np.sum(gains > 0)} of 5 seeds")
+# A network loses by it, sometimes a good deal, and learning on repairs most of that; the teacher repairs more than
+# labels do. But is it better to prune than to begin small? See the paired differences, and whether they are more than
+# their ±. An ill-chosen rate for the small ones would have made pruning look far better: try 0.1 in place of
+# `rates[keep]`. Then many units die, and a student of 8 has no others to turn to.
 
 # %% [markdown]
 # ## What becomes faster
 #
-# Bytes are one thing, time is another. Here are the times of one call, for a large network and for our small ones, in
-# turns and on one thread (notebook 15).
+# Here are the times of one call, of a large network and of a small one, in turns and on one thread (notebook 15).
 
 # %%
 rng = np.random.default_rng(0)
@@ -771,11 +755,11 @@ x = {64: rng.random((128, 64), dtype=np.float32), 784: rng.random((128, 784), dt
 large = MLP((784, 1200, 1200, 10), seed=0)
 timed = {
     "784-1200-1200-10": large,
-    "   90% zeros": cut_at_once(large, 0.9),
+    "   90% zeros": cut_at_once(large),
     "   8 bits": quantize(large, x[784]),
     "   half of the units": MLP((784, 600, 600, 10), seed=0),
     "64-32-10": wide[0],
-    "   90% zeros, small": sparse,
+    "   90% zeros, small": sparse[0],
     "   8 bits, small": quantize(wide[0], learning.x),
     "   half of the units, small": pruned[16][0],
 }
@@ -797,15 +781,15 @@ for name, network in timed.items():
           f"{1e6 * median(times[name][128]):13.1f}")
 
 # %% [markdown]
-# Zeros change nothing. Fewer units are fewer multiply-adds, and faster wherever the arithmetic or the reading of
-# weights takes the time. Eight bits help a large network most where the weights have to be fetched from far away for
-# a single row: a quarter of the bytes. A small network fits the nearest cache, and one row of it takes about as long as
-# the call itself: there is nothing to gain by rounding, nor by much else.
+# Zeros change nothing. Fewer units are fewer multiply-adds and fewer bytes to read, and faster where either takes the
+# time. Eight bits help a large network most with a single row, where reading the weights takes the time: there is a
+# quarter of the bytes. A small network lies in the nearest cache, and one row of it takes about as long as the call
+# itself: there is nothing to gain by rounding.
 
 # %% [markdown]
 # ## Putting them together
 #
-# First the units, then the digits: prune and learn on, round, and learn on through the rounding if there are 4 bits.
+# First the units, then the digits: prune and learn on; round, and with 4 bits learn on through the rounding.
 
 # %%
 together = {
@@ -819,7 +803,7 @@ for keep in (16, 8):
 table(together, wide)
 
 # %%
-figure, ax = plt.subplots(figsize=(6.6, 3.8), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.2, 3.4), layout="constrained")
 eight = {width: [quantize(network, learning.x) for network in networks] for width, networks in students.items()}
 from_32 = {keep: together[f"{keep} of 32, 8 bits"] for keep in (8, 16)}
 four = {8: together["8 of 32, 4 bits, learned on"], 16: together["16 of 32, 4 bits, learned on"]}
@@ -837,11 +821,11 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Read the picture along a vertical line: the same bytes, spent in different ways. Of *these* ways, few digits for many
-# units are better than many digits for few. So where bytes count, round before you make the student smaller.
+# Along a vertical line the bytes are the same, spent in different ways: here few digits for many units are better than
+# many digits for few. So where bytes count, round before you give up units.
 #
-# But bytes are not the only cost. `compress` puts the forms of a student side by side with all costs, and chooses rate
-# and temperature for the student alone and the distilled one in as many trials each:
+# But bytes are not the only cost. `compress` shows the forms of a student with all costs, beside a student of labels
+# alone that chose its rate in as many trials as the distilled one its temperature:
 
 # %%
 print(compress(teacher, learning, test, hidden=(32,), epochs=40, seeds=3))
@@ -849,18 +833,17 @@ print(compress(teacher, learning, test, hidden=(32,), epochs=40, seeds=3))
 # %% [markdown]
 # ### When does a smaller student beat a rounded larger one?
 #
-# - *Where time counts and the network is small.* Rounding saves no multiply-adds. Look at the last lines of the table
-#   of times once more: what makes many rows faster there is fewer units.
-# - *Where nothing multiplies bytes.* Whole numbers are fast through instructions and kernels made for them. Elsewhere
-#   they are unpacked to floats first, and only the file is smaller.
+# - *Where time counts and the network is small.* Rounding saves no multiply-adds. In the table of times, what makes
+#   many rows of the small network faster is fewer units.
+# - *Where nothing multiplies bytes.* It takes instructions and kernels made for them. Elsewhere codes are unpacked to
+#   floats first, and only the file is smaller.
 # - *Where the larger one cannot bear the rounding.* That differs from network to network; see the ± of four bits.
 #
-# *And where bytes or the reading of weights count, the rounded larger one wins*, as in the picture. Both is better
-# still. What none of this changes: in the last table, compare "alone" with "distilled", and "distilled" with "int8".
-# The teacher gave more than rounding took.
+# Where bytes or the reading of weights count, *the rounded larger one wins*, as in the picture; and both can be had.
+# The teacher matters in either case: compare "alone" with "distilled" in the last table, and "distilled" with "int8".
 #
-# **What this does not show.** Digits are easy, and 500 test images are few: differences below half a point are within
-# what a handful of images can do. On data that is harder, four bits cost more.
+# **What this does not show.** Digits are easy, and 500 test images are few: a difference below half a point is that of
+# one or two images. On data that is harder, four bits cost more.
 #
 # ## What to remember
 #
