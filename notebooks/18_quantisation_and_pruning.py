@@ -646,8 +646,8 @@ print(f"one of the last: {density(sparse[0]):.0%} of its weights are left, {spar
 
 # %% [markdown]
 # The bytes in the table did not change: a zero takes four bytes, and a product multiplies by it, as with any other
-# number. Only a file that does not store zeros is smaller. (A student of 16 units in 8 bits takes about as many bytes as
-# that file: compare the accuracies.)
+# number. Only a file that does not store zeros is smaller. (A student of 16 units in 8 bits takes about as many bytes
+# as that file: compare the accuracies.)
 
 # %% [markdown]
 # ## Pruning: whole units
@@ -810,7 +810,7 @@ from_32 = {keep: together[f"{keep} of 32, 8 bits"] for keep in (8, 16)}
 four = {8: together["8 of 32, 4 bits, learned on"], 16: together["16 of 32, 4 bits, learned on"]}
 for label, kind, colour, style, place in (
     ("floats", students, "#7a7f8c", "o-", (6, -12)), ("8 bits", eight, "#00798c", "o-", (6, -12)),
-    ("from 32 units, 8 bits", from_32, "#d1495b", "s-", (-15, 5)), ("from 32, 4 bits", four, "#edae49", "^-", (-15, 5)),
+    ("pruned from 32, 8 bits", from_32, "#d1495b", "s-", (-15, 5)), ("pruned from 32, 4 bits", four, "#edae49", "^-", (-15, 5)),
 ):
     found = np.array([accuracies(networks) for networks in kind.values()])      # (widths,5)
     sizes = [networks[0].nbytes for networks in kind.values()]
