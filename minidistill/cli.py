@@ -658,9 +658,9 @@ then teach, learn on, be evaluated and be exported.""")
 
     added = command(compress, "make a student small in several ways, and see what each keeps and costs", """\
 The student learns from labels alone, and distilled; the distilled one is then pruned to half of its units, and rounded
-to eight bits, with and without learning on: accuracy, agreement, calibration, bytes, multiply-adds, latency and
-throughput of one core, and the cost of a million predictions. Of a file's rows a part is kept for the table; of digits,
-mnist and fashion-mnist it is of the test images.""")
+to eight bits, with and without learning on; the teacher is rounded too, where it is a single network. The table has
+accuracy, agreement, calibration, bytes, multiply-adds, latency and throughput of one core, and the cost of a million
+predictions. Of a file's rows a part is kept for it; of digits, mnist and fashion-mnist it is of the test images.""")
     _add_data(added)
     added.add_argument("--teacher", nargs="+", required=True, metavar="FILE", help=TEACHER_HELP)
     added.add_argument("--hidden", type=_widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)")
