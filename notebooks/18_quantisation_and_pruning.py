@@ -810,7 +810,8 @@ from_32 = {keep: together[f"{keep} of 32, 8 bits"] for keep in (8, 16)}
 four = {8: together["8 of 32, 4 bits, learned on"], 16: together["16 of 32, 4 bits, learned on"]}
 for label, kind, colour, style, place in (
     ("floats", students, "#7a7f8c", "o-", (6, -12)), ("8 bits", eight, "#00798c", "o-", (6, -12)),
-    ("pruned from 32, 8 bits", from_32, "#d1495b", "s-", (-15, 5)), ("pruned from 32, 4 bits", four, "#edae49", "^-", (-15, 5)),
+    ("pruned from 32, 8 bits", from_32, "#d1495b", "s-", (-15, 5)),
+    ("pruned from 32, 4 bits", four, "#edae49", "^-", (-15, 5)),
 ):
     found = np.array([accuracies(networks) for networks in kind.values()])      # (widths,5)
     sizes = [networks[0].nbytes for networks in kind.values()]
