@@ -850,7 +850,7 @@ print(compress(teacher, learning, test, hidden=(32,), epochs=40, seeds=3))
 # the picture. The teacher matters in either case: compare "alone" with "distilled".
 #
 # **What this does not show.** Digits are easy, and 500 test images are few: a difference below half a point is that of
-# one or two images. On data that is harder, four bits cost more.
+# one or two images. On Fashion-MNIST, which is harder, four bits cost more ([what it costs](../docs/quantize.md)).
 #
 # ## What to remember
 #
