@@ -10,7 +10,7 @@ import numpy as np
 
 from ..augmentation import Jitter
 from ..bench import usable_cores
-from ..data import Dataset, fashion_mnist, mnist
+from ..data import Dataset, digits, fashion_mnist, mnist
 from ..distillation import SoftTargets, distill
 from ..losses import SoftTarget
 from ..network import MLP
@@ -18,8 +18,8 @@ from ..optim import SGD, Adam, Cosine
 from ..training import fit
 from ..workers import own_processes
 
-LOADERS = {"mnist": mnist, "fashion-mnist": fashion_mnist}
-HELD_OUT = 10_000
+LOADERS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "digits": digits}
+HELD_OUT = 1 / 6  # of the images to train on: 10,000 of 60,000
 QUICK_IMAGES, QUICK_HELD_OUT = 6_000, 2_000  # of a quick run, to learn from and to be measured on
 MAX_NORM = 3.5
 
@@ -42,8 +42,9 @@ class Study:
         """The images of `data` in three parts; with `held_out` the validation images are those to be measured on."""
         whole, test = LOADERS[data]()
         if quick:
-            whole, test = whole.take(QUICK_IMAGES + QUICK_HELD_OUT), test.take(QUICK_HELD_OUT)
-        validation, training = whole.split(QUICK_HELD_OUT if quick else HELD_OUT)
+            whole = whole.take(min(QUICK_IMAGES + QUICK_HELD_OUT, len(whole)))
+            test = test.take(min(QUICK_HELD_OUT, len(test)))
+        validation, training = whole.split(QUICK_HELD_OUT / (QUICK_IMAGES + QUICK_HELD_OUT) if quick else HELD_OUT)
         if held_out:
             whole, test = training, validation
         return cls(training, validation, test, whole, list(range(seeds)), quick)
@@ -95,12 +96,12 @@ def distilled(
 
 
 def jittered_teacher(
-    data: Dataset, hidden: tuple[int, ...], epochs: int, dropout: float = 0.25, seed: int = 0
+    data: Dataset, hidden: tuple[int, ...], epochs: int, dropout: float = 0.25, seed: int = 0, pixels: int = 2
 ) -> MLP:
-    """A teacher of images: dropout, weights held to a norm, and each image moved by up to two pixels (section 3)."""
+    """A teacher of images: dropout, weights held to a norm, and each image moved by a few pixels (section 3)."""
     teacher = MLP((data.x.shape[1], *hidden, data.classes), dropout=dropout, seed=seed)
     optimizer = Adam(Cosine(0.001), max_norm=MAX_NORM)
-    fit(teacher, data, epochs=epochs, batch_size=128, optimizer=optimizer, seed=seed, augment=Jitter(2))
+    fit(teacher, data, epochs=epochs, batch_size=128, optimizer=optimizer, seed=seed, augment=Jitter(pixels))
     return teacher
 
 
