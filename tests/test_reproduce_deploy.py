@@ -108,7 +108,7 @@ def test_a_student_is_deployed_with_all_its_helpers(monkeypatch):
     x = random.random((300, 16), dtype=np.float32)
     data = Dataset(x, (x[:, :8].sum(axis=1) > x[:, 8:].sum(axis=1)).astype(int))
     teacher, student = MLP((16, 64, 64, 2), seed=0, backend="numpy"), MLP((16, 4, 2), seed=1, backend="numpy")
-    found = experiment.deploy(teacher, student, data, data, data)
+    found = experiment.deploy(teacher, student, data, data, data, drifts(data.x))
     assert [row.name for row in found.report.rows] == ["teacher", "student", "int8", *map(cascade_of, BUDGETS)]
     assert list(found.courses) == [CALM, *DRIFTS]
     assert found.report["int8"].bytes < found.report["student"].bytes

@@ -42,7 +42,7 @@ PRICE = 0.05                    # of a core-hour
 BUDGETS = (0.1, 0.2, 0.4)       # of the teacher's multiply-adds, for an image by the cascade;
 AFFORDED = BUDGETS[1]           # the one that goes into production
 ANGLE, NOISE = 15.0, 0.3        # degrees; standard deviation, of pixels from 0 to 1
-INPUTS, DRIFT, BATCH = 100_000, 5_000, 100  # of a stream; before the drift; at a time
+INPUTS, DRIFT, BATCH = 100_000, 5_000, 250  # of a stream; before the drift; at a time
 CALM = "no drift"
 
 
@@ -93,7 +93,8 @@ def run(study: Study, say: Callable[[str], None]) -> Findings:
         students = run((Classroom.student, width, T, seed) for seed in study.seeds)
     say("deploying and measuring, on one thread ...")
     with one_thread(default_backend()):
-        found = [deploy(teacher, student, study.training, proving, study.test) for student in students]
+        streams = drifts(study.test.x)
+        found = [deploy(teacher, student, study.training, proving, study.test, streams) for student in students]
     shown = {name: str(value) if isinstance(value, Budget) else value for name, value in vars(settings).items()}
     chosen = {"data": DATA, "width": width, "temperature": T, "calibration": CALIBRATION, "afforded": AFFORDED}
     return Findings(_claims(found), _panels(found), {**shown, **chosen, **_figures(found), "seeds": study.seeds})
@@ -152,22 +153,25 @@ class Deployed:
         return self.report.teacher.latency_us / self.report[name].latency_us
 
 
-def deploy(teacher: MLP, student: MLP, training: Dataset, validation: Dataset, live: Dataset) -> Deployed:
+def deploy(
+    teacher: MLP, student: MLP, training: Dataset, validation: Dataset, test: Dataset, streams: dict[str, np.ndarray]
+) -> Deployed:
     """A distilled student in whole numbers, with the teacher behind it for doubtful images, and a gate before it.
 
     training    images that both learned from: some show how large activations become
     validation  images that neither learned from, and that chose nothing: they prove what is promised
-    live        what comes in; its labels are known to the report alone
+    test        images to measure on, as they come in at first
+    streams     images as they may come in later, by name; the gate sees no labels
     """
     small = quantize(student, training.x[:CALIBRATION])
     cascades = {
         cascade_of(budget): Cascade.for_cost(small, teacher, validation, budget * teacher.multiply_adds)
         for budget in BUDGETS
     }
-    report = compare(teacher, {"student": student, "int8": small, **cascades}, live)
+    report = compare(teacher, {"student": student, "int8": small, **cascades}, test)
     courses = {
-        name: watched(QualityGate.from_validation(small, teacher, validation), live.x, drifted)
-        for name, drifted in drifts(live.x).items()
+        name: watched(QualityGate.from_validation(small, teacher, validation), test.x, after)
+        for name, after in streams.items()
     }
     return Deployed(report, courses)
 
