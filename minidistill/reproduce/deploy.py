@@ -59,15 +59,25 @@ class Settings:
     enough: float                    # of the teacher's accuracy, in percent: what a student has to keep
 
 
-FULL = Settings(
+PHOTOGRAPHS = Settings(
     teacher=(1200, 1200),
-    teacher_epochs=40,
+    teacher_epochs=20,
     pixels=2,
     widths=(32, 64, 128),
     temperatures=(2.0, 4.0, 8.0),
     budget=Budget(30, 0.002, optimizer=Adam),
     enough=97.5,
 )
+DIGITS = Settings(
+    teacher=(1200, 1200),
+    teacher_epochs=60,
+    pixels=1,
+    widths=(16, 32, 64),
+    temperatures=(2.0, 4.0, 8.0),
+    budget=Budget(150, batch_size=32),
+    enough=97.5,
+)
+FULL = {"fashion-mnist": PHOTOGRAPHS, "digits": DIGITS}
 QUICK = Settings(
     teacher=(1200, 1200),
     teacher_epochs=3,
@@ -80,7 +90,7 @@ QUICK = Settings(
 
 
 def run(study: Study, say: Callable[[str], None]) -> Findings:
-    settings = QUICK if study.quick else FULL
+    settings = QUICK if study.quick else FULL[DATA]
     choosing, proving = study.validation.split(0.5)
     say(f"{DATA}: training the teacher on {len(study.training):,} images ...")
     teacher = jittered_teacher(study.training, settings.teacher, settings.teacher_epochs, pixels=settings.pixels)
