@@ -96,12 +96,12 @@ def distilled(
 
 
 def jittered_teacher(
-    data: Dataset, hidden: tuple[int, ...], epochs: int, dropout: float = 0.25, seed: int = 0, pixels: int = 2
+    data: Dataset, hidden: tuple[int, ...], epochs: int, dropout: float = 0.25, seed: int = 0
 ) -> MLP:
-    """A teacher of images: dropout, weights held to a norm, and each image moved by a few pixels (section 3)."""
+    """A teacher of images: dropout, weights held to a norm, and each image moved by up to two pixels (section 3)."""
     teacher = MLP((data.x.shape[1], *hidden, data.classes), dropout=dropout, seed=seed)
     optimizer = Adam(Cosine(0.001), max_norm=MAX_NORM)
-    fit(teacher, data, epochs=epochs, batch_size=128, optimizer=optimizer, seed=seed, augment=Jitter(pixels))
+    fit(teacher, data, epochs=epochs, batch_size=128, optimizer=optimizer, seed=seed, augment=Jitter(2))
     return teacher
 
 
