@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What is claimed of a deployed student follows from its figures, and its stream is watched as it says."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -22,6 +25,12 @@ from minidistill.reproduce.deploy import (
     watched,
 )
 
+WITHOUT_PHOTOGRAPHS = """
+from minidistill.data import mnist
+mnist.is_at_hand = lambda collection: False
+from minidistill.reproduce import deploy
+print(deploy.DATA)
+"""
 CASCADE = cascade_of(AFFORDED)
 DRIFTS = [name for name in drifts(np.zeros((1, 4))) if name != CALM]
 
@@ -125,3 +134,8 @@ def test_the_picture_shows_every_model_and_the_gate_of_the_first_student():
     assert cascade.x == pytest.approx([120 * budget for budget in BUDGETS])
     assert [curve.label for curve in gate.curves] == [CALM, *DRIFTS, "alarm"]
     assert gate.curves[-1].values == [[11.5], [11.5]]
+
+
+def test_digits_take_the_place_of_photographs_that_are_not_there():
+    said = subprocess.run([sys.executable, "-c", WITHOUT_PHOTOGRAPHS], capture_output=True, text=True, check=True).stdout
+    assert said == "digits\n"
