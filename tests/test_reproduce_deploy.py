@@ -26,8 +26,8 @@ from minidistill.reproduce.deploy import (
 )
 
 WITHOUT_PHOTOGRAPHS = """
-from minidistill.data import mnist
-mnist.is_at_hand = lambda collection: False
+import importlib
+importlib.import_module("minidistill.data.mnist").is_at_hand = lambda collection: False
 from minidistill.reproduce import deploy
 print(deploy.DATA)
 """
@@ -137,5 +137,5 @@ def test_the_picture_shows_every_model_and_the_gate_of_the_first_student():
 
 
 def test_digits_take_the_place_of_photographs_that_are_not_there():
-    said = subprocess.run([sys.executable, "-c", WITHOUT_PHOTOGRAPHS], capture_output=True, text=True, check=True).stdout
-    assert said == "digits\n"
+    command = [sys.executable, "-c", WITHOUT_PHOTOGRAPHS]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "digits\n"
