@@ -132,11 +132,26 @@ def narrowest(trials: list[tuple[int, float]], scores: list[float], enough: floa
 
 
 @dataclass(frozen=True)
+class Course:
+    """What a gate made of a stream."""
+
+    promised: float         # agreement
+    evidence: list[float]   # against that, in logarithms, after each batch until the alarm
+    level: float            # of evidence, at which it is an alarm
+    alarmed_at: int | None  # number of the image, from 0
+
+    @property
+    def inputs(self) -> int:
+        """From the drift to the alarm, that of the alarm included; all that there were, where none came."""
+        return (INPUTS if self.alarmed_at is None else self.alarmed_at + 1) - DRIFT
+
+
+@dataclass(frozen=True)
 class Deployed:
     """What one student and its helpers came to on the test images."""
 
-    report: Report             # teacher, student, int8, and a cascade for each of BUDGETS
-    courses: dict[str, "Course"]  # of the gate, by drift
+    report: Report              # teacher, student, int8, and a cascade for each of BUDGETS
+    courses: dict[str, Course]  # of the gate, by drift
 
     def kept(self, name: str) -> float:
         """Of the teacher's accuracy, in percent."""
@@ -185,21 +200,6 @@ def cascade_of(budget: float) -> str:
 def drifts(x: np.ndarray) -> dict[str, np.ndarray]:
     """What live images x (N,I) may become, by name."""
     return {CALM: x, f"turned by {ANGLE:g} degrees": rotated(x, ANGLE), f"noise of {NOISE:g}": noisy(x, NOISE)}
-
-
-@dataclass(frozen=True)
-class Course:
-    """What a gate made of a stream."""
-
-    promised: float        # agreement
-    evidence: list[float]  # against that, in logarithms, after each batch until the alarm
-    level: float           # of evidence, at which it is an alarm
-    alarmed_at: int | None  # number of the image, from 0
-
-    @property
-    def inputs(self) -> int:
-        """From the drift to the alarm, that of the alarm included; all that there were, where none came."""
-        return (INPUTS if self.alarmed_at is None else self.alarmed_at + 1) - DRIFT
 
 
 def watched(gate: QualityGate, before: np.ndarray, after: np.ndarray) -> Course:
