@@ -44,7 +44,7 @@ ENOUGH = 98.5                   # percent of the teacher's accuracy, for a stude
 PRICE = 0.05                    # of a core-hour
 BUDGETS = (0.1, 0.2, 0.4)       # of the teacher's multiply-adds, for an image by the cascade;
 AFFORDED = BUDGETS[1]           # the one that goes into production
-ANGLE, NOISE = 15.0, 0.2        # degrees; standard deviation, of pixels from 0 to 1
+ANGLE, NOISE = 15.0, 0.3        # degrees; standard deviation, of pixels from 0 to 1
 INPUTS, DRIFT, BATCH = 100_000, 5_000, 250  # of a stream; before the drift; at a time
 CALM = "no drift"
 
