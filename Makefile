@@ -97,7 +97,7 @@ latency: $(VENV)/bench.installed
 # Does the papers' experiments again, in about an hour, and quotes what came out. MNIST and Fashion-MNIST are downloaded
 # where they are not there: see minidistill/data/mnist.py.
 reproduce: $(VENV)/demo.installed
-	for name in hinton-mnist few-labels capacity fidelity assistant born-again mutual; do \
+	for name in hinton-mnist few-labels capacity fidelity assistant born-again mutual deploy; do \
 		$(ONE_THREAD) $(BIN)/minidistill reproduce $$name --json --figure docs/images/$$name.png \
 			> docs/results/$$name.json || exit 1; \
 	done

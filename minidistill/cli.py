@@ -706,7 +706,9 @@ Prints what a paper says beside what comes out here, as mean and spread over see
   fidelity      does the student agree with its teacher? (Stanton et al. 2021)
   assistant     a network of a size in between, as the student's teacher (Mirzadeh et al. 2020), Fashion-MNIST
   born-again    students as large as their teachers (Furlanello et al. 2018), Fashion-MNIST
-  mutual        networks that teach one another while they learn (Zhang et al. 2018), Fashion-MNIST""")
+  mutual        networks that teach one another while they learn (Zhang et al. 2018), Fashion-MNIST
+  deploy        no paper's: a student in production, helped out and watched by its teacher, Fashion-MNIST; or digits
+                where that is not on this machine""")
     added.add_argument("name", metavar="NAME", help="one of those above")
     added.add_argument("--quick", action="store_true", help="under a minute: shows that it works, not that claims hold")
     added.add_argument("--seeds", type=int, metavar="N", help="students of each kind (default: 3 to 5; with --quick 1)")

@@ -35,6 +35,11 @@ CALIBRATION = 1000                    # rows that tell how large activations bec
 A_MILLION = 1_000_000
 
 
+def cost_of_a_million(row: Row, price: float) -> float:
+    """What a million predictions take of one core, at the price of a core-hour, in its currency."""
+    return price * A_MILLION / row.throughput / 3600
+
+
 @dataclass(frozen=True)
 class Compression:
     """What became of a student; print it, plot it, or take `to_dict()`."""
@@ -45,8 +50,8 @@ class Compression:
     seconds: float
 
     def cost(self, row: Row) -> float:
-        """Of a million predictions on one core, at the price of a core-hour."""
-        return self.price * A_MILLION / row.throughput / 3600
+        """Of a million predictions on one core."""
+        return cost_of_a_million(row, self.price)
 
     @property
     def front(self) -> list[str]:

@@ -129,7 +129,8 @@ def _draw_panel(ax: Any, panel: Any, characters: int) -> None:
     for curve in panel.curves:
         x = np.arange(len(names)) if names else np.array(curve.x)
         means = [np.mean(values) for values in curve.values]
-        (line,) = ax.plot(x, means, "_" if names else "-", markersize=24, markeredgewidth=2, label=curve.label)
+        style = {"marker": "_", "markersize": 24, "linewidth": 0} if names else {"marker": "o" if len(x) == 1 else ""}
+        (line,) = ax.plot(x, means, markeredgewidth=2, label=curve.label, **style)
         for place, values in zip(x, curve.values, strict=True):
             ax.plot(np.full(len(values), place), values, ".", color=line.get_color(), alpha=0.6)
     _titled(ax, panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
