@@ -73,16 +73,7 @@ quantize: $(VENV)/demo.installed
 
 # What rounding, pruning and distilling keep and cost on three data sets, in some ten minutes, and quotes it.
 compress: $(VENV)/demo.installed
-	mkdir -p build
-	set -e; compressed() { \
-		$(ONE_THREAD) $(BIN)/minidistill train $$1 --hidden $$2 --dropout 0.3 --epochs 20 --batch-size $$3 \
-			--out build/teacher-$$1.npz; \
-		$(ONE_THREAD) $(BIN)/minidistill compress $$1 --teacher build/teacher-$$1.npz --hidden $$4 --epochs $$5 \
-			--batch-size $$3 --seeds 5 --json --figure docs/images/compress-$$1.png > docs/results/compress-$$1.json; \
-	}; \
-	compressed digits 512,512 32 32 100; \
-	compressed mnist 1200,1200 128 64 30; \
-	compressed fashion-mnist 1200,1200 128 64 30
+	$(ONE_THREAD) $(BIN)/python docs/measure_compress.py
 	$(BIN)/python docs/quote_results.py
 
 bench: $(VENV)/bench.installed

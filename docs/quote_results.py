@@ -46,8 +46,8 @@ def demo_table(found: dict[str, Any]) -> str:
     )
 
 
-def _spread(row: dict[str, Any]) -> str:
-    return f" ± {100 * row['accuracy_std']:.1f}" if len(row["accuracies"]) > 1 else ""
+def _spread(row: dict[str, Any], places: int = 1) -> str:
+    return f" ± {100 * row['accuracy_std']:.{places}f}" if len(row["accuracies"]) > 1 else ""
 
 
 def bench_table(found: dict[str, Any]) -> str:
@@ -212,6 +212,31 @@ def _shape(sizes: list[int]) -> str:
     return "-".join(map(str, sizes))
 
 
+def compress_table(found: dict[str, Any]) -> str:
+    """The forms of a student beside its teacher, for each data set, as Markdown."""
+    machine = f"One core of {found['machine']['processor']}."
+    return "\n\n".join([*(_forms_table(name, table) for name, table in found["tables"].items()), machine])
+
+
+def _forms_table(name: str, found: dict[str, Any]) -> str:
+    lines = [f"| {name} | accuracy | agreement | calibration error | bytes | multiply-adds | one row, µs | a million |"]
+    lines.append("| --- |" + " ---: |" * 7)
+    for form, row in found["models"].items():
+        lines.append(
+            f"| {form} | {row['accuracy_mean']:.2%}{_spread(row, 2)} | {row['agreement']:.1%} | "
+            f"{row['calibration_error']:.3f} | {row['bytes']:,} | {row['multiply_adds']:,} | "
+            f"{_short(row['latency_us'])} | {1e6 * row['cost_of_a_million']:,.3g} |"
+        )
+    settings = found["settings"]
+    return "\n".join(lines) + (
+        f"\n\nMeans of {len(settings['seeds'])} seeds, ± standard deviation; students of {_shape(settings['hidden'])} "
+        f"hidden units that saw {settings['rows']:,} rows, {settings['epochs']} epochs; T = "
+        f"{settings['temperature']:g} and the rate of the student alone, {settings['rate_alone']:g}, chosen on "
+        f"validation rows. A million predictions in millionths of the currency, at {settings['price']:g} a core-hour. "
+        f"Not beaten in accuracy and latency at once: {', '.join(found['front'])}."
+    )
+
+
 def _microseconds(nanoseconds: dict[str, float], way: str) -> str:
     ratio = "" if way == "C" else f" ({nanoseconds[way] / nanoseconds['C']:.1f}x)"
     return f"{nanoseconds[way] / 1000:.3g}{ratio}"
@@ -293,6 +318,7 @@ PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "docs/export.md": {"export": export_table},
     "docs/serving.md": {"gate": gate_table},
     "docs/quantize.md": {"quantize": quantize_table},
+    "docs/compress.md": {"compress": compress_table},
     "docs/results.md": dict.fromkeys(EXPERIMENTS, claims_table),
     "docs/leaderboard.md": dict.fromkeys(BOARDS, board_table),
 }
