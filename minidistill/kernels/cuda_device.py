@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""The card: whether there is one, the formulas compiled for it, and what arrays cross over to it.
+
+The only module that imports numba.cuda; the others of this wing take it from here. With NUMBA_ENABLE_CUDASIM=1 in the
+environment the same kernels run in numba's simulator, in Python and with no card: slowly, so blocks are small there.
+The simulator gives NaN for the functions of libdevice and knows no warp shuffles: no kernel uses either.
+"""
+
+import importlib.util
+import math
+from functools import cache
+
+import numpy as np
+from numba import config, cuda, types
+from numba.cuda.cudadrv import devicearray
+
+from . import rows
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+THREADS = 8 if SIMULATED else 256  # of a block; a power of two
+WARP = 4 if SIMULATED else 32      # threads of a block that read side by side
+OLDEST = (7, 5)                    # compute capability: CUDA 13 compiles for no older card
+SIDE_BY_SIDE = 4                   # numbers of 32 bits that a card loads at once
+
+# A device function is compiled into the kernels that call it. In the simulator a formula is a plain Python function.
+formula_on_card = (lambda function: function) if SIMULATED else cuda.jit(device=True)
+
+
+def square_root(a):
+    return math.sqrt(a)
+
+
+def exp(x):
+    return math.exp(x)
+
+
+def exp2(x):
+    return math.exp2(x)
+
+
+def log(x):
+    return math.log(x)
+
+
+def tanh(z):
+    return math.tanh(z)
+
+
+@cache
+def formulas(dtype):
+    """rows.py for the card, all its constants of this dtype. What a card has an instruction for is not a polynomial."""
+    constants = {name: dtype(value) for name, value in vars(rows).items() if isinstance(value, float)}
+    words = {name: np.uint64(getattr(rows, name)) for name in ("WORD", "MIX_1", "MIX_2", "SHIFT_15", "SHIFT_16")}
+    zero = dtype(0)
+
+    def relu(z):  # max(z, 0) would make of NaN a zero here
+        return zero if z < zero else z                             # [ACT-1]
+
+    own = {f.__name__: formula_on_card(f) for f in (square_root, exp, exp2, log, tanh, relu)}
+    return rows.compiled(formula_on_card, **constants, **words, **own)
+
+
+# ------------------------------------------------------------------------------------------------------------- the card
+
+
+def find_card():
+    """What the card is, in words. ImportError, with what to do, where there is none that these kernels run on."""
+    if SIMULATED:
+        return {"card": "numba's simulator", "compute_capability": "none"}
+    if importlib.util.find_spec("numba_cuda") is None:
+        raise ImportError("numba-cuda is not installed: pip install 'minidistill[cuda]'")
+    try:
+        device = cuda.current_context().device
+    except Exception as error:  # no driver, no card, a card in use by another alone: the driver's own words
+        reason = " ".join(str(error).split())
+        raise ImportError(f"no usable NVIDIA card or driver, which nvidia-smi would list: {reason}") from error
+    if device.compute_capability < OLDEST:
+        found, wanted = (".".join(map(str, pair)) for pair in (device.compute_capability, OLDEST))
+        raise ImportError(f"the card has compute capability {found}, and {wanted} or newer is wanted")
+    name = device.name.decode() if isinstance(device.name, bytes) else device.name
+    return {"card": name, "compute_capability": ".".join(map(str, device.compute_capability))}
+
+
+def block_count():
+    """Blocks that keep every multiprocessor of the card busy."""
+    if SIMULATED:
+        return 3
+    return 8 * cuda.get_current_device().MULTIPROCESSOR_COUNT
+
+
+# --------------------------------------------------------------------------------------------------- arrays that cross
+
+
+def is_on_card(array):
+    """Whether an array lives on a card: one of numba, CuPy, PyTorch or JAX."""
+    return hasattr(array, "__cuda_array_interface__") or devicearray.is_cuda_ndarray(array)
+
+
+def to_card(array, dtype=None):
+    """`array` on the card, contiguous and of this dtype. What is there already stays where it is, uncopied."""
+    if not is_on_card(array):
+        array = np.ascontiguousarray(array, dtype)
+        return _within_memory(array.nbytes, lambda: cuda.to_device(array))
+    if not devicearray.is_cuda_ndarray(array):
+        array = _adopted(array)
+    if (dtype is not None and array.dtype != dtype) or not array.is_c_contiguous():
+        order = "contiguous" if array.is_c_contiguous() else "not contiguous"
+        raise TypeError(f"an array on the card must be contiguous {np.dtype(dtype)}, got {order} {array.dtype}")
+    return array
+
+
+def _adopted(array):
+    """Another library's array on the card, as numba's, in the same memory."""
+    if not SIMULATED:
+        return cuda.as_cuda_array(array)
+
+    class Host:  # the simulator's card is the host's memory, and NumPy knows the same interface by another name
+        __array_interface__ = array.__cuda_array_interface__
+
+    return devicearray.FakeCUDAArray(np.asarray(Host()))
+
+
+def empty(shape, dtype):
+    """Memory on the card."""
+    nbytes = math.prod(np.atleast_1d(shape).tolist()) * np.dtype(dtype).itemsize
+    return _within_memory(nbytes, lambda: cuda.device_array(shape, dtype))
+
+
+def _within_memory(nbytes, make):
+    try:
+        return make()
+    except Exception as error:
+        if "OUT_OF_MEMORY" not in str(error):
+            raise
+        free = cuda.current_context().get_memory_info()[0]
+        raise MemoryError(
+            f"the card has {free / 2**20:,.0f} MiB free and {nbytes / 2**20:,.0f} more are wanted: "
+            "take a smaller batch or network, or backend='cpu'"
+        ) from error

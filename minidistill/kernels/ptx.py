@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""What the compiler makes of the CUDA kernels, seen without a card: their PTX, and what ptxas says of it.
+
+PTX is the assembler of an imagined card; ptxas turns it into the code of a real one, and tells how many registers a
+thread needs, how much shared memory a block, and whether registers ran out (*spills*, which go to slow memory). A number
+of 64 bits in a kernel of float32 shows as `.f64`: some literal made it compute in double.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+
+from . import cuda_rows
+from .cuda_device import cuda, types
+
+CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
+
+
+class Report(NamedTuple):
+    """A kernel, compiled."""
+
+    doubles: int        # instructions of its PTX that compute with 64-bit floats
+    wide_loads: int     # loads of four numbers at once
+    registers: int      # a thread
+    shared_bytes: int   # a block
+    stack_bytes: int    # a thread; not zero where an array did not fit into registers
+    spill_bytes: int
+
+
+class _Card:
+    """Stands in for the card that numba asks about itself while it compiles device functions."""
+
+    def __init__(self, capability):
+        self.compute_capability = capability
+
+
+def compiled(kernel, types_of_arguments, capability):
+    """The PTX of a kernel for a compute capability; no card and no driver are needed."""
+    with mock.patch("numba.cuda.dispatcher.get_current_device", lambda *_: _Card(capability)):
+        ptx, _ = cuda.compile_ptx(kernel.py_func, types_of_arguments, cc=capability)
+    return ptx
+
+
+def assembler():
+    """Where ptxas is: of the packages that bring it, of the toolkit at CUDA_HOME, or on the path; None where nowhere."""
+    found = [Path(os.environ["CUDA_HOME"]) / "bin" / "ptxas"] if "CUDA_HOME" in os.environ else []
+    try:
+        import nvidia
+
+        found += [Path(folder) / "cu13" / "bin" / "ptxas" for folder in nvidia.__path__]
+    except ImportError:
+        pass
+    on_path = shutil.which("ptxas")
+    return next((str(path) for path in found if path.is_file()), on_path)
+
+
+def report(kernel, types_of_arguments, capability):
+    """What becomes of a kernel on a card of this capability."""
+    ptx = compiled(kernel, types_of_arguments, capability)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "kernel.ptx"
+        source.write_text(ptx)
+        command = [assembler(), "-v", "-c", f"-arch=sm_{capability[0]}{capability[1]}", source, "-o", os.devnull]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+    def largest(pattern):
+        return max(map(int, re.findall(pattern, said)), default=0)
+
+    return Report(
+        doubles=len(re.findall(r"\.f64\b", ptx)),
+        wide_loads=len(re.findall(r"ld\.\w*\.?v4\.\w*32\b", ptx)),
+        registers=largest(r"Used (\d+) registers"),
+        shared_bytes=largest(r"(\d+) bytes smem"),
+        stack_bytes=largest(r"(\d+) bytes stack frame"),
+        spill_bytes=largest(r"(\d+) bytes spill (?:stores|loads)"),
+    )
+
+
+def kernels(dtype):
+    """Every kernel of the backend: {name: (kernel, types of its arguments)}."""
+    real, whole = types.float32 if dtype is np.float32 else types.float64, types.int64
+    reals, wholes = real[::1], whole[::1]
+    word = types.uint32
+    found = {}
+
+    for activation in ("relu", "tanh", "gelu"):
+        of = cuda_rows.activation_kernels(dtype, activation)
+        found[f"{activation} forward"] = of.forward, (reals, reals)
+        found[f"{activation} backward"] = of.backward, (reals, reals, reals)
+    found["dropout mask"] = cuda_rows.dropout_kernel(dtype), (reals, whole, whole, whole, whole, word, real)
+    for optimizer, settings in ((cuda_rows.SGD, 3), (cuda_rows.ADAM, 4)):
+        pair, several = types.UniTuple(real, 2), types.UniTuple(real, settings)
+        kernel = cuda_rows.update_kernel(dtype, optimizer)
+        found[f"{optimizer} update"] = kernel, (reals, reals, reals, reals, real, pair, several)
+    columns, clip = cuda_rows.column_kernels(dtype), cuda_rows.clip_kernels(dtype)
+    found["column sums"] = columns.sums, (whole, whole, reals, reals)
+    found["max norm"] = columns.shrink, (whole, whole, reals, real)
+    found["clip norm, squares"] = clip.squares, (reals, reals)
+    found["clip norm, scale"] = clip.scale, (reals, reals, real)
+    for few, name in ((True, "few classes"), (False, "many classes")):
+        arrays = (reals, reals, reals, wholes, wholes, reals, reals)
+        found[f"loss, {name}"] = cuda_rows.loss_kernel(dtype, few), (whole, whole, *arrays, real, real, real, real, real)
+    for logarithm, name in ((False, "softmax"), (True, "log-softmax")):
+        of = cuda_rows.softmax_kernels(dtype, logarithm)
+        found[f"{name} forward"] = of.forward, (whole, reals, real, reals)
+        found[f"{name} backward"] = of.backward, (whole, reals, reals, real, reals)
+    return found
