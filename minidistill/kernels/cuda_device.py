@@ -20,7 +20,9 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 THREADS = 8 if SIMULATED else 256  # of a block; a power of two
 WARP = 4 if SIMULATED else 32      # threads of a block that read side by side
 OLDEST = (7, 5)                    # compute capability: CUDA 13 compiles for no older card
-SIDE_BY_SIDE = 4                   # numbers of 32 bits that a card loads at once
+
+AT_ONCE = 4                        # numbers that `load_four` reads
+ALIGNMENT = None if SIMULATED else 16  # bytes: where shared memory begins that four numbers at once are read from
 
 # A device function is compiled into the kernels that call it. In the simulator a formula is a plain Python function.
 formula_on_card = (lambda function: function) if SIMULATED else cuda.jit(device=True)
@@ -60,15 +62,38 @@ def formulas(dtype):
     return rows.compiled(formula_on_card, **constants, **words, **own)
 
 
+if SIMULATED:
+
+    def load_four(array, i):
+        return array[i], array[i + 1], array[i + 2], array[i + 3]
+else:
+    from llvmlite import ir
+    from numba.cuda.extending import intrinsic
+
+    @intrinsic
+    def load_four(typing_context, array, i):
+        """array[i], ..., array[i + 3] by one instruction; the first must lie at a multiple of four numbers."""
+
+        def generate(context, builder, signature, arguments):
+            number = context.get_data_type(array.dtype)
+            place = builder.gep(context.make_array(array)(context, builder, arguments[0]).data, [arguments[1]])
+            pointer = builder.bitcast(place, ir.VectorType(number, AT_ONCE).as_pointer(place.type.addrspace))
+            four = builder.load(pointer, align=min(16, AT_ONCE * array.dtype.bitwidth // 8))
+            lanes = [builder.extract_element(four, ir.Constant(ir.IntType(32), k)) for k in range(AT_ONCE)]
+            return context.make_tuple(builder, signature.return_type, lanes)
+
+        return types.UniTuple(array.dtype, AT_ONCE)(array, i), generate
+
+
 # ------------------------------------------------------------------------------------------------------------- the card
 
 
 def find_card():
     """What the card is, in words. ImportError, with what to do, where there is none that these kernels run on."""
-    if SIMULATED:
-        return {"card": "numba's simulator", "compute_capability": "none"}
     if importlib.util.find_spec("numba_cuda") is None:
         raise ImportError("numba-cuda is not installed: pip install 'minidistill[cuda]'")
+    if SIMULATED:
+        return {"card": "numba's simulator", "compute_capability": "none"}
     try:
         device = cuda.current_context().device
     except Exception as error:  # no driver, no card, a card in use by another alone: the driver's own words
@@ -81,11 +106,14 @@ def find_card():
     return {"card": name, "compute_capability": ".".join(map(str, device.compute_capability))}
 
 
-def block_count():
-    """Blocks that keep every multiprocessor of the card busy."""
-    if SIMULATED:
-        return 3
-    return 8 * cuda.get_current_device().MULTIPROCESSOR_COUNT
+def multiprocessors():
+    """How many multiprocessors the card has, each of which runs some blocks at a time."""
+    return 2 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT
+
+
+def block_count(items, items_a_block=THREADS):
+    """Blocks for so many items: no more than keep the card busy, for each goes on with others when it is done."""
+    return max(1, min(-(-items // items_a_block), 8 * multiprocessors()))
 
 
 # --------------------------------------------------------------------------------------------------- arrays that cross
@@ -118,6 +146,11 @@ def _adopted(array):
         __array_interface__ = array.__cuda_array_interface__
 
     return devicearray.FakeCUDAArray(np.asarray(Host()))
+
+
+def begins_wide(array):
+    """Whether an array on the card begins where `load_four` can read."""
+    return SIMULATED or array.device_ctypes_pointer.value % ALIGNMENT == 0
 
 
 def empty(shape, dtype):

@@ -50,6 +50,12 @@ def activation_kernels(dtype, activation):
     return SimpleNamespace(forward=forward, backward=backward)
 
 
+@cuda.jit
+def multiply(a, mask, out):
+    for i in range(cuda.grid(1), a.size, cuda.gridsize(1)):
+        out[i] = a[i] * mask[i]
+
+
 @cache
 def dropout_functions(dtype):
     """Which units a step leaves out, by the hash of ops.py: the same bits."""
@@ -415,7 +421,7 @@ def softmax_kernels(dtype, logarithm):
     return SimpleNamespace(forward=forward, backward=backward)
 
 
-# ---------------------------------------------------------------------------------------------------- the whole gradient
+# --------------------------------------------------------------------------------------------------- the whole gradient
 
 PARTS = 64              # partial sums of a whole vector
 TINY_STEP = 2.0**-40    # squares of gradients that explode overflow; those of gradients times this do not

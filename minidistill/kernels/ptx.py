@@ -2,8 +2,8 @@
 """What the compiler makes of the CUDA kernels, seen without a card: their PTX, and what ptxas says of it.
 
 PTX is the assembler of an imagined card; ptxas turns it into the code of a real one, and tells how many registers a
-thread needs, how much shared memory a block, and whether registers ran out (*spills*, which go to slow memory). A number
-of 64 bits in a kernel of float32 shows as `.f64`: some literal made it compute in double.
+thread needs, how much shared memory a block, and whether registers ran out (*spills*, which go to slow memory). A
+number of 64 bits in a kernel of float32 shows as `.f64`: some literal made it compute in double.
 """
 
 import os
@@ -17,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 
-from . import cuda_rows
+from . import cuda_matmul, cuda_rows
 from .cuda_device import cuda, types
 
 CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
@@ -43,13 +43,13 @@ class _Card:
 
 def compiled(kernel, types_of_arguments, capability):
     """The PTX of a kernel for a compute capability; no card and no driver are needed."""
-    with mock.patch("numba.cuda.dispatcher.get_current_device", lambda *_: _Card(capability)):
+    with mock.patch("numba.cuda.dispatcher.get_current_device", return_value=_Card(capability)):
         ptx, _ = cuda.compile_ptx(kernel.py_func, types_of_arguments, cc=capability)
     return ptx
 
 
 def assembler():
-    """Where ptxas is: of the packages that bring it, of the toolkit at CUDA_HOME, or on the path; None where nowhere."""
+    """Where ptxas is: in the toolkit at CUDA_HOME, in the package that brings it, or on the path; else None."""
     found = [Path(os.environ["CUDA_HOME"]) / "bin" / "ptxas"] if "CUDA_HOME" in os.environ else []
     try:
         import nvidia
@@ -67,7 +67,7 @@ def report(kernel, types_of_arguments, capability):
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "kernel.ptx"
         source.write_text(ptx)
-        command = [assembler(), "-v", "-c", f"-arch=sm_{capability[0]}{capability[1]}", source, "-o", os.devnull]
+        command = [assembler(), "-v", f"-arch=sm_{capability[0]}{capability[1]}", source, "-o", os.devnull]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
     def largest(pattern):
@@ -106,9 +106,19 @@ def kernels(dtype):
     found["clip norm, scale"] = clip.scale, (reals, reals, real)
     for few, name in ((True, "few classes"), (False, "many classes")):
         arrays = (reals, reals, reals, wholes, wholes, reals, reals)
-        found[f"loss, {name}"] = cuda_rows.loss_kernel(dtype, few), (whole, whole, *arrays, real, real, real, real, real)
+        kernel = cuda_rows.loss_kernel(dtype, few)
+        found[f"loss, {name}"] = kernel, (whole, whole, *arrays, real, real, real, real, real)
     for logarithm, name in ((False, "softmax"), (True, "log-softmax")):
         of = cuda_rows.softmax_kernels(dtype, logarithm)
         found[f"{name} forward"] = of.forward, (whole, reals, real, reals)
         found[f"{name} backward"] = of.backward, (whole, reals, reals, real, reals)
+    layouts = {"A @ B": (False, False), "A.T @ B": (True, False), "A @ B.T": (False, True)}
+    matrix = types.Array(real, 2, "C")
+    found["matmul, naive"] = cuda_matmul.naive, (matrix, matrix, matrix)
+    found["matmul, coalesced"] = cuda_matmul.coalesced, (matrix, matrix, matrix)
+    numbers = whole, whole, whole, reals, reals, types.boolean, types.boolean
+    for rung in ("SHARED", "REGISTERS", "VECTORS"):
+        for layout, turned in layouts.items():
+            kernel = cuda_matmul.product_kernel(dtype, getattr(cuda_matmul, rung), *turned, cuda_matmul.store)
+            found[f"matmul, {rung.lower()}, {layout}"] = kernel, (*numbers, types.Tuple((reals,)))
     return found
