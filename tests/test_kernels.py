@@ -57,7 +57,7 @@ def test_one_thread_is_enough_for_a_while():
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="backend must be one of 'numpy', 'cpu', got 'abacus'"):
+    with pytest.raises(ValueError, match="backend must be one of 'numpy', 'cpu', 'cuda', 'auto', got 'abacus'"):
         minidistill.use_backend("abacus")
     assert kernels.default_backend() == "numpy"
 

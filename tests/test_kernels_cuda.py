@@ -10,12 +10,13 @@ import inspect
 import numpy as np
 import pytest
 
-from minidistill import ops
+from minidistill import kernels, ops
 
 try:
-    from minidistill.kernels import cuda, cuda_matmul
+    cuda = kernels.load_backend("cuda")
 except ImportError as error:
     pytest.skip(f"neither a card nor its simulator: {error}", allow_module_level=True)
+from minidistill.kernels import cuda_matmul
 from minidistill.kernels.cuda_device import THREADS, is_on_card, to_card
 
 pytestmark = pytest.mark.cuda

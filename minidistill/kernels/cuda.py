@@ -49,7 +49,7 @@ def _elements(kernel, like, *arrays):
 
 
 def product(A, B, a_turned=False, b_turned=False, bias=None, tile=None, wide=True):
-    """A @ B, of A or A.T and B or B.T, plus `bias` where there is one; `tile` and `wide` choose a rung of the ladder."""
+    """A @ B, of A or A.T and B or B.T, plus `bias` where there is one; `tile` and `wide` choose a rung."""
     M, K = A.shape[::-1] if a_turned else A.shape
     k, N = B.shape[::-1] if b_turned else B.shape
     if k != K or A.dtype != B.dtype:
@@ -62,8 +62,7 @@ def product(A, B, a_turned=False, b_turned=False, bias=None, tile=None, wide=Tru
     kernel = cuda_matmul.product_kernel(dtype, tile, a_turned, b_turned, finish)
     a_wide = wide and cuda_matmul.is_wide(a, A.shape[1])
     b_wide = wide and cuda_matmul.is_wide(b, B.shape[1])
-    blocks = block_count(-(-M // tile.rows) * -(-N // tile.columns), 1)
-    kernel[blocks, THREADS](M, N, K, a, b, a_wide, b_wide, to)
+    kernel[cuda_matmul.blocks_for(M, N, tile), THREADS](M, N, K, a, b, a_wide, b_wide, to)
     return _returned(out, (M, N), A)
 
 

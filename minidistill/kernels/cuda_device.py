@@ -6,7 +6,6 @@ environment the same kernels run in numba's simulator, in Python and with no car
 The simulator gives NaN for the functions of libdevice and knows no warp shuffles: no kernel uses either.
 """
 
-import importlib.util
 import math
 from functools import cache
 
@@ -90,8 +89,6 @@ else:
 
 def find_card():
     """What the card is, in words. ImportError, with what to do, where there is none that these kernels run on."""
-    if importlib.util.find_spec("numba_cuda") is None:
-        raise ImportError("numba-cuda is not installed: pip install 'minidistill[cuda]'")
     if SIMULATED:
         return {"card": "numba's simulator", "compute_capability": "none"}
     try:

@@ -26,6 +26,7 @@ from .cuda_device import (
     SIMULATED,
     THREADS,
     begins_wide,
+    block_count,
     cuda,
     formulas,
     load_four,
@@ -204,6 +205,11 @@ def tile_for(M, N):
     return SHARED
 
 
+def blocks_for(M, N, tile):
+    """Blocks for C (M,N) in such tiles."""
+    return block_count(-(-M // tile.rows) * -(-N // tile.columns), 1)
+
+
 def is_wide(array, row):
     """Whether rows of so many numbers, in an array on the card, all begin where `load_four` can."""
     return row % AT_ONCE == 0 and begins_wide(array)
@@ -257,6 +263,19 @@ def finish_backward(dtype, activation):
         out[i * N + j] = activate_backward(da, kept[i * N + j])
 
     return backward
+
+
+@cache
+def finish_input(dtype):
+    """dx of the inputs, through their dropout; `to` is out, key, threshold and scale."""
+    masked = dropout_functions(dtype).masked
+
+    @cuda.jit(device=True)
+    def mask_input(i, j, N, value, to):
+        out, key, threshold, scale = to
+        out[i * N + j] = masked(value, key, i, j, threshold, scale)
+
+    return mask_input
 
 
 @cache

@@ -22,7 +22,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .cuda_device import THREADS, WARP, cuda, formulas
+from ..ops import hash32
+from .cuda_device import SIMULATED, THREADS, WARP, cuda, formulas
+from .rows import WORD
 
 FEW_CLASSES = 64        # up to here the threads of a block share WARP rows
 TEAM = THREADS // WARP  # threads for such a row, and for a column
@@ -74,6 +76,14 @@ def dropout_functions(dtype):
         return value
 
     return SimpleNamespace(key_of_layer=key_of_layer, masked=masked)
+
+
+def key_of(seed, step, layer):
+    """What `key_of_layer` finds, on the host."""
+    key = np.zeros(1, np.uint32)
+    for word in (seed, step, layer):
+        key = hash32(key + np.uint32(word & WORD))
+    return np.uint64(key[0])
 
 
 def threshold_and_scale(rate, dtype):
@@ -423,8 +433,8 @@ def softmax_kernels(dtype, logarithm):
 
 # --------------------------------------------------------------------------------------------------- the whole gradient
 
-PARTS = 64              # partial sums of a whole vector
-TINY_STEP = 2.0**-40    # squares of gradients that explode overflow; those of gradients times this do not
+PARTS = 3 if SIMULATED else 64  # partial sums of a whole vector
+TINY_STEP = 2.0**-40            # squares of gradients that explode overflow; those of gradients times this do not
 
 
 @cache

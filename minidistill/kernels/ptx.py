@@ -17,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 
-from . import cuda_matmul, cuda_rows
+from . import cuda_epochs, cuda_matmul, cuda_rows
 from .cuda_device import cuda, types
 
 CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
@@ -67,7 +67,8 @@ def report(kernel, types_of_arguments, capability):
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "kernel.ptx"
         source.write_text(ptx)
-        command = [assembler(), "-v", f"-arch=sm_{capability[0]}{capability[1]}", source, "-o", os.devnull]
+        architecture = f"-arch=sm_{capability[0]}{capability[1]}"
+        command = [assembler(), "-v", architecture, source, "-o", os.devnull]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
     def largest(pattern):
@@ -121,4 +122,11 @@ def kernels(dtype):
         for layout, turned in layouts.items():
             kernel = cuda_matmul.product_kernel(dtype, getattr(cuda_matmul, rung), *turned, cuda_matmul.store)
             found[f"matmul, {rung.lower()}, {layout}"] = kernel, (*numbers, types.Tuple((reals,)))
+    for tile in ("SHARED", "REGISTERS"):
+        for activation, optimizer, clipped in (("relu", "sgd", False), ("gelu", "adam", True)):
+            kernel = cuda_epochs.epoch_kernel(
+                dtype, activation, optimizer, getattr(cuda_matmul, tile), tile == "SHARED", clipped
+            )
+            name = f"epoch, {tile.lower()}, {activation}, {optimizer}{', clipped' * clipped}"
+            found[name] = kernel, cuda_epochs.signature(dtype, optimizer)
     return found
