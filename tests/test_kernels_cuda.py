@@ -9,6 +9,7 @@ import inspect
 
 import numpy as np
 import pytest
+from elsewhere import Elsewhere
 
 from minidistill import kernels, ops
 
@@ -213,22 +214,23 @@ def test_nan_among_the_logits_reaches_the_loss(place):
 # ------------------------------------------------------------------------------------------------- arrays on the card
 
 
-class Elsewhere:
-    """An array of another library, as far as one can see without it: its interface, and where the memory is."""
-
-    def __init__(self, array, **changed):
-        self.kept = array
-        interface = getattr(array, "__cuda_array_interface__", None) or array._ary.__array_interface__
-        self.__cuda_array_interface__ = {**interface, **changed}
-        self.shape, self.dtype, self.ndim = array.shape, array.dtype, len(array.shape)
-        self.size = array.size
-
-
 def test_what_lives_on_the_card_is_read_where_it_is_and_the_result_stays_there():
     s = numbers(0, 5, 10)
     q, _ = cuda.softmax_forward(Elsewhere(to_card(s)), 2.0)
     assert is_on_card(q)
     assert_same(q.copy_to_host(), ops.softmax_forward(s, 2.0)[0])
+
+
+def test_every_function_reads_arrays_of_another_library():
+    s, t, y = numbers(0, 5, 10), numbers(1, 5, 10), np.arange(5)
+    a, b = (Elsewhere(to_card(array)) for array in (s, t))
+    assert_same(cuda.product(a, b, b_turned=True).copy_to_host(), s @ t.T, size=(abs(s) @ abs(t.T)).max())
+    assert_same(cuda.relu_backward(a, b).copy_to_host(), s * (t > 0))
+    assert_same(cuda.linear_backward(a, (b, b), skip_dx=True)[2].copy_to_host(), s.sum(axis=0), abs(s).sum())
+    value, ds = cuda.distillation_loss(a, b, Elsewhere(to_card(y)), 2.0, 0.5)
+    reference, expected = cuda.distillation_loss(s, t, y, 2.0, 0.5)
+    assert value == reference
+    np.testing.assert_array_equal(ds.copy_to_host(), expected)
 
 
 def test_parameters_on_the_card_are_changed_there():

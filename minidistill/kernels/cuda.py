@@ -20,6 +20,11 @@ from .cuda_rows import ADAM, FEW_CLASSES, PARTS, SGD, WARP, threshold_and_scale
 find_card()  # or say what is missing
 
 
+def _here(array):
+    """Another library's array on the card as one of numba's; others as they are."""
+    return to_card(array) if is_on_card(array) else array
+
+
 def _flat(array, dtype=None):
     array = to_card(array, dtype)
     return array.reshape(array.size)
@@ -39,6 +44,7 @@ def _written(found, into):
 
 def _elements(kernel, like, *arrays):
     """A kernel of one thread an element: arrays in, one like `like` out."""
+    like = _here(like)
     dtype = np.dtype(like.dtype)
     out = empty(like.size, dtype)
     kernel[block_count(like.size), THREADS](*(_flat(array, dtype) for array in arrays), out)
@@ -50,6 +56,7 @@ def _elements(kernel, like, *arrays):
 
 def product(A, B, a_turned=False, b_turned=False, bias=None, tile=None, wide=True):
     """A @ B, of A or A.T and B or B.T, plus `bias` where there is one; `tile` and `wide` choose a rung."""
+    A, B = _here(A), _here(B)
     M, K = A.shape[::-1] if a_turned else A.shape
     k, N = B.shape[::-1] if b_turned else B.shape
     if k != K or A.dtype != B.dtype:
@@ -81,6 +88,7 @@ def linear_backward(dz, cache, dW=None, db=None, skip_dx=False):
 
 
 def _column_sums(dz):
+    dz = _here(dz)
     B, O = dz.shape
     dtype = np.dtype(dz.dtype).type
     db = empty(O, dtype)
@@ -92,10 +100,12 @@ def _column_sums(dz):
 
 
 def _activation(name, z):
+    z = _here(z)
     return _elements(cuda_rows.activation_kernels(np.dtype(z.dtype).type, name).forward, z, z)
 
 
 def _activation_backward(name, da, kept):
+    da = _here(da)
     return _elements(cuda_rows.activation_kernels(np.dtype(da.dtype).type, name).backward, da, da, kept)
 
 
@@ -143,6 +153,7 @@ def dropout_mask(shape, rate, seed, step, layer, dtype=np.float32):
 
 
 def dropout_forward(a, rate, seed, step, layer):
+    a = _here(a)
     mask = _mask_on_card(a.shape, rate, seed, step, layer, a.dtype)
     return dropout_backward(a, mask), mask if is_on_card(a) else mask.copy_to_host()
 
@@ -155,11 +166,12 @@ def dropout_backward(da, mask):
 
 
 def _rows(logarithm, direction, T, *arrays):
-    (B, C), dtype = arrays[0].shape, np.dtype(arrays[0].dtype).type
+    like, *_ = arrays = tuple(map(_here, arrays))
+    (B, C), dtype = like.shape, np.dtype(like.dtype).type
     kernel = getattr(cuda_rows.softmax_kernels(dtype, logarithm), direction)
     out = empty(B * C, dtype)
     kernel[block_count(B, 1), THREADS](C, *(_flat(array, dtype) for array in arrays), dtype(1 / T), out)
-    return _returned(out, (B, C), arrays[0])
+    return _returned(out, (B, C), like)
 
 
 def log_softmax_forward(s, T=1.0):
@@ -187,8 +199,9 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
 
     y: (B,) labels or (B,C) probabilities, None where alpha is 1; t: the teacher's logits (B,C), None where alpha is 0.
     """
+    s = _here(s)
     (B, C), dtype = s.shape, np.dtype(s.dtype).type
-    whole = y is not None and y.ndim == 1
+    whole = y is not None and len(y.shape) == 1
     labels = _flat(y if whole else np.zeros(0), np.int64)
     y = _flat(np.zeros(0) if whole or y is None else y, dtype)
     t = _flat(np.zeros(0) if t is None else t, dtype)
@@ -222,6 +235,7 @@ def soft_target_backward(cache):
 
 
 def _update(optimizer, w, dw, state, rate, corrections, settings):
+    w = _here(w)
     dtype = np.dtype(w.dtype).type
     on_card = [_flat(array, dtype) for array in (w, *state)]
     numbers = dtype(rate), tuple(map(dtype, corrections)), tuple(map(dtype, settings))
@@ -241,6 +255,7 @@ def adam_update(w, dw, m, v, rate, step, beta1=0.9, beta2=0.999, epsilon=1e-8, w
 
 
 def clip_norm(dw, limit):
+    dw = _here(dw)
     dtype = np.dtype(dw.dtype).type
     on_card, parts = _flat(dw, dtype), empty(2 * PARTS, dtype)
     kernels = cuda_rows.clip_kernels(dtype)
@@ -250,6 +265,7 @@ def clip_norm(dw, limit):
 
 
 def max_norm(W, limit):
+    W = _here(W)
     (I, O), dtype = W.shape, np.dtype(W.dtype).type
     on_card = _flat(W, dtype)
     cuda_rows.column_kernels(dtype).shrink[block_count(O, WARP), THREADS](I, O, on_card, dtype(limit))

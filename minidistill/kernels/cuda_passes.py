@@ -15,8 +15,8 @@ import numpy as np
 from ..losses import Loss
 from ..optim import SGD, Adam, Optimizer
 from . import cuda, cuda_epochs, cuda_matmul, cuda_rows
-from .cuda_device import THREADS, block_count, empty, multiprocessors, to_card
-from .cuda_rows import FEW_CLASSES, PARTS, WARP, threshold_and_scale
+from .cuda_device import SIMULATED, THREADS, WARP, block_count, empty, multiprocessors, to_card
+from .cuda_rows import FEW_CLASSES, PARTS, threshold_and_scale
 from .passes import loss_settings
 
 if TYPE_CHECKING:
@@ -48,10 +48,12 @@ class Passes:
 
     def __init__(self, network: "MLP") -> None:
         self.network = network
-        self.real = network.dtype.type
+        self.real = _number_type(network)
 
     def logits(self, x: Any) -> np.ndarray:
         """Logits (N,C) of x (N,I), on the host or on the card, in evaluation mode."""
+        if len(x.shape) != 2 or x.shape[1] != self.network.sizes[0]:
+            raise ValueError(f"x must have shape (N, {self.network.sizes[0]}), got {x.shape}")
         parameters, (N, I) = to_card(self.network.parameters), x.shape
         x = to_card(x, self.network.dtype).reshape(N * I)
         portions = []
@@ -140,7 +142,7 @@ class Epochs:
 
     def __init__(self, network: "MLP", loss: Loss, optimizer: Optimizer, batch_size: int) -> None:
         self.network, self.batch = network, batch_size
-        self.real = network.dtype.type
+        self.real = _number_type(network)
         sizes, dtype = network.sizes, network.dtype
         multiply_adds = batch_size * max(I * O for I, O in pairwise(sizes))
         large = multiply_adds >= LARGE_LAYER * multiprocessors()
@@ -151,8 +153,8 @@ class Epochs:
         )
         products = [shape for I, O in pairwise(sizes) for shape in ((batch_size, O), (batch_size, I), (I, O))]
         # all blocks must be on the card at once, for they wait for each other: one a multiprocessor has room always
-        self.blocks = min(multiprocessors(), max(cuda_matmul.blocks_for(*shape, tile) for shape in products))
-        self.blocks = 1 if cuda_rows.SIMULATED else self.blocks  # the simulator runs one after the other
+        most = 1 if SIMULATED else multiprocessors()  # the simulator runs one after the other
+        self.blocks = min(most, max(cuda_matmul.blocks_for(*shape, tile) for shape in products))
         self.plan = _plan(network, batch_size)
         self.gradients = empty(network.num_parameters, dtype)
         self.limits = [self.real(limit or 0) for limit in (optimizer.clip_norm, optimizer.max_norm)]
@@ -222,6 +224,10 @@ class Epochs:
         batches = np.minimum(self.batch, rows - self.batch * np.arange(len(rates)))
         columns = rates, corrections, 1 / batches
         return tuple(np.ascontiguousarray(column, self.network.dtype) for column in columns)
+
+
+def _number_type(network: "MLP") -> Any:
+    return network.dtype.type
 
 
 def _name(optimizer: Optimizer) -> str:

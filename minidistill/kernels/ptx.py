@@ -23,6 +23,11 @@ from .cuda_device import cuda, types
 CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
 
 
+MOST_SHARED = 48 * 1024  # bytes that a block gets on every card without asking
+MOST_REGISTERS = {"epoch": 255, "matmul": 168, "": 96}  # by what a kernel's name begins with: one block of THREADS of an
+# epoch fits a multiprocessor, one of a large tile, two and more of the others
+
+
 class Report(NamedTuple):
     """A kernel, compiled."""
 
@@ -82,6 +87,11 @@ def report(kernel, types_of_arguments, capability):
         stack_bytes=largest(r"(\d+) bytes stack frame"),
         spill_bytes=largest(r"(\d+) bytes spill (?:stores|loads)"),
     )
+
+
+def most_registers(name):
+    """The limit that a kernel of this name is held to."""
+    return next(limit for beginning, limit in MOST_REGISTERS.items() if name.startswith(beginning))
 
 
 def kernels(dtype):

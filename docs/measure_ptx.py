@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+"""Compiles every CUDA kernel for the cards of ptx.py, which needs none, and writes docs/results/cuda.json.
+
+It takes two minutes: `make ptx` runs it, and quotes the table.
+"""
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidistill.kernels import ptx
+
+RESULTS = Path(__file__).parent / "results" / "cuda.json"
+
+
+def measured() -> dict[str, Any]:
+    """A report a kernel and capability, and with what it was compiled."""
+    versions = {name: importlib.metadata.version(name) for name in ("numba", "numba-cuda", "nvidia-cuda-nvcc")}
+    rows = []
+    for name, (kernel, types) in ptx.kernels(np.float32).items():
+        for capability in ptx.CAPABILITIES:
+            report = ptx.report(kernel, types, capability)._asdict()
+            rows.append({"kernel": name, "capability": ".".join(map(str, capability)), **report})
+            print(rows[-1])
+    return {"dtype": "float32", "versions": versions, "kernels": rows}
+
+
+if __name__ == "__main__":
+    RESULTS.write_text(json.dumps(measured(), indent=1) + "\n")
