@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("numba_cuda", reason="the compiler comes with the extra 'cuda'")
 if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
-from minidistill.kernels import ptx  # noqa: E402
+from minidistill.kernels import ptx
 
 pytestmark = pytest.mark.ptx
 
