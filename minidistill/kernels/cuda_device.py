@@ -67,7 +67,10 @@ if SIMULATED:
         return array[i], array[i + 1], array[i + 2], array[i + 3]
 else:
     from llvmlite import ir
+    from numba.cuda.core import config as cuda_config
     from numba.cuda.extending import intrinsic
+
+    cuda_config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small network has few blocks, and no user could change that
 
     @intrinsic
     def load_four(typing_context, array, i):

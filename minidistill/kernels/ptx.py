@@ -106,6 +106,7 @@ def kernels(dtype):
         of = cuda_rows.activation_kernels(dtype, activation)
         found[f"{activation} forward"] = of.forward, (reals, reals)
         found[f"{activation} backward"] = of.backward, (reals, reals, reals)
+    found["multiply"] = cuda_rows.multiply, (reals, reals, reals)
     found["dropout mask"] = cuda_rows.dropout_kernel(dtype), (reals, whole, whole, whole, whole, word, real)
     for optimizer, settings in ((cuda_rows.SGD, 3), (cuda_rows.ADAM, 4)):
         pair, several = types.UniTuple(real, 2), types.UniTuple(real, settings)
@@ -133,6 +134,18 @@ def kernels(dtype):
         for layout, turned in layouts.items():
             kernel = cuda_matmul.product_kernel(dtype, getattr(cuda_matmul, rung), *turned, cuda_matmul.store)
             found[f"matmul, {rung.lower()}, {layout}"] = kernel, (*numbers, types.Tuple((reals,)))
+    # where a product is finished in its registers, with the largest tile and the longest formula
+    mask = types.uint64, word, real
+    forward, backward = cuda_matmul.finish_forward, cuda_matmul.finish_backward
+    finishes = {
+        "forward, gelu": ((False, False), forward(dtype, "gelu"), (reals, reals, reals, *mask)),
+        "forward, logits": ((False, False), forward(dtype, None), (reals, reals)),
+        "backward, gelu": ((False, True), backward(dtype, "gelu"), (reals, reals, *mask)),
+        "backward, inputs": ((False, True), cuda_matmul.finish_input(dtype), (reals, *mask)),
+    }
+    for name, (turned, finish, to) in finishes.items():
+        kernel = cuda_matmul.product_kernel(dtype, cuda_matmul.VECTORS, *turned, finish)
+        found[f"matmul, vectors, {name}"] = kernel, (*numbers, types.Tuple(to))
     for tile in ("SHARED", "REGISTERS"):
         for activation, optimizer, clipped in (("relu", "sgd", False), ("gelu", "adam", True)):
             kernel = cuda_epochs.epoch_kernel(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Compiles every CUDA kernel for the cards of ptx.py, which needs none, and writes docs/results/cuda.json.
 
-It takes two minutes: `make ptx` runs it, and quotes the table.
+It takes some three minutes: `make ptx` runs it, and quotes the table. What a card does with them in time is measured by
+measure_cuda_bench.py.
 """
 
 import importlib.metadata
@@ -25,7 +26,8 @@ def measured() -> dict[str, Any]:
             report = ptx.report(kernel, types, capability)._asdict()
             rows.append({"kernel": name, "capability": ".".join(map(str, capability)), **report})
             print(rows[-1])
-    return {"dtype": "float32", "versions": versions, "kernels": rows}
+    settings = {"command": "python docs/measure_cuda.py", "dtype": "float32"}
+    return {"settings": settings, "versions": versions, "kernels": rows}
 
 
 if __name__ == "__main__":
