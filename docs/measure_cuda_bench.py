@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from minidistill import SGD, CrossEntropy
 from minidistill.bench import check_equal, interleaved
 from minidistill.kernels import load_backend
 from minidistill.peers import (
@@ -36,6 +35,7 @@ from minidistill.peers import (
     Product,
     Training,
     Work,
+    card_training,
     jax_loss,
     jax_scan_training,
     numpy_loss,
@@ -88,7 +88,7 @@ def ours(case: Any) -> Work:
     from minidistill.kernels.cuda_device import to_card
 
     if isinstance(case, Training):
-        return our_training(case)
+        return card_training(case, 1)
     if isinstance(case, LossGradient):
         s, y, t = map(to_card, case.data)
         run = keeping(lambda: cuda.distillation_loss(s, t, y, SOFT.temperature, SOFT.alpha), device.synchronize)
@@ -96,23 +96,6 @@ def ours(case: Any) -> Work:
     A, B = map(to_card, case.data)
     run = keeping(lambda: cuda.product(A, B), device.synchronize)
     return Work(run, lambda: [run.kept.copy_to_host()])
-
-
-def our_training(case: Training) -> Work:
-    """An epoch in one launch, to and from the host once."""
-    from minidistill.kernels.cuda_passes import Epochs
-
-    network, (x, y, _) = case.network().copy(backend="cuda"), case.data
-    first, state = network.parameters.copy(), np.zeros((1, network.num_parameters), np.float32)
-    epochs = Epochs(network, CrossEntropy(), SGD(RATE, momentum=MOMENTUM), case.batch)
-    order, rates = np.arange(len(x)), np.full(case.steps, RATE)
-
-    def reset() -> None:
-        network.parameters[:], state[:] = first, 0
-
-    return training_work(
-        lambda: list(epochs.losses(x, y, None, state, order, rates, 0)), lambda: [network.parameters], reset
-    )
 
 
 class keeping:  # noqa: N801  (a function with a memory)

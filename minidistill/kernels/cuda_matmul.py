@@ -197,9 +197,13 @@ def product_kernel(dtype, tile, a_turned, b_turned, finish):
     return product
 
 
-def tile_for(M, N):
-    """The largest Tile of which C (M,N) has enough for every multiprocessor of the card."""
-    for tile in (VECTORS, REGISTERS):
+def tile_for(M, N, short=True):
+    """The largest Tile of which C (M,N) has enough for every multiprocessor of the card.
+
+    `short` says that the finish is. The compiler does not repeat a long one, with an activation and dropout, for each
+    of 64 elements, and elements that a loop counts through do not stay in registers.
+    """
+    for tile in (VECTORS, REGISTERS) if short else (REGISTERS,):
         if -(-M // tile.rows) * -(-N // tile.columns) >= multiprocessors():
             return tile
     return SHARED

@@ -124,7 +124,7 @@ class Passes:
     def _multiply(
         self, M: int, N: int, K: int, A: Any, B: Any, turned: tuple[bool, bool], finish: str, to: tuple[Any, ...]
     ) -> None:
-        tile = cuda_matmul.tile_for(M, N)
+        tile = cuda_matmul.tile_for(M, N, short=finish not in ("forward", "backward"))
         finishes = {
             "store": lambda: cuda_matmul.store,
             "forward": lambda: cuda_matmul.finish_forward(self.real, self.network.activation),

@@ -134,18 +134,22 @@ def kernels(dtype):
         for layout, turned in layouts.items():
             kernel = cuda_matmul.product_kernel(dtype, getattr(cuda_matmul, rung), *turned, cuda_matmul.store)
             found[f"matmul, {rung.lower()}, {layout}"] = kernel, (*numbers, types.Tuple((reals,)))
-    # where a product is finished in its registers, with the largest tile and the longest formula
+    # with what finishes a product, in the largest tile that it is used with
     mask = types.uint64, word, real
     forward, backward = cuda_matmul.finish_forward, cuda_matmul.finish_backward
     finishes = {
-        "forward, gelu": ((False, False), forward(dtype, "gelu"), (reals, reals, reals, *mask)),
-        "forward, logits": ((False, False), forward(dtype, None), (reals, reals)),
-        "backward, gelu": ((False, True), backward(dtype, "gelu"), (reals, reals, *mask)),
-        "backward, inputs": ((False, True), cuda_matmul.finish_input(dtype), (reals, *mask)),
+        "vectors, forward, logits": ((False, False), forward(dtype, None), (reals, reals)),
+        "vectors, backward, inputs": ((False, True), cuda_matmul.finish_input(dtype), (reals, *mask)),
+        "registers, forward, relu": ((False, False), forward(dtype, "relu"), (reals, reals, reals, *mask)),
+        "registers, backward, relu": ((False, True), backward(dtype, "relu"), (reals, reals, *mask)),
+        "registers, forward, tanh": ((False, False), forward(dtype, "tanh"), (reals, reals, reals, *mask)),
+        "registers, forward, gelu": ((False, False), forward(dtype, "gelu"), (reals, reals, reals, *mask)),
+        "registers, backward, gelu": ((False, True), backward(dtype, "gelu"), (reals, reals, *mask)),
     }
     for name, (turned, finish, to) in finishes.items():
-        kernel = cuda_matmul.product_kernel(dtype, cuda_matmul.VECTORS, *turned, finish)
-        found[f"matmul, vectors, {name}"] = kernel, (*numbers, types.Tuple(to))
+        tile = cuda_matmul.VECTORS if name.startswith("vectors") else cuda_matmul.REGISTERS
+        kernel = cuda_matmul.product_kernel(dtype, tile, *turned, finish)
+        found[f"matmul, {name}"] = kernel, (*numbers, types.Tuple(to))
     for tile in ("SHARED", "REGISTERS"):
         for activation, optimizer, clipped in (("relu", "sgd", False), ("gelu", "adam", True)):
             kernel = cuda_epochs.epoch_kernel(
