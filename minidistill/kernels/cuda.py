@@ -5,17 +5,19 @@ What comes from the host goes there, is computed, and comes back; what lives on 
 CuPy, PyTorch or JAX) is read where it is, and the result stays there. One call at a time is right and slow, for the
 way to the card is long: whole passes and whole epochs, with everything on the card, are in cuda_passes.py.
 
-Read this wing in the order: cuda_device (the card), cuda_rows and cuda_matmul (the kernels), cuda_epochs, cuda_passes.
+Read this wing in the order: cuda_device (the card), cuda_rows, cuda_losses and cuda_matmul (the kernels), cuda_epochs,
+cuda_passes.
 """
 
 import math
 
 import numpy as np
 
-from ..ops import hash32, one_hot, top_k_target_backward, top_k_target_forward  # noqa: F401  (a backend exports them all)
-from . import cuda_matmul, cuda_rows
+from ..ops import hash32, one_hot  # noqa: F401  (a backend exports all names of ops)
+from . import cuda_losses, cuda_matmul, cuda_rows
 from .cuda_device import THREADS, block_count, empty, find_card, is_on_card, to_card
-from .cuda_rows import ADAM, FEW_CLASSES, PARTS, SGD, WARP, threshold_and_scale
+from .cuda_losses import FEW_CLASSES
+from .cuda_rows import ADAM, PARTS, SGD, WARP, threshold_and_scale
 
 find_card()  # or say what is missing
 
@@ -168,7 +170,7 @@ def dropout_backward(da, mask):
 def _rows(logarithm, direction, T, *arrays):
     like, *_ = arrays = tuple(map(_here, arrays))
     (B, C), dtype = like.shape, np.dtype(like.dtype).type
-    kernel = getattr(cuda_rows.softmax_kernels(dtype, logarithm), direction)
+    kernel = getattr(cuda_losses.softmax_kernels(dtype, logarithm), direction)
     out = empty(B * C, dtype)
     kernel[block_count(B, 1), THREADS](C, *(_flat(array, dtype) for array in arrays), dtype(1 / T), out)
     return _returned(out, (B, C), like)
@@ -209,7 +211,7 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     numbers = alpha, temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
     few = C <= FEW_CLASSES
     blocks = block_count(B, WARP if few else 1)
-    kernel = cuda_rows.loss_kernel(dtype, few)
+    kernel = cuda_losses.loss_kernel(dtype, few)
     kernel[blocks, THREADS](B, C, _flat(s), t, y, labels, order, ds, values, *map(dtype, numbers))
     return values.copy_to_host().mean(), _returned(ds, (B, C), s)
 
@@ -228,6 +230,21 @@ def soft_target_forward(s, t, T):
 
 
 def soft_target_backward(cache):
+    return cache
+
+
+def top_k_target_forward(s, indices, log_p, T):
+    s = _here(s)
+    (B, C), dtype = s.shape, np.dtype(s.dtype).type
+    indices, log_p = to_card(indices, np.int64), to_card(log_p, dtype)
+    k, ds, values = indices.shape[1], empty(B * C, dtype), empty(B, dtype)
+    rows = indices.reshape(B * k), log_p.reshape(B * k)
+    kernel = cuda_losses.top_k_kernel(dtype)
+    kernel[block_count(B, 1), THREADS](C, k, _flat(s), *rows, dtype(T), dtype(1 / B), ds, values)
+    return values.copy_to_host().mean(), _returned(ds, (B, C), s)
+
+
+def top_k_target_backward(cache):
     return cache
 
 

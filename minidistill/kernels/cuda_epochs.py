@@ -20,6 +20,7 @@ import math
 from functools import cache
 
 from .cuda_device import cuda, formulas, types
+from .cuda_losses import loss_function
 from .cuda_matmul import finish_backward, finish_forward, finish_update, product_function, store
 from .cuda_rows import (
     ADAM,
@@ -30,7 +31,6 @@ from .cuda_rows import (
     column_function,
     column_kernels,
     dropout_functions,
-    loss_function,
     norm_functions,
     update_function,
 )

@@ -16,7 +16,8 @@ from ..losses import Loss
 from ..optim import SGD, Adam, Optimizer
 from . import cuda, cuda_epochs, cuda_matmul, cuda_rows
 from .cuda_device import SIMULATED, THREADS, WARP, block_count, empty, multiprocessors, to_card
-from .cuda_rows import FEW_CLASSES, PARTS, threshold_and_scale
+from .cuda_losses import FEW_CLASSES
+from .cuda_rows import PARTS, threshold_and_scale
 from .passes import loss_settings
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a card does to elements, rows and columns; the products are in cuda_matmul.py.
+"""What a card does to elements and columns, and how threads share a row; logits are in cuda_losses.py.
 
 No formula stands here: rows.py has them, and `formulas` gives them the dtype of the kernels. What is here is who does
 what. A *block* is some threads that share fast memory and can wait for each other; blocks know nothing of each other
@@ -26,7 +26,6 @@ from ..ops import hash32
 from .cuda_device import SIMULATED, THREADS, WARP, cuda, formulas
 from .rows import WORD
 
-FEW_CLASSES = 64        # up to here the threads of a block share WARP rows
 TEAM = THREADS // WARP  # threads for such a row, and for a column
 SGD, ADAM = "sgd", "adam"
 
@@ -209,6 +208,7 @@ def column_kernels(dtype):
 
 
 # ----------------------------------------------------------------------------------------------------------------- rows
+# What is done to rows of logits is in cuda_losses.py; here is how the threads of a row add up what they have found.
 
 
 @cache
@@ -244,191 +244,6 @@ def team_functions(dtype, team):
             half //= 2
 
     return SimpleNamespace(add_up=add_up, largest=largest)
-
-
-@cache
-def loss_function(dtype, team):
-    """loss_share(block, blocks, ...): the losses of the rows of one block and, in ds, their gradients.
-
-    A row is read once and its gradient written once. The textbook reads it once more to find the largest logit first;
-    here each thread begins with a guess, and whenever it meets a larger one it multiplies what it has summed so far
-    by what the guess was off (Milakov and Gimelshein 2018, section 3). In bits, base 2, as in rows.py.
-    """
-    formula = formulas(dtype)
-    exp2, log, in_bits, both = formula.exp2, formula.log, formula.in_bits, formula.both
-    soft_target, soft_target_of_row = formula.soft_target, formula.soft_target_of_row
-    cross_entropy, log_softmax, smoothed = formula.cross_entropy, formula.log_softmax, formula.smoothed
-    cross_entropy_backward, soft_target_backward = formula.cross_entropy_backward, formula.soft_target_backward
-    add_up, largest = team_functions(dtype, team).add_up, team_functions(dtype, team).largest
-    zero, one = dtype(0), dtype(1)
-    rows_a_block = THREADS // team
-
-    @cuda.jit(device=True)
-    def student_moved(top, new, over_T, total, soft_total, total_t, apart):
-        """The sums of a row whose largest student's logit was thought to be `top` and is `new`."""
-        by = in_bits(top, new, over_T)
-        return total * exp2(in_bits(top, new, one)), soft_total * exp2(by), apart - by * total_t
-
-    @cuda.jit(device=True)
-    def teacher_moved(top_t, new, over_T, total_t, apart):
-        by = in_bits(top_t, new, over_T)
-        factor = exp2(by)
-        return total_t * factor, (apart + by * total_t) * factor
-
-    @cuda.jit(device=True)
-    def loss_share(block, blocks, B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight):
-        tops = cuda.shared.array((2, THREADS), dtype)
-        sums = cuda.shared.array((4, THREADS), dtype)
-        me = cuda.threadIdx.x
-        lane, leader = me % team, me - me % team
-        with_labels, with_teacher = alpha < one, alpha > zero
-        over_T = one / T
-        for first in range(block * rows_a_block, B, blocks * rows_a_block):
-            live = first + me // team < B
-            b = min(first + me // team, B - 1)  # who has no row does the last one again, and writes nothing
-            row = order[b]
-            own, other = b * C, row * C
-
-            # the first walk: the sums
-            top, top_t = s[own], t[other] if with_teacher else zero
-            total, soft_total, total_t, apart = zero, zero, zero, zero
-            for j in range(lane, C, team):
-                if s[own + j] > top:
-                    total, soft_total, apart = student_moved(
-                        top, s[own + j], over_T, total, soft_total, total_t, apart
-                    )
-                    top = s[own + j]
-                if with_labels:
-                    total += exp2(in_bits(s[own + j], top, one))
-                if with_teacher:
-                    if t[other + j] > top_t:
-                        total_t, apart = teacher_moved(top_t, t[other + j], over_T, total_t, apart)
-                        top_t = t[other + j]
-                    bits, bits_t = in_bits(s[own + j], top, over_T), in_bits(t[other + j], top_t, over_T)
-                    e = exp2(bits_t)
-                    soft_total += exp2(bits)
-                    total_t += e
-                    apart += soft_target(e, bits_t, bits)
-            tops[0, me], tops[1, me] = top, top_t
-            largest(tops)
-            total, soft_total, apart = student_moved(top, tops[0, leader], over_T, total, soft_total, total_t, apart)
-            total_t, apart = teacher_moved(top_t, tops[1, leader], over_T, total_t, apart)
-            top, top_t = tops[0, leader], tops[1, leader]
-            sums[0, me], sums[1, me], sums[2, me], sums[3, me] = total, soft_total, total_t, apart
-            add_up(sums)
-            total, soft_total, total_t, apart = sums[0, leader], sums[1, leader], sums[2, leader], sums[3, leader]
-
-            # once a row: what a term is worth. The gradient is linear in the terms
-            log_total, of_hard, share, of_soft, of_teacher, teacher_value = zero, zero, zero, zero, zero, zero
-            if with_labels:
-                log_total = log(total)
-                of_hard = both(alpha, cross_entropy_backward(weight / total, zero), zero)
-                share = both(alpha, cross_entropy_backward(zero, weight), zero)
-            if with_teacher:
-                of_soft = both(alpha, zero, soft_target_backward(weight / soft_total, zero, T))
-                of_teacher = both(alpha, zero, soft_target_backward(zero, weight / total_t, T))
-                teacher_value = soft_target_of_row(apart, total_t, soft_total)
-
-            # the second walk: the gradient
-            value = zero
-            for j in range(lane, C, team):
-                g = zero
-                if with_labels:
-                    target = zero
-                    if labels.size > 0:
-                        target = one if labels[row] == j else zero
-                    else:
-                        target = y[other + j]
-                    target = smoothed(target, kept, spread)
-                    g = exp2(in_bits(s[own + j], top, one)) * of_hard + target * share
-                    if target > zero:
-                        value += cross_entropy(target, log_softmax(s[own + j], top, log_total, one))
-                if with_teacher:
-                    g += exp2(in_bits(s[own + j], top, over_T)) * of_soft
-                    g += exp2(in_bits(t[other + j], top_t, over_T)) * of_teacher
-                if live:
-                    ds[own + j] = g
-            cuda.syncthreads()
-            sums[0, me] = value
-            add_up(sums)
-            if live and lane == 0:
-                values[b] = both(alpha, sums[0, me], T * T * teacher_value)
-            cuda.syncthreads()
-
-    return loss_share
-
-
-@cache
-def loss_kernel(dtype, few):
-    """loss(B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight), all arrays flat.
-
-    s, ds (B,C); row b belongs to row order[b] of t (N,C), y (N,C) and labels (N,), which are empty where the loss does
-    without them. `few` says that a row has so few classes that TEAM threads are enough for it.
-    """
-    loss_share = loss_function(dtype, TEAM if few else THREADS)
-
-    @cuda.jit
-    def loss(B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight):
-        loss_share(
-            cuda.blockIdx.x, cuda.gridDim.x,
-            B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight,
-        )  # fmt: skip
-
-    return loss
-
-
-@cache
-def softmax_kernels(dtype, logarithm):
-    """forward(C, s, over_T, out) and backward(C, dq, q, over_T, ds), a block a row; of softmax or its logarithm."""
-    formula = formulas(dtype)
-    exp2, log, in_bits = formula.exp2, formula.log, formula.in_bits
-    softmax, log_softmax = formula.softmax, formula.log_softmax
-    backward_of = formula.log_softmax_backward if logarithm else formula.softmax_backward
-    add_up, largest = team_functions(dtype, THREADS).add_up, team_functions(dtype, THREADS).largest
-    zero = dtype(0)
-
-    @cuda.jit
-    def forward(C, s, over_T, out):
-        parts = cuda.shared.array((1, THREADS), dtype)
-        me = cuda.threadIdx.x
-        for b in range(cuda.blockIdx.x, s.size // C, cuda.gridDim.x):
-            top = s[b * C]
-            for j in range(me, C, THREADS):
-                top = max(top, s[b * C + j])
-            parts[0, me] = top
-            largest(parts)
-            top = parts[0, 0]
-            cuda.syncthreads()
-            total = zero
-            for j in range(me, C, THREADS):
-                total += exp2(in_bits(s[b * C + j], top, over_T))
-            parts[0, me] = total
-            add_up(parts)
-            total = parts[0, 0]
-            cuda.syncthreads()
-            log_total = log(total)
-            for j in range(me, C, THREADS):
-                if logarithm:
-                    out[b * C + j] = log_softmax(s[b * C + j], top, log_total, over_T)
-                else:
-                    out[b * C + j] = softmax(exp2(in_bits(s[b * C + j], top, over_T)), total)
-
-    @cuda.jit
-    def backward(C, dq, q, over_T, ds):
-        parts = cuda.shared.array((1, THREADS), dtype)
-        me = cuda.threadIdx.x
-        for b in range(cuda.blockIdx.x, q.size // C, cuda.gridDim.x):
-            part = zero
-            for j in range(me, C, THREADS):
-                part += dq[b * C + j] if logarithm else dq[b * C + j] * q[b * C + j]
-            parts[0, me] = part
-            add_up(parts)
-            total = parts[0, 0]
-            cuda.syncthreads()
-            for j in range(me, C, THREADS):
-                ds[b * C + j] = backward_of(dq[b * C + j], q[b * C + j], total, over_T)
-
-    return SimpleNamespace(forward=forward, backward=backward)
 
 
 # --------------------------------------------------------------------------------------------------- the whole gradient

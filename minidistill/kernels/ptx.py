@@ -17,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 
-from . import cuda_epochs, cuda_matmul, cuda_rows
+from . import cuda_epochs, cuda_losses, cuda_matmul, cuda_rows
 from .cuda_device import cuda, types
 
 CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
@@ -119,10 +119,12 @@ def kernels(dtype):
     found["clip norm, scale"] = clip.scale, (reals, reals, real)
     for few, name in ((True, "few classes"), (False, "many classes")):
         arrays = (reals, reals, reals, wholes, wholes, reals, reals)
-        kernel = cuda_rows.loss_kernel(dtype, few)
+        kernel = cuda_losses.loss_kernel(dtype, few)
         found[f"loss, {name}"] = kernel, (whole, whole, *arrays, real, real, real, real, real)
+    arrays = (reals, wholes, reals, real, real, reals, reals)
+    found["loss, top k"] = cuda_losses.top_k_kernel(dtype), (whole, whole, *arrays)
     for logarithm, name in ((False, "softmax"), (True, "log-softmax")):
-        of = cuda_rows.softmax_kernels(dtype, logarithm)
+        of = cuda_losses.softmax_kernels(dtype, logarithm)
         found[f"{name} forward"] = of.forward, (whole, reals, real, reals)
         found[f"{name} backward"] = of.backward, (whole, reals, reals, real, reals)
     layouts = {"A @ B": (False, False), "A.T @ B": (True, False), "A @ B.T": (False, True)}
