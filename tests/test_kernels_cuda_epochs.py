@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """kernels/cuda_epochs.py: an epoch in one launch is the loop of training.py."""
 
-
-import cards  # noqa: F401  (skips this file where there is no card)
 import numpy as np
 import pytest
+from cards import AllAtOnce
 
 from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, Dataset, SoftTarget, fit
 from minidistill.kernels import cuda_epochs, cuda_passes
@@ -43,6 +42,16 @@ def trained(network, name, **settings):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_epochs_in_one_launch_each_are_the_loop(name):
+    mine, reference = pair(*RUNS[name][:2])
+    close(trained(mine, name), trained(reference, name))
+    close(mine.parameters, reference.parameters)
+
+
+@pytest.mark.parametrize("name", ["labels alone", "Adam within limits"])
+def test_blocks_at_the_same_time_wait_for_each_other_where_they_must(name, monkeypatch):
+    make = cuda_epochs.epoch_kernel
+    monkeypatch.setattr(cuda_epochs, "epoch_kernel", lambda *settings: AllAtOnce(make(*settings)))
+    monkeypatch.setattr(cuda_passes, "SIMULATED", False)
     mine, reference = pair(*RUNS[name][:2])
     close(trained(mine, name), trained(reference, name))
     close(mine.parameters, reference.parameters)
