@@ -22,8 +22,8 @@ test-kernels: $(VENV)/test.installed
 # The kernels of the card, where there need be none: in the simulator, and as far as the compiler. Once the extra is there,
 # which this installs, `make test` does it too.
 test-cuda-sim: $(VENV)/cuda.installed
-	NUMBA_ENABLE_CUDASIM=1 $(ONE_THREAD) $(BIN)/python -m pytest -m cuda
-	$(BIN)/python -m pytest -m ptx
+	NUMBA_ENABLE_CUDASIM=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_kernels_cuda*.py
+	$(BIN)/python -m pytest tests/test_kernels_ptx.py
 
 cuda-extra: $(VENV)/cuda.installed
 

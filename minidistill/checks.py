@@ -127,7 +127,7 @@ def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) 
     return array.astype(np.int64, copy=False)
 
 
-def is_on_card(values: Any) -> bool:
+def has_card_interface(values: Any) -> bool:
     """Whether `values` is an array in the memory of a card: one of CuPy, PyTorch, JAX or numba."""
     try:
         return hasattr(values, "__cuda_array_interface__")  # PyTorch's are properties, and raise for what is not
@@ -136,7 +136,7 @@ def is_on_card(values: Any) -> bool:
 
 
 def _array(name: str, values: Any) -> np.ndarray:
-    if is_on_card(values):
+    if has_card_interface(values):
         from .kernels.cuda_device import to_card
 
         return np.asarray(to_card(values).copy_to_host())

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .checks import check_choice, check_finite, check_number, check_rows, check_seed, check_whole, is_on_card
+from .checks import check_choice, check_finite, check_number, check_rows, check_seed, check_whole, has_card_interface
 from .files import read_npz, write_npz
 from .kernels import compiled_passes, load_backend, resolved
 
@@ -186,7 +186,7 @@ class MLP:
 
         On the backend "cuda" x may be an array on the card, of CuPy or PyTorch, and stays there.
         """
-        if self.backend == "cuda" and self.passes is not None and is_on_card(x):
+        if self.backend == "cuda" and self.passes is not None and has_card_interface(x):
             return self.passes.logits(x)
         x = check_rows("x", x, columns=self.sizes[0], dtype=self.dtype)
         if self.passes is not None:

@@ -3,8 +3,10 @@
 
 import numpy as np
 import pytest
-from cards import numbers
+from cards import Elsewhere, numbers
 
+from minidistill import Dataset
+from minidistill.checks import check_rows
 from minidistill.kernels import cuda_device
 from minidistill.kernels.cuda_device import to_card
 
@@ -50,6 +52,14 @@ def test_memory_that_runs_out_says_what_to_do(monkeypatch):
     monkeypatch.setattr(cuda_device.cuda, "device_array", full)
     with pytest.raises(MemoryError, match=r"1 more are wanted: take a smaller batch or network, or backend='cpu'"):
         cuda_device.empty(2**18, np.float32)
+
+
+def test_where_the_host_computes_an_array_on_the_card_is_copied_to_it():
+    x = numbers(0, 3, 2)
+    rows = check_rows("x", Elsewhere(to_card(x)), columns=2)
+    assert isinstance(rows, np.ndarray)
+    np.testing.assert_array_equal(rows, x)
+    assert Dataset(Elsewhere(to_card(x)), Elsewhere(to_card(np.arange(3)))).classes == 3
 
 
 def test_an_array_on_the_card_of_another_dtype_is_refused():

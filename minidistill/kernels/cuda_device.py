@@ -13,6 +13,7 @@ import numpy as np
 from numba import config, cuda, types
 from numba.cuda.cudadrv import devicearray
 
+from ..checks import has_card_interface
 from . import rows
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -120,8 +121,8 @@ def block_count(items, items_a_block=THREADS):
 
 
 def is_on_card(array):
-    """Whether an array lives on a card: one of numba, CuPy, PyTorch or JAX."""
-    return hasattr(array, "__cuda_array_interface__") or devicearray.is_cuda_ndarray(array)
+    """Whether an array lives on a card: one of numba (the simulator's too), CuPy, PyTorch or JAX."""
+    return has_card_interface(array) or devicearray.is_cuda_ndarray(array)
 
 
 def to_card(array, dtype=None):

@@ -58,7 +58,7 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
 
     @cuda.jit(device=True)
     def wait(arrivals, turn):
-        """All blocks wait for each other, for the time number `turn`, counted from 1."""
+        """All blocks wait for each other, for the time number `turn`, counted from 1; returns the next one."""
         cuda.syncthreads()
         if cuda.threadIdx.x == 0:
             cuda.threadfence()  # what this block has written is there before its arrival is
@@ -67,6 +67,7 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
                 pass
             cuda.threadfence()
         cuda.syncthreads()
+        return turn + 1
 
     @cuda.jit(device=True)
     def gather(B, I, x, rows, seed, step, threshold, scale, to):
@@ -93,8 +94,7 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
         rates, all_corrections, weights, settings, losses,
         alpha, T, label_kept, label_spread, limit, max_norm, seed, first_step, arrivals,
     ):  # fmt: skip
-        turn = 0
-        block, blocks = cuda.blockIdx.x, cuda.gridDim.x
+        turn, block, blocks = 1, cuda.blockIdx.x, cuda.gridDim.x
         layers = sizes.size - 1
         C = sizes[layers]
         for k in range(rates.size):
@@ -104,8 +104,7 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
             rate, corrections = rates[k], (all_corrections[k, 0], all_corrections[k, 1])
 
             gather(B, sizes[0], x, rows, seed, step, thresholds[0], scales[0], memory)
-            turn += 1
-            wait(arrivals, turn)
+            turn = wait(arrivals, turn)
 
             place = 0
             for layer in range(layers):
@@ -122,8 +121,7 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
                 else:
                     forward_logits(block, blocks, B, O, I, a, W, wide_a, wide_W, (out, bias))
                 place += (I + 1) * O
-                turn += 1
-                wait(arrivals, turn)
+                turn = wait(arrivals, turn)
 
             s = memory[outputs[layers] : outputs[layers] + B * C]
             ds, values = memory[errors[0] : errors[0] + B * C], memory[values_at : values_at + B]
@@ -131,8 +129,7 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
             loss_share(
                 block, blocks, B, C, s, t, y, labels, rows, ds, values, alpha, T, label_kept, label_spread, weight
             )
-            turn += 1
-            wait(arrivals, turn)
+            turn = wait(arrivals, turn)
             total = zero
             for b in range(B):  # by every thread, in the same order: all blocks know the same loss
                 total += values[b]
@@ -153,8 +150,7 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
                     key = key_of_layer(seed, step, layer)
                     to = (out, keep, key, thresholds[layer], scales[layer])
                     backward(block, blocks, B, I, O, dz, W, wide_dz, wide_dz and place % 4 == 0, to)
-                    turn += 1
-                    wait(arrivals, turn)
+                    turn = wait(arrivals, turn)
                 if clipped:
                     gradient(block, blocks, I, O, B, a, dz, wide_a, wide_dz, (gradients[place:end],))
                 else:
@@ -166,26 +162,22 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
                 )  # fmt: skip
 
             if clipped:
-                turn += 1
-                wait(arrivals, turn)
+                turn = wait(arrivals, turn)
                 parts = memory[parts_at : parts_at + 2 * PARTS]
                 for part in range(block, PARTS, blocks):
                     squares_share(part, gradients, parts)
-                turn += 1
-                wait(arrivals, turn)
+                turn = wait(arrivals, turn)
                 factor = shrink_to(length(parts), limit)
                 for i in range(cuda.grid(1), parameters.size, cuda.gridsize(1)):
                     update(i, gradients[i] * factor, parameters, first, second, rate, corrections, settings)
-            turn += 1
-            wait(arrivals, turn)
+            turn = wait(arrivals, turn)
             if max_norm > zero:
                 place = 0
                 for layer in range(layers):
                     I, O = sizes[layer], sizes[layer + 1]
                     shrink_share(block, blocks, I, O, parameters[place : place + I * O], max_norm)
                     place += (I + 1) * O
-                turn += 1
-                wait(arrivals, turn)
+                turn = wait(arrivals, turn)
 
     return epoch
 
