@@ -98,7 +98,7 @@ def find_card():
     try:
         device = cuda.current_context().device
     except Exception as error:  # no driver, no card, a card in use by another alone: the driver's own words
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(" :")
         raise ImportError(f"no usable NVIDIA card or driver, which nvidia-smi would list: {reason}") from error
     if device.compute_capability < OLDEST:
         found, wanted = (".".join(map(str, pair)) for pair in (device.compute_capability, OLDEST))
