@@ -5,18 +5,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint student notebooks course docs test-docs results zoo gate quantize compress interactive \
-	reproduce leaderboard bench latency clean
+.PHONY: demo test test-kernels test-cuda-sim cuda-extra peers lint student notebooks course docs test-docs results zoo \
+	gate quantize compress interactive reproduce leaderboard bench latency ptx cuda clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
 
 test: $(VENV)/test.installed lint
-	$(ONE_THREAD) $(BIN)/python -m pytest -m "not compiles and not course and not docs"
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not compiles and not course and not docs and not ptx"
+	@if [ -f $(VENV)/cuda.installed ]; then $(MAKE) --no-print-directory test-cuda-sim; fi
 
 # The tests of the compiled kernels, which take minutes to compile every kernel for both dtypes.
 test-kernels: $(VENV)/test.installed
 	$(BIN)/python -m pytest -m compiles
+
+# The kernels of the card, where there need be none: in the simulator, and as far as the compiler. Once the extra is there,
+# which this installs, `make test` does it too.
+test-cuda-sim: $(VENV)/cuda.installed
+	NUMBA_ENABLE_CUDASIM=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_kernels_cuda*.py
+	$(BIN)/python -m pytest tests/test_kernels_ptx.py
+
+cuda-extra: $(VENV)/cuda.installed
 
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check
@@ -69,6 +78,16 @@ gate: $(VENV)/demo.installed
 # Measures anew what whole numbers cost and save, in some eight minutes, and quotes it.
 quantize: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_quantize.py
+	$(BIN)/python docs/quote_results.py
+
+# Compiles the kernels of the card anew, in some minutes, and quotes what they need.
+ptx: $(VENV)/cuda.installed
+	$(BIN)/python docs/measure_cuda.py
+	$(BIN)/python docs/quote_results.py
+
+# On a machine with a card: the same tests there, compute-sanitizer, then the benchmark, and quotes it.
+cuda: $(VENV)/card.installed
+	$(BIN)/python docs/measure_cuda_bench.py
 	$(BIN)/python docs/quote_results.py
 
 # What rounding, pruning and distilling keep and cost on three data sets, in some ten minutes, and quotes it.
@@ -134,6 +153,14 @@ $(VENV)/docs.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/bench.installed: pyproject.toml | $(VENV)/demo.installed
 	$(BIN)/python -m pip install --quiet --editable '.[plot,bench]'
+	touch $@
+
+$(VENV)/cuda.installed: pyproject.toml | $(VENV)/test.installed
+	$(BIN)/python -m pip install --quiet --editable '.[cuda]'
+	touch $@
+
+$(VENV)/card.installed: pyproject.toml | $(VENV)/cuda.installed
+	$(BIN)/python -m pip install --quiet --group card
 	touch $@
 
 $(VENV)/peers.installed: pyproject.toml | $(VENV)/test.installed

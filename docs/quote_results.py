@@ -311,12 +311,45 @@ def gate_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def cuda_table(found: dict[str, Any]) -> str:
+    """What the compiler makes of each CUDA kernel, as Markdown."""
+    capabilities = list(dict.fromkeys(row["capability"] for row in found["kernels"]))
+    names = list(dict.fromkeys(row["kernel"] for row in found["kernels"]))
+    rows = {(row["kernel"], row["capability"]): row for row in found["kernels"]}
+    columns = " | ".join(f"registers, {capability}" for capability in capabilities)
+    lines = [
+        f"| kernel, {found['settings']['dtype']} | {columns} | shared bytes | loads of four | `.f64` | spilled bytes |",
+        f"| --- |{' ---: |' * (len(capabilities) + 4)}",
+    ]
+    for name in names:
+        of_card = [rows[name, capability] for capability in capabilities]
+        registers = " | ".join(str(row["registers"]) for row in of_card)
+        most = (max(row[key] for row in of_card) for key in ("shared_bytes", "wide_loads", "doubles", "spill_bytes"))
+        lines.append(f"| {name} | {registers} | {' | '.join(f'{number:,}' for number in most)} |")
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return "\n".join(lines) + f"\n\nFor compute capabilities {' and '.join(capabilities)}, by {versions}."
+
+
+def card_table(found: dict[str, Any]) -> str:
+    """What was timed on a card, a row a case and a column a library, as Markdown."""
+    libraries = list(dict.fromkeys(row["library"] for row in found["rows"]))
+    cases = list(dict.fromkeys(row["case"] for row in found["rows"]))
+    seconds = {(row["case"], row["library"]): row["seconds"] for row in found["rows"]}
+    lines = [f"| µs | {' | '.join(libraries)} |", f"| --- |{' ---: |' * len(libraries)}"]
+    for case in cases:
+        times = (seconds.get((case, library)) for library in libraries)
+        lines.append(f"| {case} | {' | '.join('-' if time is None else _short(1e6 * time) for time in times)} |")
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return "\n".join(lines) + f"\n\n{found['machine']['card']}, by `{found['settings']['command']}`; {versions}."
+
+
 EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity", "assistant", "born-again", "mutual", "deploy")
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "README.md": {"demo": demo_table, "bench": bench_table, "hinton-mnist": claims_table},
     "docs/bug_zoo.md": {"zoo": zoo_table},
     "docs/export.md": {"export": export_table},
     "docs/serving.md": {"gate": gate_table},
+    "docs/cuda.md": {"cuda": cuda_table, "cuda_bench": card_table},
     "docs/quantize.md": {"quantize": quantize_table},
     "docs/compress.md": {"compress": compress_table},
     "docs/results.md": dict.fromkeys(EXPERIMENTS, claims_table),

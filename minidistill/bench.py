@@ -183,7 +183,7 @@ def prepare(case: Any, adapters: Mapping[str, Adapter], threads: int, missing: d
             work = adapter(case, threads)
             work.run()
         except ImportError as error:
-            missing[library] = f"{error.name or library} is not installed"
+            missing[library] = f"{error.name} is not installed" if error.name else str(error)
         except Exception as error:  # torch.compile without a C++ compiler; but our own trouble is nobody's secret
             if library in ("NumPy", "minidistill"):
                 raise

@@ -127,7 +127,19 @@ def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) 
     return array.astype(np.int64, copy=False)
 
 
+def has_card_interface(values: Any) -> bool:
+    """Whether `values` is an array in the memory of a card: one of CuPy, PyTorch, JAX or numba."""
+    try:
+        return hasattr(values, "__cuda_array_interface__")  # PyTorch's are properties, and raise for what is not
+    except Exception:
+        return False
+
+
 def _array(name: str, values: Any) -> np.ndarray:
+    if has_card_interface(values):
+        from .kernels import load_backend
+
+        return np.asarray(load_backend("cuda").adopted(values).copy_to_host())
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked one: what stands for its missing values?")
     try:

@@ -49,6 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     options = _parser().parse_args(arguments)
     try:
+        if options.backend is not None:
+            from .kernels import use_backend
+
+            use_backend(options.backend)
         status = options.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -581,6 +585,7 @@ def _parser() -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=f"{text}.\n\n{more}", formatter_class=form)
         added.set_defaults(run=run)
         added.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+        added.add_argument("--backend", metavar="NAME", help="who does the arithmetic: numpy, cpu, cuda, or auto")
         return added
 
     added = command(demo, "train a teacher on real handwriting and distil it", """\
@@ -744,7 +749,8 @@ It takes about ten minutes, with --quick under one.""")
     added.add_argument("--figure", default="", metavar="FILE", help="draw the training steps")
 
     added = command(info, "say what does the arithmetic here", """\
-Machine, versions, backend, width of the vectors, threads, and the folder where compiled kernels are kept.""")
+Machine, versions, backend, what card there is or what is missing for one, width of the vectors, threads, and the folder
+where compiled kernels are kept.""")
     added.add_argument("--compile", action="store_true", help="compile the kernels now, and not when first used")
     return parser
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .checks import check_choice, check_finite, check_number, check_rows, check_seed, check_whole
+from .checks import check_choice, check_finite, check_number, check_rows, check_seed, check_whole, has_card_interface
 from .files import read_npz, write_npz
-from .kernels import compiled_passes, default_backend, load_backend
+from .kernels import compiled_passes, load_backend, resolved
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
 DTYPES = ("float32", "float64")
@@ -62,7 +62,7 @@ class MLP:
                 what that layer takes in, so that (0.2, 0.5, 0.5) thins the inputs too
     seed        of the initial weights and of the dropout masks
     dtype       float32 to train, float64 to check
-    backend     who does the arithmetic, "cpu" or "numpy"; the default is said in `minidistill.kernels`
+    backend     who does the arithmetic, "cpu", "cuda", "numpy" or "auto"; the default is said in `minidistill.kernels`
 
     The weights start normally distributed with variance 2/I before ReLU and GELU (He et al. 2015, equation 10) and
     2/(I+O) before tanh and the logits (Glorot and Bengio 2010, equation 12); the biases start at zero.
@@ -85,7 +85,7 @@ class MLP:
         self.dropout = self._dropout_rates(dropout)
         self.seed = check_seed(seed)
         self.dtype = np.dtype(check_choice("dtype", getattr(dtype, "__name__", str(dtype)), DTYPES))
-        self.backend = default_backend() if backend is None else backend
+        self.backend = resolved(backend)
         self.ops = load_backend(self.backend)
         self.activate = getattr(self.ops, f"{activation}_forward")
         self.activate_backward = getattr(self.ops, f"{activation}_backward")
@@ -182,7 +182,12 @@ class MLP:
     # ------------------------------------------------------------------------------------------ prediction
 
     def logits(self, x: Any) -> np.ndarray:
-        """Logits (N,C) of x (N,I), in evaluation mode; ValueError where x has another width, NaN or infinity."""
+        """Logits (N,C) of x (N,I), in evaluation mode; ValueError where x has another width, NaN or infinity.
+
+        On the backend "cuda" x may be an array on the card, of CuPy or PyTorch, and stays there.
+        """
+        if self.backend == "cuda" and self.passes is not None and has_card_interface(x):
+            return self.passes.logits(x)
         x = check_rows("x", x, columns=self.sizes[0], dtype=self.dtype)
         if self.passes is not None:
             return self.passes.logits(x)
@@ -265,8 +270,7 @@ class MLP:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it goes to another process: its settings and parameters, on the backend of its name there."""
-        backend = "numpy" if self.passes is None else "cpu"
-        settings = (self.sizes, self.activation, self.dropout, self.seed, self.dtype, backend)
+        settings = (self.sizes, self.activation, self.dropout, self.seed, self.dtype, self.backend)
         return _with_parameters, (settings, self.parameters)
 
     def __repr__(self) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 
 from .augmentation import Jitter
 from .data import Dataset
+from .kernels import load_backend
 from .losses import CrossEntropy, SoftTarget
 from .network import MLP
 from .ops import softmax_forward
@@ -207,6 +208,25 @@ def minidistill_training(case: Training, threads: int) -> Work:
     def run() -> None:
         arrays = network.parameters, network.gradients, state, x, order
         cpu.train_steps(plan, *arrays, case.batch, rates, labels=y, optimizer=optimizer, **soft)
+
+    def reset() -> None:
+        network.parameters[:], state[:] = first, 0
+
+    return training_work(run, lambda: [network.parameters], reset)
+
+
+def card_training(case: Training, threads: int) -> Work:
+    """An epoch in one launch on an NVIDIA card; to the card and back once."""
+    load_backend("cuda")  # ImportError says what is missing
+    from .kernels.cuda_passes import Epochs
+
+    network, (x, y, t) = case.network().copy("cuda"), case.data
+    first, state = network.parameters.copy(), np.zeros((1, network.num_parameters), np.float32)
+    loss, optimizer = SOFT if case.distil else CrossEntropy(), SGD(RATE, momentum=MOMENTUM)
+    epochs, order, rates = Epochs(network, loss, optimizer, case.batch), np.arange(len(x)), np.full(case.steps, RATE)
+
+    def run() -> None:
+        list(epochs.losses(x, y, t, state, order, rates, 0))
 
     def reset() -> None:
         network.parameters[:], state[:] = first, 0
@@ -601,12 +621,14 @@ PRODUCTS = [Product(32, 64, 32), Product(64, 64, 128), Product(128, 784, 30),
 
 GROUPS: dict[str, Group] = {
     "training step": Group(TRAINING, TRAINING[:2], {
-        "minidistill": minidistill_training, "NumPy": numpy_training, "PyTorch": torch_training,
+        "minidistill": minidistill_training, "minidistill, card": card_training,
+        "NumPy": numpy_training, "PyTorch": torch_training,
         "torch.compile": torch_compile_training, "jax.jit": jax_training, "jax scan": jax_scan_training,
         "scikit-learn": sklearn_training,
     }),
     "distillation step": Group(DISTILLING, DISTILLING[:1], {
-        "minidistill": minidistill_training, "NumPy": numpy_training, "PyTorch": torch_training,
+        "minidistill": minidistill_training, "minidistill, card": card_training,
+        "NumPy": numpy_training, "PyTorch": torch_training,
         "jax scan": jax_scan_training,
     }),
     "step of MNIST's teacher": Group(TEACHING, [], {

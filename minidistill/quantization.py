@@ -26,7 +26,7 @@ import numpy as np
 from . import ops
 from .checks import check_choice, check_finite, check_number, check_rows, check_whole
 from .files import read_npz, write_npz
-from .kernels import compiled_integers, default_backend, load_backend
+from .kernels import compiled_integers, load_backend, resolved
 from .network import ACTIVATIONS, MLP, ROWS_AT_ONCE, Cache, Outputs
 
 TOP = {8: 127, 4: 7}  # the largest weight code: as far up as down, so that no weight needs a zero point
@@ -243,7 +243,7 @@ class QuantizedMLP:
         self.bits = bits
         self.layers = layers
         self.grids = grids
-        self.backend = default_backend() if backend is None else backend
+        self.backend = resolved(backend)
         self.ops = load_backend(self.backend)
         self.compiled = compiled_integers(self)  # None where the backend has no more than the functions of ops.py
 

@@ -15,6 +15,7 @@ from minidistill.checks import (
     check_number,
     check_rows,
     check_whole,
+    has_card_interface,
 )
 
 # ---------------------------------------------------------------------------------------------- whole numbers
@@ -184,3 +185,12 @@ def test_without_a_number_of_classes_any_label_from_0_is_taken():
 def test_labels_beyond_int64_are_refused_though_the_classes_are_unknown(label):
     with pytest.raises((TypeError, ValueError), match="y must be at least 0, and below"):
         check_labels("y", np.array([0, label], dtype=np.asarray(label).dtype), 2)
+
+
+def test_a_tensor_that_will_not_say_where_it_is_counts_as_the_host_s():
+    class Tensor:
+        @property
+        def __cuda_array_interface__(self):
+            raise RuntimeError("cannot be had of a tensor that requires a gradient")
+
+    assert not has_card_interface(Tensor())

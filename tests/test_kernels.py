@@ -57,7 +57,7 @@ def test_one_thread_is_enough_for_a_while():
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="backend must be one of 'numpy', 'cpu', got 'abacus'"):
+    with pytest.raises(ValueError, match="backend must be one of 'numpy', 'cpu', 'cuda', 'auto', got 'abacus'"):
         minidistill.use_backend("abacus")
     assert kernels.default_backend() == "numpy"
 
@@ -91,3 +91,34 @@ def test_info_tells_what_does_the_arithmetic(capsys):
     assert found["vector_bytes"] in (16, 32, 64)
     assert found["threads"] >= 1
     assert "minidistill" in found["cache_folder"]
+
+
+def test_auto_takes_what_serves_without_a_card_and_one_warning_says_why():
+    code = (
+        "import sys; sys.modules['numba_cuda'] = None\n"
+        "import minidistill as m\n"
+        "print([m.MLP((3, 2), backend='auto').backend for _ in range(3)])\n"
+        "m.use_backend('auto'); print(m.MLP((3, 2)).backend)\n"
+        "m.MLP((3, 2), backend='cuda')"
+    )
+    done = in_a_new_process(code)
+    assert done.stdout.split("\n")[:2] == ["['cpu', 'cpu', 'cpu']", "cpu"]
+    assert done.stderr.count("backend 'auto' takes 'cpu', for 'cuda' cannot start: numba-cuda is not installed") == 1
+    assert "ImportError: backend 'cuda' cannot start: numba-cuda is not installed: pip install" in done.stderr
+
+
+def test_the_card_is_not_looked_for_until_it_is_asked_for():
+    code = "import sys, minidistill as m; m.MLP((3, 2), backend='cpu'); print('numba.cuda.cudadrv' in sys.modules)"
+    assert in_a_new_process(code).stdout.strip() == "False"
+
+
+def test_each_command_takes_a_backend(capsys):
+    code = "from minidistill.cli import main; main(['info', '--backend', 'numpy', '--json'])"
+    assert json.loads(in_a_new_process(code, MINIDISTILL_BACKEND="cpu").stdout)["backend"] == "numpy"
+    assert main(["info", "--backend", "abacus"]) == 2
+    assert "backend must be one of 'numpy', 'cpu', 'cuda', 'auto', got 'abacus'" in capsys.readouterr().err
+
+
+def test_info_tells_of_the_card_or_what_is_missing_for_one(capsys):
+    main(["info", "--json"])
+    assert json.loads(capsys.readouterr().out)["card"]

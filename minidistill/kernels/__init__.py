@@ -6,14 +6,17 @@ cannot tell which one it has.
 
     "numpy"   `minidistill.ops` itself
     "cpu"     kernels/cpu.py: compiled by numba, with whole passes and whole epochs in one call
+    "cuda"    kernels/cuda.py: on an NVIDIA card, by numba-cuda, which `pip install 'minidistill[cuda]'` brings
+    "auto"    "cuda" where that can start; else the one that serves without it, and one warning says why
 
 The default is the one that `use_backend` chose, else the one that the environment variable MINIDISTILL_BACKEND names,
 else "cpu". Where numba is missing or cannot start, NumPy serves instead, and one warning says so.
 
 Read the room in this order: rows (a formula for one number), simd (vectors), matmul (the ladder), cpu, passes, int8
-(products of bytes), cache.
+(products of bytes), cache. Those of the card are read from cuda_device on; cuda says in which order.
 """
 
+import importlib.util
 import os
 import platform
 import sys
@@ -34,10 +37,13 @@ if TYPE_CHECKING:
     from ..network import MLP
     from ..optim import Optimizer
     from ..quantization import QuantizedMLP
+    from .cuda_passes import Epochs as CudaEpochs
+    from .cuda_passes import Passes as CudaPasses
     from .int8 import IntegerPasses
     from .passes import Epochs, Passes
 
-BACKENDS = ("numpy", "cpu")
+BACKENDS = ("numpy", "cpu", "cuda")
+CHOICES = (*BACKENDS, "auto")
 VARIABLE = "MINIDISTILL_BACKEND"
 
 _chosen: str | None = None
@@ -50,6 +56,7 @@ def use_backend(name: str | None) -> None:
     """
     global _chosen
     if name is not None:
+        name = resolved(name)
         load_backend(name)
     _chosen = name
 
@@ -60,19 +67,55 @@ def default_backend() -> str:
         return _chosen
     named = os.environ.get(VARIABLE)
     if named:
-        return check_choice(VARIABLE, named, BACKENDS)
-    return "cpu" if isinstance(_compiled(), ModuleType) else "numpy"
+        return _without_auto(check_choice(VARIABLE, named, CHOICES))
+    return _without_card()
+
+
+def resolved(name: str | None) -> str:
+    """The backend that a name stands for: None is the default, "auto" the card where there is one."""
+    return default_backend() if name is None else _without_auto(check_choice("backend", name, CHOICES))
 
 
 def load_backend(name: str | None = None) -> ModuleType:
     """The module behind a backend's name, by default behind the default's."""
-    name = default_backend() if name is None else check_choice("backend", name, BACKENDS)
+    name = resolved(name)
     if name == "numpy":
         return ops
-    module = _compiled()
+    module = _compiled() if name == "cpu" else _on_card()
     if isinstance(module, Exception):
-        raise ImportError(f"backend 'cpu' cannot start: {module}") from module
+        raise ImportError(f"backend {name!r} cannot start: {module}") from module
     return module
+
+
+def _without_card() -> str:
+    return "cpu" if isinstance(_compiled(), ModuleType) else "numpy"
+
+
+def _without_auto(name: str) -> str:
+    return _automatic() if name == "auto" else name
+
+
+@cache
+def _automatic() -> str:
+    """What "auto" is here, told once where it is not the card."""
+    error = _on_card()
+    if isinstance(error, ModuleType):
+        return "cuda"
+    serves = _without_card()
+    warnings.warn(f"backend 'auto' takes {serves!r}, for 'cuda' cannot start: {error}", RuntimeWarning, stacklevel=4)
+    return serves
+
+
+@cache
+def _on_card() -> ModuleType | Exception:
+    """kernels/cuda.py, imported when it is first asked for; or what keeps it from starting."""
+    if importlib.util.find_spec("numba_cuda") is None:  # numba's own numba.cuda is not kept up any more
+        return ImportError("numba-cuda is not installed: pip install 'minidistill[cuda]'")
+    try:
+        from . import cuda
+    except Exception as error:  # numba-cuda, the driver or the card is missing, or too old
+        return error
+    return cuda
 
 
 @cache
@@ -86,10 +129,14 @@ def _compiled() -> ModuleType | Exception:
     return cpu
 
 
-def compiled_passes(network: "MLP") -> "Passes | None":
+def compiled_passes(network: "MLP") -> "Passes | CudaPasses | None":
     """The network's passes in one call each, where its backend has more than the functions of ops.py; else None."""
     if network.ops is ops:
         return None
+    if network.backend == "cuda":
+        from .cuda_passes import Passes as CudaPasses
+
+        return CudaPasses(network)
     from .passes import Passes
 
     return Passes(network)
@@ -97,7 +144,7 @@ def compiled_passes(network: "MLP") -> "Passes | None":
 
 def compiled_epochs(
     network: "MLP", loss: "Loss", optimizer: "Optimizer", batch_size: int, labels: Any, targets: Any
-) -> "Epochs | None":
+) -> "Epochs | CudaEpochs | None":
     """Epochs in one call each, where the backend can, with this loss on these labels and targets; else None."""
     if network.passes is None:
         return None
@@ -105,12 +152,16 @@ def compiled_epochs(
 
     if not Epochs.can_train(loss, optimizer, labels, targets):
         return None
+    if network.backend == "cuda":
+        from .cuda_passes import Epochs as CudaEpochs
+
+        return CudaEpochs(network, loss, optimizer, batch_size)
     return Epochs(network, loss, optimizer, batch_size)
 
 
 def compiled_integers(network: "QuantizedMLP") -> "IntegerPasses | None":
-    """A quantised network's pass in one call, where its backend has more than the functions of ops.py; else None."""
-    if network.ops is ops:
+    """A quantised network's pass in one call, where its backend has compiled products of bytes; else None."""
+    if network.backend != "cpu":
         return None
     from .int8 import IntegerPasses
 
@@ -133,8 +184,8 @@ def compile_kernels() -> None:
 @contextmanager
 def one_thread(name: str) -> Iterator[None]:
     """Kernels of the backend `name` that this thread calls meanwhile work on it alone; for what runs side by side."""
-    if name == "numpy":
-        yield  # how many threads its BLAS has is settled when NumPy is imported
+    if name != "cpu":
+        yield  # how many threads a BLAS has is settled when NumPy is imported; a card has no thread of ours
         return
     import numba
 
@@ -156,6 +207,11 @@ def describe() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "backend": default_backend(),
     }
+    card = _on_card()
+    if isinstance(card, ModuleType):
+        found.update(card.find_card())
+    else:
+        found["card"] = f"none: {card}"
     if isinstance(_compiled(), Exception):
         return found
     import numba

@@ -88,7 +88,7 @@ class Epochs:
         self.network = network
         self.batch_size = batch_size
         self.plan = Passes(network).plan_for(batch_size)
-        self.loss = _loss_settings(loss)
+        self.loss = loss_settings(loss)
         self.optimizer = _optimizer_settings(optimizer)
 
     @staticmethod
@@ -127,7 +127,7 @@ class Epochs:
             count = max(1, min(len(rates) - done, int(SECONDS_A_CALL * steps_a_second)))
 
 
-def _loss_settings(loss: Loss) -> dict[str, float]:
+def loss_settings(loss: Loss) -> dict[str, float]:
     if isinstance(loss, SoftTarget):
         return {"alpha": loss.alpha, "temperature": loss.temperature}
     assert isinstance(loss, CrossEntropy)
