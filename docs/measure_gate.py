@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 from minidistill import MLP, Cascade, Dataset, QualityGate, digits, distill, fit, use_backend  # noqa: E402
 from minidistill.plots import gate_figure  # noqa: E402
 from minidistill.serving.bounds import ODDS, add_evidence, alarm_level, evidence  # noqa: E402
+from minidistill.serving.drift import noisy, rotated  # noqa: E402
 from minidistill.serving.gate import sampled  # noqa: E402
 
 RUNS, INPUTS, FALL, SOON, FALSE_ALARMS = 200, 100_000, 0.05, 2000, 0.05
@@ -61,21 +62,6 @@ def simulate(agreement: float, drop: float, share: float, runs: int = RUNS, inpu
 # ---------------------------------------------------------------------------------------------- on digits
 
 
-def rotated(x: np.ndarray, degrees: float) -> np.ndarray:
-    """Images (N,64) of 8x8 pixels, turned about their centre; each new pixel is the mean of the four it came from."""
-    angle, centre = np.deg2rad(degrees), 3.5
-    row, column = np.mgrid[0:8, 0:8].reshape(2, 64) - centre                                # each (64,)
-    old_row = np.cos(angle) * row + np.sin(angle) * column + centre
-    old_column = np.cos(angle) * column - np.sin(angle) * row + centre
-    padded = np.pad(x.reshape(-1, 8, 8), ((0, 0), (3, 4), (3, 4)))                          # (N,15,15)
-    top, left = np.floor(old_row).astype(int), np.floor(old_column).astype(int)
-    turned = np.zeros(x.shape)
-    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        weight = (1 - abs(old_row - top - down)) * (1 - abs(old_column - left - right))     # (64,)
-        turned += weight * padded[:, top + down + 3, left + right + 3]
-    return turned.astype(x.dtype)
-
-
 def on_digits() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What the gate says of each drift, and its evidence as the stream goes on; and what cascades are worth."""
     training, test = digits()
@@ -89,11 +75,10 @@ def on_digits() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     distill(teacher, small, fitted.take(150), epochs=100)
 
     known = test.x[test.y != UNSEEN]
-    noisy = known + NOISE * np.random.default_rng(0).standard_normal(known.shape).astype(known.dtype)
     drifts = {
         "no drift": (distilled, known),
         f"turned by {ANGLE:g} degrees": (distilled, rotated(known, ANGLE)),
-        f"noise of {NOISE:g}": (distilled, noisy),
+        f"noise of {NOISE:g}": (distilled, noisy(known, NOISE)),
         f"{UNSEEN}s, never seen": (distilled, test.x),
         f"{UNSEEN}s, student taught by labels": (labelled, test.x),
     }

@@ -317,7 +317,7 @@ def card_table(found: dict[str, Any]) -> str:
     return "\n".join(lines) + f"\n\n{found['machine']['card']}, by `{found['settings']['command']}`; {versions}."
 
 
-EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity", "assistant", "born-again", "mutual")
+EXPERIMENTS = ("hinton-mnist", "few-labels", "capacity", "fidelity", "assistant", "born-again", "mutual", "deploy")
 PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "README.md": {"demo": demo_table, "bench": bench_table, "hinton-mnist": claims_table},
     "docs/bug_zoo.md": {"zoo": zoo_table},

@@ -663,9 +663,9 @@ then teach, learn on, be evaluated and be exported.""")
 
     added = command(compress, "make a student small in several ways, and see what each keeps and costs", """\
 The student learns from labels alone, and distilled; the distilled one is then pruned to half of its units, and rounded
-to eight bits, with and without learning on: accuracy, agreement, calibration, bytes, multiply-adds, latency and
-throughput of one core, and the cost of a million predictions. Of a file's rows a part is kept for the table; of digits,
-mnist and fashion-mnist it is of the test images.""")
+to eight bits, with and without learning on; the teacher is rounded too, where it is a single network. The table has
+accuracy, agreement, calibration, bytes, multiply-adds, latency and throughput of one core, and the cost of a million
+predictions. Of a file's rows a part is kept for it; of digits, mnist and fashion-mnist it is of the test images.""")
     _add_data(added)
     added.add_argument("--teacher", nargs="+", required=True, metavar="FILE", help=TEACHER_HELP)
     added.add_argument("--hidden", type=_widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)")
@@ -711,7 +711,9 @@ Prints what a paper says beside what comes out here, as mean and spread over see
   fidelity      does the student agree with its teacher? (Stanton et al. 2021)
   assistant     a network of a size in between, as the student's teacher (Mirzadeh et al. 2020), Fashion-MNIST
   born-again    students as large as their teachers (Furlanello et al. 2018), Fashion-MNIST
-  mutual        networks that teach one another while they learn (Zhang et al. 2018), Fashion-MNIST""")
+  mutual        networks that teach one another while they learn (Zhang et al. 2018), Fashion-MNIST
+  deploy        no paper's: a student in production, helped out and watched by its teacher, Fashion-MNIST; or digits
+                where that is not on this machine""")
     added.add_argument("name", metavar="NAME", help="one of those above")
     added.add_argument("--quick", action="store_true", help="under a minute: shows that it works, not that claims hold")
     added.add_argument("--seeds", type=int, metavar="N", help="students of each kind (default: 3 to 5; with --quick 1)")

@@ -2,7 +2,8 @@
 """compress(): a small student in several forms beside its teacher, by what each kept and what it costs.
 
 The student learns from labels alone, and distilled; the distilled one then loses half of its hidden units, and its
-weights become whole numbers of eight bits, with and without learning on. One table answers which of these pays.
+weights become whole numbers of eight bits, with and without learning on. A teacher that is one network is rounded as
+well. One table answers which of these pays.
 """
 
 import os
@@ -23,7 +24,7 @@ from .network import MLP
 from .optim import SGD, Cosine
 from .prune import remove_units
 from .quantization import QuantizationAwareMLP, quantize
-from .training import fit
+from .training import TrainingDiverged, fit
 
 RATES = (0.01, 0.03, 0.1, 0.3)        # tried for the student alone
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)   # tried for the distilled one, which takes the rate below
@@ -32,6 +33,11 @@ LEARNING_ON = 0.5                     # of the epochs, from this share of the ra
 VALIDATION = 0.2                      # of the rows, in trials
 CALIBRATION = 1000                    # rows that tell how large activations become
 A_MILLION = 1_000_000
+
+
+def cost_of_a_million(row: Row, price: float) -> float:
+    """What a million predictions take of one core, at the price of a core-hour, in its currency."""
+    return price * A_MILLION / row.throughput / 3600
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,8 @@ class Compression:
     seconds: float
 
     def cost(self, row: Row) -> float:
-        """Of a million predictions on one core, at the price of a core-hour."""
-        return self.price * A_MILLION / row.throughput / 3600
+        """Of a million predictions on one core."""
+        return cost_of_a_million(row, self.price)
 
     @property
     def front(self) -> list[str]:
@@ -94,7 +100,7 @@ def compress(
 ) -> Compression:
     """Students of `hidden` units a layer, in five forms, beside the teacher that teaches four of them.
 
-    teacher   whoever may teach in `distill` and has `predict_proba`
+    teacher   whoever may teach in `distill` and has `predict_proba`; a single MLP stands in the table as int8 as well
     training  the rows that students learn from; a fifth of them choose the rate of the student alone and the
               temperature of the distilled one, in as many trials, and are learned from in the end
     test      what is measured on, once
@@ -122,20 +128,26 @@ def compress(
     validation, learning = training.split(VALIDATION, seed=first)
     trial = _Classroom(sizes, learning, soft_targets(teacher, learning, classes), epochs, batch_size)
 
-    def score(network: MLP) -> float:
+    def score(train: Callable[[int, float], MLP], setting: float) -> float:
+        try:
+            network = train(first, setting)
+        except TrainingDiverged:
+            return 0.0
         return float((network.predict(validation.x) == validation.y).mean())
 
-    rate = max(RATES, key=lambda rate: score(trial.alone(first, rate)))
-    T = max(TEMPERATURES, key=lambda T: score(trial.distilled(first, T)))
+    rate = max(RATES, key=lambda rate: score(trial.alone, rate))
+    T = max(TEMPERATURES, key=lambda T: score(trial.distilled, T))
 
     room = _Classroom(sizes, training, soft_targets(teacher, training, classes), epochs, batch_size)
     say(f"training {seeds} students of each form ...")
     distilled = [room.distilled(k, T) for k in students]
-    forms: dict[str, list[Any]] = {
+    some = training.x[:CALIBRATION]
+    forms: dict[str, list[Any]] = {"teacher int8": [quantize(teacher, some)]} if isinstance(teacher, MLP) else {}
+    forms |= {
         "alone": [room.alone(k, rate) for k in students],
         "distilled": distilled,
         "pruned": [room.pruned(network, T) for network in distilled],
-        "int8": [quantize(network, training.x[:CALIBRATION]) for network in distilled],
+        "int8": [quantize(network, some) for network in distilled],
         "int8-aware": [room.int8_aware(network, T) for network in distilled],
     }
     say("measuring ...")

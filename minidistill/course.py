@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What is wrong with an answer to an exercise of the course, in words that help to mend it."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+
+MISFIT = "could not be broadcast|mismatch in its core dimension|not aligned"  # in NumPy's words
+SHAPES = (
+    ". The shapes of two arrays do not go together: print both. A (B,) beside a (B,C) must become a column first, by "
+    "[:, None] or keepdims; in a product, look for a transpose"
+)
 
 
 class Wrong(AssertionError):
@@ -42,7 +49,8 @@ def _given(name: str, yours: Any) -> Any:
     try:
         return yours()
     except Exception as error:
-        raise Wrong(f"{name}: your code stopped with {type(error).__name__}: {error}") from error
+        hint = SHAPES if isinstance(error, ValueError) and re.search(MISFIT, str(error)) else ""
+        raise Wrong(f"{name}: your code stopped with {type(error).__name__}: {error}{hint}") from error
 
 
 def _problem(
@@ -94,7 +102,8 @@ def _problem_of_choice(yours: Any, right: Any, mistakes: dict[str, Any]) -> str 
     if type(right)(plain[0]) == plain[1] and isinstance(yours, type(right) | np.bool_):
         return None
     known = (words for words, wrong in mistakes.items() if type(wrong) is type(yours) and wrong == plain[0])
-    return next((f"{words}." for words in known), f"{yours!r} is not it.")
+    shown = bool(yours) if isinstance(yours, np.bool_) else yours
+    return next((f"{words}." for words in known), f"{shown!r} is not it.")
 
 
 def _numbers(answer: Any) -> np.ndarray | None:

@@ -129,7 +129,8 @@ def _draw_panel(ax: Any, panel: Any, characters: int) -> None:
     for curve in panel.curves:
         x = np.arange(len(names)) if names else np.array(curve.x)
         means = [np.mean(values) for values in curve.values]
-        (line,) = ax.plot(x, means, "_" if names else "-", markersize=24, markeredgewidth=2, label=curve.label)
+        style = {"marker": "_", "markersize": 24, "linewidth": 0} if names else {"marker": "o" if len(x) == 1 else ""}
+        (line,) = ax.plot(x, means, markeredgewidth=2, label=curve.label, **style)
         for place, values in zip(x, curve.values, strict=True):
             ax.plot(np.full(len(values), place), values, ".", color=line.get_color(), alpha=0.6)
     _titled(ax, panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
@@ -232,25 +233,35 @@ def _draw_cell(ax: Any, summary: "Summary", place: tuple[int, int], bright: floa
     return value
 
 
+FORMS = {  # of compress(): colour and marker
+    "teacher": (TEACHER, "o"), "teacher int8": (TEACHER, "s"), "alone": (ALONE, "o"), "distilled": (DISTILLED, "o"),
+    "pruned": (DISTILLED, "v"), "int8": (DISTILLED, "s"), "int8-aware": (DISTILLED, "D"),
+}  # fmt: skip
+
+
 def compression_figure(compression: "Compression", path: str | os.PathLike[str] | None = None) -> Any:
-    """Accuracy by latency, a disc a model, its area by its bytes; the line joins those that no other beats."""
-    figure, axes = _figure(columns=1, width=6.2, height=4.2)
-    ax, rows = axes[0, 0], compression.report.rows
-    largest = max(row.bytes or 0 for row in rows) or 1
-    for row in rows:
-        colour = {"teacher": TEACHER, "alone": ALONE}.get(row.name, DISTILLED)
-        size = 40 + 700 * (row.bytes or 0) / largest
+    """Accuracy by latency, a mark a model, its bytes in the legend; the line joins those that no other beats."""
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
+
+    figure, axes = _figure(columns=1, width=7.0, height=4.0)
+    ax = axes[0, 0]
+    for row in compression.report.rows:
+        colour, marker = FORMS.get(row.name, (INK, "o"))
         spread = 100 * row.accuracy_std if len(row.accuracies) > 1 else None
-        ax.errorbar(row.latency_us, 100 * row.accuracy_mean, spread, color=colour, linewidth=1, zorder=1)
-        ax.scatter(row.latency_us, 100 * row.accuracy_mean, size, color=colour, alpha=0.6, linewidth=0, zorder=2)
-        ax.annotate(row.name, (row.latency_us, 100 * row.accuracy_mean), (7, 7), textcoords="offset points", fontsize=8)
+        size = "" if row.bytes is None else f", {row.bytes:,} bytes"
+        ax.errorbar(row.latency_us, 100 * row.accuracy_mean, spread, color=colour, marker=marker, markersize=7,
+                    alpha=0.7, markeredgewidth=0, linewidth=0, elinewidth=1, label=row.name + size)  # fmt: skip
     front = [compression.report[name] for name in compression.front]
     ax.plot([row.latency_us for row in front], [100 * row.accuracy_mean for row in front], color=INK, linewidth=0.8,
             zorder=0)  # fmt: skip
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_locator(LogLocator(subs=()))
     ax.margins(0.15)
-    _titled(ax, "What each form keeps and costs (area: bytes)", xlabel="latency of one row on one core, us",
+    _titled(ax, "What each form keeps and costs", xlabel="latency of one row on one core, us",
             ylabel="accuracy on test rows, %")  # fmt: skip
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
     return save(figure, path)
 
 

@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from minidistill import MLP, Dataset, compress, digits, fit
+from minidistill import MLP, Dataset, TrainingDiverged, compress, digits, fit
 from minidistill.cli import main
-from minidistill.compression import Compression
+from minidistill.compression import RATES, Compression
 from minidistill.evaluation import Report, Row
 from minidistill.quantization import QuantizedMLP
 
 TRAINING, TEST = digits()
-FORMS = ["teacher", "alone", "distilled", "pruned", "int8", "int8-aware"]
+FORMS = ["teacher", "teacher int8", "alone", "distilled", "pruned", "int8", "int8-aware"]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,9 @@ def test_the_forms_stand_beside_the_teacher_and_each_is_as_small_as_it_says(foun
     for name in ("int8", "int8-aware"):
         assert rows[name].multiply_adds == rows["distilled"].multiply_adds
         assert rows[name].bytes < 0.4 * rows["distilled"].bytes
-    assert all(len(rows[name].accuracies) == 2 for name in FORMS[1:])
+    assert all(len(rows[name].accuracies) == 2 for name in FORMS[2:])
+    assert rows["teacher int8"].multiply_adds == rows["teacher"].multiply_adds
+    assert rows["teacher int8"].bytes < 0.3 * rows["teacher"].bytes
     assert all(rows[name].agreement > 0.6 for name in FORMS[1:])
 
 
@@ -69,7 +71,7 @@ def test_the_table_and_the_picture_name_every_form(found, tmp_path):
     text = str(found)
     assert all(name in text for name in FORMS)
     figure = found.plot(tmp_path / "forms.png")
-    assert {label.get_text() for label in figure.axes[0].texts} == set(FORMS)
+    assert [label.get_text().split(",")[0] for label in figure.legends[0].get_texts()] == FORMS
     assert (tmp_path / "forms.png").stat().st_size > 0
     json.dumps(found.to_dict())
 
@@ -83,6 +85,17 @@ def test_the_test_rows_choose_nothing(teacher):
     assert settings[0] == settings[1]
 
 
+def test_a_trial_that_diverges_is_not_chosen(teacher, monkeypatch):
+    def fit_or_die(network, data, *, optimizer, **options):
+        if optimizer.learning_rate.rate > RATES[0]:
+            raise TrainingDiverged("too fast")
+        return fit(network, data, optimizer=optimizer, **options)
+
+    monkeypatch.setattr("minidistill.compression.fit", fit_or_die)
+    found = compress(teacher, TRAINING.take(120), TEST, (8,), epochs=4, seeds=1)
+    assert found.settings["rate_alone"] == RATES[0]
+
+
 def test_a_teacher_may_be_whatever_has_probabilities(teacher):
     class Opaque:
         def predict_proba(self, x):
@@ -90,6 +103,7 @@ def test_a_teacher_may_be_whatever_has_probabilities(teacher):
 
     found = compress(Opaque(), TRAINING.take(120), TEST, (8,), epochs=4, seeds=1)
     assert found.report.teacher.bytes is None
+    assert "teacher int8" not in found.to_dict()["models"]
     assert math.isfinite(found.cost(found.report["int8"]))
 
 

@@ -53,6 +53,21 @@ def test_an_error_in_the_answer_is_passed_on_with_its_words():
 
 
 @pytest.mark.parametrize(
+    "misfit", [lambda: RIGHT - RIGHT.sum(axis=1), lambda: RIGHT @ RIGHT, lambda: np.dot(RIGHT, RIGHT)]
+)
+def test_shapes_that_do_not_go_together_are_explained(misfit):
+    assert "The shapes of two arrays do not go together" in complaint(misfit)
+
+
+def test_another_error_gets_no_such_words():
+    assert "shapes" not in complaint(lambda: int("seven"))
+
+
+def test_a_bool_of_numpy_is_called_by_its_plain_name():
+    assert complaint(np.bool_(True), False) == "True is not it."
+
+
+@pytest.mark.parametrize(
     ("yours", "words"),
     [
         (-RIGHT, "the sign is wrong; the size is right"),

@@ -88,6 +88,13 @@ def test_names_under_a_panel_stay_apart(parts):
         assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
+def test_a_curve_of_one_place_is_a_disc_for_there_is_no_line():
+    curves = [Curve("teacher", [100.0], [[90.0]]), Curve("cascade", [10.0, 20.0], [[89.0], [89.5]])]
+    (ax,) = plots.panels([Panel("Models", "cost", "accuracy", curves)]).axes
+    markers = {line.get_label(): line.get_marker() for line in ax.lines}
+    assert (markers["teacher"], markers["cascade"]) == ("o", "")
+
+
 def test_an_unknown_form_of_picture_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="txt"):
         plots.softened(np.ones(3), path=tmp_path / "picture.txt")

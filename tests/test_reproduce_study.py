@@ -51,6 +51,12 @@ def test_a_quick_study_is_small_and_parted_in_the_same_way(parted):
     assert not numbers(study.training) & numbers(study.validation)
 
 
+def test_the_bundled_digits_are_parted_alike_though_there_are_few():
+    for quick, sizes in ((False, [1081, 216, 500]), (True, [973, 324, 500])):
+        study = Study.of("digits", 1, quick, held_out=False)
+        assert [len(part) for part in (study.training, study.validation, study.test)] == sizes
+
+
 def test_the_same_seed_gives_the_same_students():
     data = Dataset(np.eye(6, dtype=np.float32), np.arange(6) % 2)
     budget = Budget(epochs=2, batch_size=2)

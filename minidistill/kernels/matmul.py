@@ -57,12 +57,13 @@ def tiled(A, B, C):
     M, K = A.shape
     N = B.shape[1]
     C[:] = 0
-    for k0 in range(0, K, TILE):
-        for j0 in range(0, N, TILE):
+    for kt in range((K + TILE - 1) // TILE):
+        for jt in range((N + TILE - 1) // TILE):
+            k0, j0 = kt * TILE, jt * TILE
             for i in range(M):
-                for k in range(k0, min(k0 + TILE, K)):
-                    for j in range(j0, min(j0 + TILE, N)):
-                        C[i, j] += A[i, k] * B[k, j]
+                for k in range(min(TILE, K - k0)):  # all count from 0: of others numba tests whether they are negative
+                    for j in range(min(TILE, N - j0)):
+                        C[i, j0 + j] += A[i, k0 + k] * B[k0 + k, j0 + j]
 
 
 # ------------------------------------------------------------------------------------------ rung 4: blocks in registers

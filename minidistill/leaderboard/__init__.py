@@ -69,7 +69,7 @@ SETUPS = {
         load=digits, images=1_297, validation=300, tested=500, teacher=train_teacher, quick_teacher=train_teacher,
         hidden=(32,), assistant=128, seen=150, epochs=100, rate=0.01, batch_size=30, trial_seeds=2,
     ),
-    **{name: IMAGES(load) for name, load in LOADERS.items()},
+    **{collection.folder: IMAGES(LOADERS[collection.folder]) for collection in COLLECTIONS},
 }  # fmt: skip
 NAMES = tuple(SETUPS)
 

@@ -10,6 +10,7 @@
     assistant      Mirzadeh et al. 2020: a network of a size in between
     born_again     Furlanello et al. 2018: students as large as their teachers
     mutual         Zhang et al. 2018: networks that learn together
+    deploy         no paper's: a student goes into production, and its teacher keeps watch
 
 Of the 60,000 images to train on, 10,000 are held out to choose settings by; the test images are looked at once, at the
 end. With `held_out` an experiment never sees the test images: the held-out ones take their place.
@@ -23,7 +24,7 @@ from ..checks import check_choice, check_whole
 from .claims import Claim, Reproduction
 from .study import Study
 
-NAMES = ("hinton-mnist", "few-labels", "capacity", "fidelity", "assistant", "born-again", "mutual")
+NAMES = ("hinton-mnist", "few-labels", "capacity", "fidelity", "assistant", "born-again", "mutual", "deploy")
 
 __all__ = ["NAMES", "Claim", "Reproduction", "Study", "reproduce"]
 

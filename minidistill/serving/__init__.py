@@ -5,6 +5,7 @@
     pair      a student and its teacher, both asked the same way
     cascade   Cascade: the student answers where it is sure, the teacher the rest
     gate      QualityGate: a few live inputs go to both, and a fall of their agreement raises an alarm
+    drift     live images as they may become, made on purpose
 """
 
 from .cascade import Cascade
