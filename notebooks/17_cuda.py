@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 17 · Kernels III: CUDA
 #
-# A graphics card does thousands of things at the same time, if one gives it the right things. This notebook writes
-# kernels for one, and counts what decides their speed. You need no card: they run in numba's **simulator**, in Python.
+# A graphics card does thousands of things at the same time. This notebook writes kernels for one, and counts what
+# decides their speed. You need no card: they run in numba's **simulator**, in Python.
 #
 # **You will know at the end**
 #
@@ -15,11 +15,10 @@
 # It takes about 25 minutes to read; the exercises come on top. You need notebook 15 (tiles, the roofline) and notebook
 # 16 (fusing, races).
 #
-# **No figure from a card stands here, for there is none yet**: this library's CUDA kernels were built without one. All
-# that follows is results, which the simulator gives, and counts, which you make.
+# **No figure from a card stands here, for there is none yet**: this library's CUDA kernels were built without one. You
+# will see results, which the simulator gives, and counts, which you make.
 #
-# The simulator has to be switched on before numba is imported. That is the first line below; it concerns this notebook
-# alone.
+# The simulator has to be switched on before numba is imported; it is so for this notebook alone.
 
 # %%
 import os
@@ -43,13 +42,13 @@ from minidistill.course import check
 # %% [markdown]
 # ## Thread, block, grid
 #
-# A **kernel** is the work of one **thread**, a small one: often a single element. You start it for many threads at
-# once. They come in **blocks**, all of the same size, and all blocks together are the **grid**:
+# A **kernel** is the work of one **thread**, often a single element. It is started for many threads at once. They come
+# in **blocks** of the same size, and all blocks together are the **grid**:
 #
 #     kernel[blocks, threads_a_block](arguments)
 #
-# Every thread runs the same lines. It learns who it is from three numbers: `cuda.blockIdx.x`, its block;
-# `cuda.blockDim.x`, the threads a block; `cuda.threadIdx.x`, its place in the block. So its number in the grid is
+# Every thread runs the same lines. Three numbers tell it who it is: `cuda.blockIdx.x`, its block; `cuda.blockDim.x`,
+# the threads a block; `cuda.threadIdx.x`, its place in the block. So its number in the grid is
 #
 # $$ i = \text{blockIdx} \cdot \text{blockDim} + \text{threadIdx} , $$
 #
@@ -69,10 +68,9 @@ print("block", *block, sep="\t")
 print("thread", *thread, sep="\t")
 
 # %% [markdown]
-# Twelve elements are three blocks of four. Ten elements take three blocks as well, and two threads too many. Blocks
-# are always whole: there are $\lceil N / \text{threads} \rceil$ of them, in Python `-(-N // threads)`. So nearly every
-# kernel has a **guard**: a thread beyond the end does nothing. Without it the simulator says `IndexError`. A card says
-# nothing, and writes into whatever lies behind the array.
+# Blocks are always whole: ten elements take three of four, `-(-N // threads)` in Python, and two threads have nothing
+# to do. So nearly every kernel has a **guard**: a thread beyond the end does nothing. Without it the simulator says
+# `IndexError`. A card says nothing, and writes into whatever lies behind the array.
 #
 # ### Exercise 1: a step of gradient descent
 # Write the kernel `step(w, dw, rate)`: one thread an element, $w_i \leftarrow w_i - \text{rate} \cdot dw_i$, with a
@@ -115,9 +113,9 @@ check("step", after_step, before - 0.1 * slope, mistakes={
 # ## Warps, and what they read
 #
 # 32 neighbours of a block are a **warp**. They do the same instruction at the same time; where they disagree about an
-# `if`, both ways are walked, one after the other. And when they read, they read together: 32 numbers that the card
-# fetches in **pieces of 32 bytes**. Of a piece it fetches all, whatever is wanted of it. If the 32 threads want 32
-# float32 side by side, that is 128 bytes in 4 pieces and nothing is wasted: the access is **coalesced**.
+# `if`, both ways are walked, one after the other. They also read together, and the card fetches what they want in
+# **pieces of 32 bytes**, each of them whole. 32 float32 numbers side by side are 4 pieces, and nothing is wasted: the
+# access is **coalesced**.
 #
 # ### Exercise 2: count the pieces
 # Write `pieces(places)`: `places` $(32,)$ are the indices of the float32 numbers that the threads of a warp read at the
@@ -138,7 +136,7 @@ def pieces(places):                  # places (32,)
 # %% tags=["check"]
 lanes = np.arange(32)                                                           # (32,)
 for name, places in {
-    "side by side": lanes, "all the same": np.full(32, 70), "every second": 2 * lanes, "one off": lanes + 1,
+    "every second": 2 * lanes, "side by side": lanes, "all the same": np.full(32, 70), "one off": lanes + 1,
     "down a column": 784 * lanes, "backwards": 100 - lanes, "in any order": lanes * 5 % 32,
 }.items():
     check(f"pieces, {name}", lambda: pieces(places), np.count_nonzero(np.bincount(4 * places // 32)),  # noqa: B023
@@ -152,9 +150,8 @@ for name, places in {
     })
 
 # %% [markdown]
-# Now two kernels that differ in one line. They are the first rungs of the library's ladder for products
-# (`minidistill/kernels/cuda_matmul.py`). `cuda.grid(2)` gives two numbers, and *the first one counts the neighbours of
-# a warp*.
+# Now two kernels that differ in one line, the first rungs of the library's ladder (`minidistill/kernels/cuda_matmul.py`).
+# `cuda.grid(2)` gives two numbers, and *the first one counts the neighbours of a warp*.
 
 # %%
 @cuda.jit
@@ -178,8 +175,8 @@ def coalesced(A, B, C):              # A (M,K)  B (K,N)  C (M,N)
 
 
 # %% [markdown]
-# `Noted` is an array that notes which thread reads what, as in notebook 15. The simulator runs the 32 threads of one
-# warp, and the first number that each of them read is what the card would fetch at once.
+# `Noted` is an array that notes who reads what. The simulator runs the 32 threads of one warp; the first numbers that
+# they read are what a card would fetch together.
 
 # %%
 class Noted:
@@ -189,8 +186,9 @@ class Noted:
         self.values, self.shape, self.dtype, self.read = values, values.shape, values.dtype, defaultdict(list)
 
     def __getitem__(self, place):
+        value = self.values[place]
         self.read[cuda.threadIdx.x, cuda.threadIdx.y].append(np.ravel_multi_index(place, self.shape))
-        return self.values[place]
+        return value
 
 
 def pieces_of(places):
@@ -207,8 +205,8 @@ for kernel in (naive, coalesced):
 
 # %% [markdown]
 # The naive warp fetches a whole piece for each number of $A$. The other one reads one number of $A$ for all its threads
-# (that is a *broadcast*) and a stretch of $B$. Both give the same product: what changed is only who is whose neighbour.
-# Between the two lies the question of every array on a card: how far is it from a thread to its neighbour's number?
+# (a *broadcast*) and a stretch of $B$. All that changed is who is whose neighbour. So ask of every array: how far is it
+# from a thread's number to its neighbour's?
 
 # %%
 strides = np.arange(1, 17)
@@ -223,19 +221,18 @@ plt.show()
 # %% [markdown]
 # ## Shared memory
 #
-# Coalesced or not, each thread of these kernels fetches $2K$ numbers from far away for one element of $C$. In notebook
-# 15 a cache helped, and tiles helped the cache. Here you hold the cache in your own hands: **shared memory**, some
-# dozens of KB that the threads of a block have in common, as near as a cache. The plan, for tiles of 4 x 4 and blocks
-# of 4 x 4 threads:
+# Still each thread fetches $2K$ numbers from far away for one element of $C$. In notebook 15 tiles helped the cache.
+# Here you fill the cache yourself: **shared memory**, some dozens of KB that the threads of a block have in common. The
+# plan, for tiles and blocks of 4 x 4:
 #
 # 1. each thread fetches *one* number of $A$'s tile and *one* of $B$'s into shared memory;
-# 2. `cuda.syncthreads()`: all wait until all are there, for otherwise one reads what another has not yet fetched;
+# 2. `cuda.syncthreads()`: all wait for all, for otherwise one reads what another has not yet fetched;
 # 3. each thread adds up four products, from shared memory;
 # 4. they wait again, for otherwise a fast one overwrites what a slow one still needs. Then the next tiles come.
 #
-# Every number that came from far away is used four times. A number beyond the edge of $A$ or $B$ counts as zero, so a
-# thread that has no element still helps to fetch: *all* threads must come to each wait. If one has left by `return`,
-# the others may wait for ever.
+# Every number that came from far away is used four times. Beyond the edges of $A$ and $B$ the tiles are zero. A thread
+# without an element still helps to fetch, and *all* threads must come to each wait: if one has left by `return`, the
+# others may wait for ever.
 
 # %%
 TILE = 4
@@ -295,11 +292,10 @@ check("reads of A", reads, 2 * A.size, mistakes={
 print(f"the naive kernel reads A {5 * 7 * 6} times for this product, yours {reads} times")
 
 # %% [markdown]
-# The library's rungs 3 to 5 are this kernel with larger tiles, and with more than one element a thread, which they keep
-# in **registers**. So a number is used often in shared memory, too. What a thread may keep there is limited: a
-# multiprocessor (a card has some dozens of them, and each runs several blocks) has 65,536 registers and room for 2,048
-# threads. The compiler says what each kernel takes; that needs no card. Here is what it said of the ladder, in float32
-# for compute capability 9.0, with blocks of 256 threads.
+# The library's rungs 3 to 5 are this kernel with larger tiles and, in the last two, several elements a thread, kept in
+# **registers**. These are limited: a multiprocessor (a card has some dozens, and each runs several blocks) has 65,536
+# registers and room for some 2,000 threads. What a kernel takes the compiler says, without a card. Here is what it said
+# of the ladder, in float32 for compute capability 9.0, with blocks of 256 threads.
 
 # %%
 found = json.loads((Path(minidistill.__file__).parents[1] / "docs/results/cuda.json").read_text())
@@ -311,16 +307,15 @@ for rung in ("naive", "coalesced", "shared, A @ B", "registers, A @ B", "vectors
     print(f"{rung:18} {row['registers']:10d} {row['shared_bytes']:14,d} {row['spill_bytes']:15d} {blocks:8d}")
 
 # %% [markdown]
-# Few blocks mean few warps that can work while others wait for memory. Many registers mean that they wait less often.
-# Which is better one has to measure; `tile_for` takes large tiles where there are enough of them for every
-# multiprocessor. `spilled bytes` would be registers that did not fit and went to slow memory: tests hold them at zero.
+# Few blocks mean few warps that can work while others wait for memory; many registers, that they wait less often. Which
+# is better one has to measure. What does not fit is *spilled* into slow memory; tests hold that at zero.
 
 # %% [markdown]
 # ## Banks
 #
 # Shared memory has 32 **banks**. Number `p` (of 4 bytes) lies in bank `p % 32`, and a bank hands out one number a turn.
-# If the threads of a warp want different numbers of one bank, they take turns: a **bank conflict**. If they want the
-# *same* number, one turn is enough for all of them.
+# Threads of a warp that want different numbers of one bank take turns: a **bank conflict**. For those that want the
+# *same* number, one turn is enough.
 #
 # ### Exercise 4: count the turns
 # Write `turns(places)`: `places` $(32,)$ are what the threads of a warp want of shared memory at the same time. Return
@@ -340,7 +335,7 @@ def turns(places):                   # places (32,)
 # %% tags=["check"]
 lanes = np.arange(32)                                                           # (32,)
 for name, places in {
-    "side by side": lanes, "every second": 2 * lanes, "a column of 32": 32 * lanes, "a column of 33": 33 * lanes,
+    "every second": 2 * lanes, "side by side": lanes, "a column of 32": 32 * lanes, "a column of 33": 33 * lanes,
     "all the same": np.full(32, 70), "two numbers of a bank": lanes % 2 * 64, "some the same": lanes // 4 * 8,
 }.items():
     banks = [set() for _ in range(32)]
@@ -355,8 +350,8 @@ for name, places in {
     })
 
 # %% [markdown]
-# The cure is odd to look at: a column of **padding** that nobody uses. A tile of 32 x 32 has all of a column in one
-# bank. With rows of 33, each row begins one bank further on.
+# A tile of 32 x 32 has all of a column in one bank. The cure is a column of **padding** that nobody uses: with rows of
+# 33, each row begins one bank further on.
 
 # %%
 def turns_of(places):
@@ -366,17 +361,17 @@ def turns_of(places):
 _, axes = plt.subplots(1, 2, figsize=(7.6, 3.6), layout="constrained")
 for ax, width in zip(axes, (32, 33), strict=True):
     places = np.arange(32)[:, None] * width + np.arange(width)                  # (32, width)
-    picture = ax.imshow(places % 32, cmap="twilight", aspect="equal")
-    ax.axvline(4.5, color="white")
-    ax.axvline(5.5, color="white")
-    ax.set(title=f"rows of {width}: a column takes {turns_of(places[:, 5])} turn(s)", xlabel="column", ylabel="row")
+    picture = ax.imshow(places % 32, cmap="viridis", aspect="equal")
+    ax.axvline(4.5, color="#d1495b")
+    ax.axvline(5.5, color="#d1495b")
+    ax.set(title=f"rows of {width}, a column: {turns_of(places[:, 5])} turn(s)", xlabel="column", ylabel="row")
 plt.colorbar(picture, ax=axes, label="bank", shrink=0.8)
 plt.show()
 
 # %% [markdown]
-# The library fetches a tile of $A$ with neighbours along $k$ and writes it turned, so that a warp writes down several
-# columns at once. Its largest tiles are 128 wide and 8 deep. It pads by 4 and not by 1: for this way of writing, see
-# below; and then each row still begins at a multiple of four numbers, which instructions that read four at a time need.
+# The library reads $A$ along $k$ and writes its tile turned: a warp writes down several columns at once. The largest
+# tile is 128 wide and 8 deep, padded by 4. You see below why not by 1. Also, each row still begins at a multiple of four
+# numbers, as instructions that read four at a time need.
 
 # %%
 thread = np.arange(32)                                                          # (32,) of a warp
@@ -388,9 +383,8 @@ for padding in (0, 1, 4):
 # %% [markdown]
 # ## Races
 #
-# The simulator lets each thread run until it waits or is done. Many races do not show there. This kernel is wrong, as
-# notebook 16 explains: reading, adding and writing are three actions, and on a card all threads do the first one at
-# the same time.
+# Many races do not show in the simulator. This kernel is wrong: reading, adding and writing are three actions (notebook
+# 16), and on a card the threads of a warp do the first one at the same time.
 
 # %%
 @cuda.jit
@@ -405,12 +399,12 @@ careless_sum[4, 8](x, total)
 print("30 ones, added up by a race, in the simulator:", total[0])
 
 # %% [markdown]
-# Right, and worth nothing. So do not look at results; look at *who touches what*. **Between two waits, a place that one
-# thread writes may not be touched by any other.** That is easy to check, if something notes it down.
+# Right, and worth nothing. So look not at results but at *who touches what*. **Between two waits, a place that one
+# thread writes may not be touched by any other.**
 #
-# `run_block` below does. It plays the threads of a block in plain Python. A thread is a function with **`yield` where
-# `cuda.syncthreads()` would stand**: at a `yield`, Python leaves a function and can come back later. `run_block` takes
-# each thread to its next `yield`, looks at what was noted, and goes on.
+# `run_block` below checks that, in plain Python. A thread is a function with **`yield` where `cuda.syncthreads()` would
+# stand**: at a `yield`, Python leaves a function and can come back later. `run_block` takes each thread to its next
+# `yield`, looks at what was noted, and goes on. You need not read how.
 
 # %%
 class Race(Exception):
@@ -448,10 +442,11 @@ def run_block(program, values):
     parts, threads, stretch = Watched(len(values)), {}, 0
     for parts.me, value in enumerate(values):
         threads[parts.me] = program(parts.me, parts, value)
-    if not any(threads.values()):    # no yield in it, so it has run through
+    if not all(hasattr(thread, "send") for thread in threads.values()):  # no yield in it: it has run through
         if not parts.writers:
             return None
         parts.judge(0)
+        threads = {}
     while threads:
         waiting = {}
         for parts.me, thread in threads.items():
@@ -499,8 +494,8 @@ check("add_up", first_part, values.sum(), mistakes={
 })
 
 # %% [markdown]
-# There is one more wait that everybody forgets. Below, two sums follow each other in the same memory. Each is right by
-# itself. Who reads the first result, and who writes its next number there?
+# One more wait is easily forgotten. Below, two sums follow each other in the same memory, each right by itself. Who
+# reads the first result, and who writes its next number there?
 
 # %%
 def sum_in_pairs(me, parts, value):
@@ -530,12 +525,10 @@ for patient in (False, True):
         print("without:", race)
 
 # %% [markdown]
-# On a card, NVIDIA's `compute-sanitizer` looks for such races.
-#
 # ## A softmax, one block a row
 #
-# All of that together. The block's threads walk along a row side by side: coalesced. Each keeps its own largest logit,
-# then its own sum, and shared memory puts them together. You find the wait of just now twice.
+# All of that together. The threads walk along a row side by side: coalesced. Each finds its own largest logit, then its
+# own sum, and they are put together in shared memory. Find the wait of just now.
 
 # %%
 THREADS = 8                          # 256 on a card
@@ -581,8 +574,8 @@ softmax_rows[3, THREADS](s, q)
 print(f"largest difference from the library's softmax: {np.abs(q - ops.softmax_forward(s)[0]).max():.1e}")
 
 # %% [markdown]
-# The sum is added up in pairs, in the same order in every run: the same bits each time. `cuda.atomic.add`, the short
-# way to a sum of many threads, adds in the order in which they happen to come. So the library sums nothing with it.
+# The sum is added up in pairs, in the same order in every run: the same bits each time. `cuda.atomic.add`, a shorter
+# way, adds in the order in which threads happen to come. So the library sums nothing with it.
 
 # %% [markdown]
 # ## Why fusing wins
@@ -624,9 +617,9 @@ for operations, nbytes in ((4e9, 1e6), (5e6, 8e7)):
     })
 
 # %% [markdown]
-# Now the gradient of the cross-entropy for 1,024 rows of 1,000 classes, $(q - y)/B$, in float32. Count how often an
-# array of this size crosses memory, in four kernels and in one. The fused one reads a row twice: for its sums, and
-# for the gradient. The second time it may still be in a cache; we count it in full.
+# Now the gradient of the cross-entropy, $(q - y)/B$, for 1,024 rows of 1,000 classes in float32. How often does an
+# array of this size cross memory, in four kernels and in one? The fused one reads a row twice, for its sums and for the
+# gradient. The second time it may still be in a cache; we count it in full.
 
 # %%
 ARRAY = 4 * 1024 * 1000                                                         # bytes of one (B,C)
@@ -642,13 +635,11 @@ for name, kernels in crossings.items():
           f"{len(kernels)} launch(es)")
 
 # %% [markdown]
-# Memory is all of it. And each launch of a kernel costs the host some microseconds, however little there is to do. The
-# library's `loss_share` goes further: it finds the largest logit *and* the sums in one walk, with the online softmax of
-# notebook 16, and the teacher's softmax, the KL and the mix with $\alpha$ in the same two walks.
+# Memory is all of it. Besides, each launch costs the host some microseconds. The library's `loss_share` has the
+# teacher's softmax, the KL and the mix with $\alpha$ in the same two walks (the online softmax of notebook 16).
 #
 # Products are the other kind. A block that makes $R \times S$ elements of $C$ reads $R + S$ numbers for each $k$ and
-# does $2RS$ operations with them. A larger tile has a higher arithmetic intensity, and so each rung of the ladder may
-# climb higher under the roof:
+# does $2RS$ operations with them. So a larger tile has a higher arithmetic intensity:
 
 # %%
 tiles = {"no tile": (1, 1), "tile 16 x 16": (16, 16), "tile 64 x 64": (64, 64), "tile 128 x 128": (128, 128)}
@@ -659,32 +650,33 @@ for name, (R, S) in tiles.items():
     at = 2 * R * S / (4 * (R + S))                                              # FLOP per byte
     bound = min(PEAK, BANDWIDTH * at)
     ax.plot(at, bound, "o", color="#00798c")
-    ax.annotate(name, (at, bound), (6, -13), textcoords="offset points", fontsize=9)
-ax.set(title="Upper bounds on an imagined card, nothing measured", xlabel="arithmetic intensity, FLOP per byte",
+    ax.annotate(name, (at, bound), (6, -13) if bound < PEAK else (0, 8), textcoords="offset points", fontsize=9)
+ax.set(title="An imagined card, if each read of a block went to memory", xlabel="arithmetic intensity, FLOP per byte",
        ylabel="GFLOP/s at most", ylim=(80, 60_000), xlim=(0.1, 400))
 plt.show()
 
 # %% [markdown]
-# These are bounds, and pessimistic ones at the left: a card has caches, and coalesced neighbours share what one of them
-# fetched. They say which rung *cannot* be fast, not which one is.
+# Nothing of this is measured. A card has caches too, and a warp shares what it fetches, so a kernel at the left may do
+# better; none can get above the flat part. The picture says why tiles are tried, not how fast they are.
 #
 # ## What changes on a card
 #
 # - The kernels stay as they are. `NUMBA_ENABLE_CUDASIM` goes, and with `minidistill[cuda]` installed numba compiles
 #   them at the first call.
-# - Blocks have 128 to 256 threads, a multiple of 32. Many blocks run at the same time, in any order.
-# - Arrays live there. `cuda.to_device(x)` takes one over, `.copy_to_host()` brings it back, and that way is long: keep
-#   everything there for a whole epoch. An array of the host that you pass is copied both ways at each call.
-# - A call returns before the kernel is done. Before you read a clock: `cuda.synchronize()`.
+# - Blocks have a multiple of 32 threads, such as 256. Many blocks run at the same time, in any order.
+# - `cuda.to_device(x)` takes an array over, `.copy_to_host()` brings it back. The way is long, and an array of the host
+#   that you pass goes both ways at each call: keep everything there for a whole epoch.
+# - A call returns before the kernel is done: `cuda.synchronize()` before you read a clock.
 # - A literal such as `0.5` is a double (notebook 16), and on most cards doubles are many times slower.
-# - What the simulator forgives is not forgiven: places beyond the end, races, waits that not all threads reach.
+# - Nobody tells you of places beyond the end, of races, of waits that not all threads reach. NVIDIA's
+#   `compute-sanitizer` looks for such mistakes.
 #
 # ## What to remember
 #
 # A kernel is the work of one thread; the guard is for threads beyond the end. Make neighbours in a warp neighbours in
-# memory, and count pieces if in doubt. What several threads need, fetch once into shared memory, wait, use it, wait;
-# pad against bank conflicts. A right result says nothing about races: between two waits, what one thread writes no
-# other may touch. Count bytes before you write a kernel, and measure on the card after.
+# memory. What several threads need, fetch once into shared memory, wait, use it, wait; pad against bank conflicts. A
+# right result says nothing about races: between two waits, what one thread writes no other may touch. Count bytes
+# before you write a kernel, and measure on a card after.
 #
 # ## Read next in the source
 #
@@ -693,5 +685,4 @@ plt.show()
 # - `minidistill/kernels/cuda_rows.py`: `team_functions`, the sum in pairs.
 # - `minidistill/kernels/cuda_epochs.py`: a whole epoch in one launch, where even blocks wait for each other.
 #
-# `docs/cuda.md` tells the same story of the library's kernels, with the compiler's whole table. Next is notebook 18:
-# numbers of fewer digits, and weights left out.
+# `docs/cuda.md` has the compiler's whole table. Next is notebook 18: numbers of fewer digits, and weights left out.
