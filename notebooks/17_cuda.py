@@ -150,7 +150,7 @@ for name, places in {
     })
 
 # %% [markdown]
-# Now two kernels that differ in one line, the first rungs of the library's ladder (`minidistill/kernels/cuda_matmul.py`).
+# Now two kernels that differ in one line, the first rungs of the ladder in `minidistill/kernels/cuda_matmul.py`.
 # `cuda.grid(2)` gives two numbers, and *the first one counts the neighbours of a warp*.
 
 # %%
@@ -370,8 +370,8 @@ plt.show()
 
 # %% [markdown]
 # The library reads $A$ along $k$ and writes its tile turned: a warp writes down several columns at once. The largest
-# tile is 128 wide and 8 deep, padded by 4. You see below why not by 1. Also, each row still begins at a multiple of four
-# numbers, as instructions that read four at a time need.
+# tile is 128 wide and 8 deep, padded by 4. You see below why not by 1. Also, each row still begins at a multiple of
+# four numbers, as instructions that read four at a time need.
 
 # %%
 thread = np.arange(32)                                                          # (32,) of a warp
@@ -661,8 +661,8 @@ plt.show()
 #
 # ## What changes on a card
 #
-# - The kernels stay as they are. `NUMBA_ENABLE_CUDASIM` goes, and with `minidistill[cuda]` installed numba compiles
-#   them at the first call.
+# - The kernels stay as they are, with larger tiles. `NUMBA_ENABLE_CUDASIM` goes, and with `minidistill[cuda]` installed
+#   numba compiles them at the first call.
 # - Blocks have a multiple of 32 threads, such as 256. Many blocks run at the same time, in any order.
 # - `cuda.to_device(x)` takes an array over, `.copy_to_host()` brings it back. The way is long, and an array of the host
 #   that you pass goes both ways at each call: keep everything there for a whole epoch.
