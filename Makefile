@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels peers lint student notebooks course docs test-docs results zoo gate quantize compress interactive \
-	reproduce leaderboard bench latency clean test-cuda-sim cuda-extra ptx cuda
+.PHONY: demo test test-kernels test-cuda-sim cuda-extra peers lint student notebooks course docs test-docs results zoo \
+	gate quantize compress interactive reproduce leaderboard bench latency ptx cuda clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
@@ -80,6 +80,16 @@ quantize: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_quantize.py
 	$(BIN)/python docs/quote_results.py
 
+# Compiles the kernels of the card anew, in some minutes, and quotes what they need.
+ptx: $(VENV)/cuda.installed
+	$(BIN)/python docs/measure_cuda.py
+	$(BIN)/python docs/quote_results.py
+
+# On a machine with a card: the same tests there, compute-sanitizer, then the benchmark, and quotes it.
+cuda: $(VENV)/card.installed
+	$(BIN)/python docs/measure_cuda_bench.py
+	$(BIN)/python docs/quote_results.py
+
 # What rounding, pruning and distilling keep and cost on three data sets, in some ten minutes, and quotes it.
 compress: $(VENV)/demo.installed
 	mkdir -p build
@@ -92,16 +102,6 @@ compress: $(VENV)/demo.installed
 	compressed digits 512,512 32 32 100; \
 	compressed mnist 1200,1200 128 64 30; \
 	compressed fashion-mnist 1200,1200 128 64 30
-	$(BIN)/python docs/quote_results.py
-
-# Compiles the kernels of the card anew, in some minutes, and quotes what they need.
-ptx: $(VENV)/cuda.installed
-	$(BIN)/python docs/measure_cuda.py
-	$(BIN)/python docs/quote_results.py
-
-# On a machine with a card: the same tests there, compute-sanitizer, then the benchmark, and quotes it.
-cuda: $(VENV)/card.installed
-	$(BIN)/python docs/measure_cuda_bench.py
 	$(BIN)/python docs/quote_results.py
 
 bench: $(VENV)/bench.installed

@@ -137,9 +137,9 @@ def has_card_interface(values: Any) -> bool:
 
 def _array(name: str, values: Any) -> np.ndarray:
     if has_card_interface(values):
-        from .kernels.cuda_device import to_card
+        from .kernels import load_backend
 
-        return np.asarray(to_card(values).copy_to_host())
+        return np.asarray(load_backend("cuda").adopted(values).copy_to_host())
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked one: what stands for its missing values?")
     try:

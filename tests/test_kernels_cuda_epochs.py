@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from cards import AllAtOnce
 
-from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, Dataset, SoftTarget, fit
+from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, Dataset, Mixup, SoftTarget, fit
 from minidistill.kernels import cuda_epochs, cuda_passes
 from minidistill.kernels.cuda_device import to_card
 from minidistill.training import TrainingDiverged
@@ -55,6 +55,13 @@ def test_blocks_at_the_same_time_wait_for_each_other_where_they_must(name, monke
     activation, dropout, *_ = RUNS[name]
     mine, reference = pair(activation, 0.0 if dropout == 0 else 0.3, sizes=(5, 6, 3))
     close(trained(mine, name, batch_size=4), trained(reference, name, batch_size=4))
+    close(mine.parameters, reference.parameters)
+
+
+def test_rows_of_probabilities_are_learned_as_well():
+    mine, reference = pair(sizes=(5, 4, 3))
+    for network in (mine, reference):
+        fit(network, Dataset(ROWS, LABELS), epochs=1, batch_size=4, augment=Mixup(3))
     close(mine.parameters, reference.parameters)
 
 

@@ -3,7 +3,8 @@
 
 numba can do this, but it looks at one source file only: edit a formula in rows.py and the kernel of cpu.py that uses it
 would be loaded as it was. So the name of our folder holds a hash of all that goes into a kernel: every source file
-here, the versions of numba and LLVM, and the processor. What is edited or upgraded gets a new folder.
+here but those of the card, the versions of numba and LLVM, and the processor. What is edited or upgraded gets a new
+folder.
 
 A cache must never be in the way. Where no folder can be written, kernels are compiled anew in each process; a damaged
 entry is compiled again.
@@ -35,7 +36,8 @@ FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6)))
 
 def fingerprint():
     """A short hash of everything that a compiled kernel depends on."""
-    parts = [source.read_bytes() for source in sorted(Path(__file__).parent.glob("*.py"))]
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    parts = [source.read_bytes() for source in sources if not source.stem.startswith(("cuda", "ptx"))]
     parts += [numba.__version__, llvmlite.__version__, sys.version, llvm.get_host_cpu_name(), simd.REGISTER_BYTES]
     parts += [simd.BYTE_PRODUCTS, llvm.get_host_cpu_features().flatten(), config.BOUNDSCHECK, config.OPT]
     digest = hashlib.sha256()

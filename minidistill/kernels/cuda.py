@@ -15,7 +15,7 @@ import numpy as np
 
 from ..ops import hash32, one_hot  # noqa: F401  (a backend exports all names of ops)
 from . import cuda_losses, cuda_matmul, cuda_rows
-from .cuda_device import THREADS, block_count, empty, find_card, is_on_card, to_card
+from .cuda_device import THREADS, adopted, block_count, empty, find_card, is_on_card, to_card
 from .cuda_losses import FEW_CLASSES
 from .cuda_rows import ADAM, PARTS, SGD, WARP, threshold_and_scale
 
@@ -24,7 +24,7 @@ find_card()  # or say what is missing
 
 def _here(array):
     """Another library's array on the card as one of numba's; others as they are."""
-    return to_card(array) if is_on_card(array) else array
+    return adopted(array) if is_on_card(array) else array
 
 
 def _flat(array, dtype=None):

@@ -98,7 +98,7 @@ def find_card():
     try:
         device = cuda.current_context().device
     except Exception as error:  # no driver, no card, a card in use by another alone: the driver's own words
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(" :")
         raise ImportError(f"no usable NVIDIA card or driver, which nvidia-smi would list: {reason}") from error
     if device.compute_capability < OLDEST:
         found, wanted = (".".join(map(str, pair)) for pair in (device.compute_capability, OLDEST))
@@ -125,21 +125,22 @@ def is_on_card(array):
     return has_card_interface(array) or devicearray.is_cuda_ndarray(array)
 
 
-def to_card(array, dtype=None):
+def to_card(array, dtype=None, name="an array on the card"):
     """`array` on the card, contiguous and of this dtype. What is there already stays where it is, uncopied."""
     if not is_on_card(array):
         array = np.ascontiguousarray(array, dtype)
         return _within_memory(array.nbytes, lambda: cuda.to_device(array))
-    if not devicearray.is_cuda_ndarray(array):
-        array = _adopted(array)
+    array = adopted(array)
     if (dtype is not None and array.dtype != dtype) or not array.is_c_contiguous():
         order = "contiguous" if array.is_c_contiguous() else "not contiguous"
-        raise TypeError(f"an array on the card must be contiguous {np.dtype(dtype)}, got {order} {array.dtype}")
+        raise TypeError(f"{name} must be contiguous {np.dtype(dtype or array.dtype)}, got {order} {array.dtype}")
     return array
 
 
-def _adopted(array):
-    """Another library's array on the card, as numba's, in the same memory."""
+def adopted(array):
+    """Another library's array on the card, as numba's, in the same memory; numba's own as they are."""
+    if devicearray.is_cuda_ndarray(array):
+        return array
     if not SIMULATED:
         return cuda.as_cuda_array(array)
 

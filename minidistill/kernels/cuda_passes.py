@@ -6,7 +6,7 @@ pass copies them to the card first, and an epoch copies them there and back. Wha
 activations, errors, the optimizer's state) is put on the card once and stays.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,7 +56,7 @@ class Passes:
         if len(x.shape) != 2 or x.shape[1] != self.network.sizes[0]:
             raise ValueError(f"x must have shape (N, {self.network.sizes[0]}), got {x.shape}")
         parameters, (N, I) = to_card(self.network.parameters), x.shape
-        x = to_card(x, self.network.dtype).reshape(N * I)
+        x = to_card(x, self.network.dtype, "x (which is on the card)").reshape(N * I)
         portions = []
         for start in range(0, N, BATCH):
             B = min(BATCH, N - start)
@@ -83,15 +83,18 @@ class Passes:
             I, O = network.sizes[layer : layer + 2]
             place -= (I + 1) * O
             middle = place + I * O
-            self._multiply(I, O, B, cache.inputs[layer], dz, (True, False), "store", (gradients[place:middle],))
+            a, dW = cache.inputs[layer], gradients[place:middle]
+            self._multiply((I, O, B), a, dz, (True, False), cuda_matmul.store, (dW,))
             sums = cuda_rows.column_kernels(self.real).sums
             sums[block_count(O, WARP), THREADS](B, O, dz, gradients[middle : middle + O])
             if layer > 0 or input_gradient:
-                mask = self._mask(layer, cache.step, cache.training)
-                dx = empty(B * I, network.dtype)
-                finish = "backward" if layer > 0 else "input"
-                to = (dx, cache.kept[layer], *mask) if layer > 0 else (dx, *mask)
-                self._multiply(B, I, O, dz, parameters[place:middle], (False, True), finish, to)
+                mask, dx = self._mask(layer, cache.step, cache.training), empty(B * I, network.dtype)
+                finish, to = cuda_matmul.finish_input(self.real), (dx, *mask)
+                if layer > 0:
+                    finish = cuda_matmul.finish_backward(self.real, network.activation)
+                    to = (dx, cache.kept[layer], *mask)
+                W = parameters[place:middle]
+                self._multiply((B, I, O), dz, W, (False, True), finish, to, short=layer == 0)
                 dz = dx
         network.gradients[:] = gradients.copy_to_host()
         return dx.copy_to_host().reshape(B, -1) if input_gradient and dx is not None else None
@@ -111,8 +114,9 @@ class Passes:
                 keep = out if network.activation == "relu" else empty(B * O, network.dtype)
                 to = (*to, keep, *self._mask(layer + 1, step, training))
                 kept.append(keep)
-            layout, finish = (False, False), "forward" if layer < last else "logits"
-            self._multiply(B, O, I, inputs[layer], parameters[place:middle], layout, finish, to)
+            finish = cuda_matmul.finish_forward(self.real, network.activation if layer < last else None)
+            W = parameters[place:middle]
+            self._multiply((B, O, I), inputs[layer], W, (False, False), finish, to, short=layer == last)
             inputs.append(out)
             place = middle + O
         return inputs.pop(), PassCache(inputs, kept, B, step, training, network.sizes)
@@ -123,17 +127,12 @@ class Passes:
         return cuda_rows.key_of(self.network.seed, step, layer), *threshold_and_scale(rate, self.real)
 
     def _multiply(
-        self, M: int, N: int, K: int, A: Any, B: Any, turned: tuple[bool, bool], finish: str, to: tuple[Any, ...]
+        self, shape: Sequence[int], A: Any, B: Any, turned: tuple[bool, bool], finish: Any, to: Any, short: bool = True
     ) -> None:
-        tile = cuda_matmul.tile_for(M, N, short=finish not in ("forward", "backward"))
-        finishes = {
-            "store": lambda: cuda_matmul.store,
-            "forward": lambda: cuda_matmul.finish_forward(self.real, self.network.activation),
-            "logits": lambda: cuda_matmul.finish_forward(self.real, None),
-            "backward": lambda: cuda_matmul.finish_backward(self.real, self.network.activation),
-            "input": lambda: cuda_matmul.finish_input(self.real),
-        }
-        kernel = cuda_matmul.product_kernel(self.real, tile, *turned, finishes[finish]())
+        """One product (M, N, K), as product_function of cuda_matmul.py; `short` as of tile_for."""
+        M, N, K = shape
+        tile = cuda_matmul.tile_for(M, N, short)
+        kernel = cuda_matmul.product_kernel(self.real, tile, *turned, finish)
         wide = cuda_matmul.is_wide(A, M if turned[0] else K), cuda_matmul.is_wide(B, K if turned[1] else N)
         kernel[cuda_matmul.blocks_for(M, N, tile), THREADS](M, N, K, A, B, *wide, to)
 

@@ -22,11 +22,10 @@ from .cuda_device import cuda, types
 
 CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
 
-
 MOST_SHARED = 48 * 1024  # bytes that a block gets on every card without asking
 # Registers of a thread, by what a kernel's name begins with. A multiprocessor has 65,536: room for one block of an
 # epoch or of a large tile, and for two and more of the others.
-MOST_REGISTERS = {"epoch": 255, "matmul": 168, "": 96}
+MOST_REGISTERS = {"epoch": 255, "matmul": 168, "": 128}
 
 
 class Report(NamedTuple):
