@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Measures the exported C file beside calls from Python: `python docs/measure_export.py`, under a minute with gcc.
 
-Of one row: the time that a call takes on one thread, the quickest of many rounds, for a program in C, for C called by
-ctypes, for `MLP.logits` on both backends, and for ONNX Runtime and PyTorch where they are installed. And what the file
-takes beside its weights, by `size`. Prints the figures and writes docs/results/export.json.
+Of one row: the time that a call takes on one thread, the quickest of many rounds, for a program in C, with weights of
+floats and of 8 and 4 bits, for C called by ctypes, for `MLP.logits` on both backends, and for ONNX Runtime and PyTorch
+where they are installed. And what each C file takes beside its weights, by `size`. Prints the figures and writes
+docs/results/export.json.
 """
 
 import ctypes
@@ -23,7 +24,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from minidistill import MLP  # noqa: E402
+from minidistill import MLP, QuantizedMLP, quantize  # noqa: E402
 from minidistill.bench import processor, versions  # noqa: E402
 from minidistill.export import to_c, to_state_dict  # noqa: E402
 from minidistill.export.onnx import onnx_bytes  # noqa: E402
@@ -36,6 +37,7 @@ SECONDS_A_ROUND = 0.005
 
 PROGRAM = """\
 #define _POSIX_C_SOURCE 199309L
+#include "mlp.c"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -80,24 +82,28 @@ def measure() -> dict[str, Any]:
             found["networks"].append({
                 "sizes": sizes,
                 "nanoseconds": latencies(network, Path(folder)),
-                "weight_bytes": network.nbytes,
-                "bytes_beside": {flag: bytes_beside_weights(network, Path(folder), flag) for flag in FLAGS},
-                "source_bytes": (Path(folder) / "mlp.c").stat().st_size,
+                "bytes": {form: c_bytes(each, Path(folder)) for form, each in forms(network).items()},
             })  # fmt: skip
     return found | {"seconds": time.perf_counter() - start}
 
 
+def forms(network: MLP) -> dict[str, MLP | QuantizedMLP]:
+    """The networks that become C: itself, and its whole numbers."""
+    rows = np.random.default_rng(0).standard_normal((100, network.sizes[0]), np.float32)
+    return {"C": network, "C, 8 bits": quantize(network, rows), "C, 4 bits": quantize(network, rows, bits=4)}
+
+
 def latencies(network: MLP, folder: Path) -> dict[str, float]:
     """Nanoseconds of a call with one row, for each way to make it."""
+    before = {form: quickest_in_c(folder, each) for form, each in forms(network).items()}
+    from_python = {name: quickest(call) for name, call in calls_from_python(network, folder).items()}
+    after = {form: quickest_in_c(folder, each) for form, each in forms(network).items()}
+    return {form: min(before[form], after[form]) for form in before} | from_python
+
+
+def quickest_in_c(folder: Path, network: MLP | QuantizedMLP) -> float:
     to_c(network, folder / "mlp.c")
-    calls = calls_from_python(network, folder)
-    best = {"C": quickest_in_c(folder, network)} | {name: quickest(call) for name, call in calls.items()}
-    best["C"] = min(best["C"], quickest_in_c(folder, network))  # once before the others, and once after
-    return best
-
-
-def quickest_in_c(folder: Path, network: MLP) -> float:
-    (folder / "program.c").write_text('#include "mlp.c"\n' + PROGRAM)
+    (folder / "program.c").write_text(PROGRAM)
     compile_c(folder, TIMED, "program.c", "-o", "program", "-lm")
     calls = max(1, int(SECONDS_A_ROUND * 5e9 / network.multiply_adds))
     command = [folder / "program", str(ROUNDS), str(calls)]
@@ -133,6 +139,7 @@ def calls_from_python(network: MLP, folder: Path) -> dict[str, Callable[[], Any]
 
 
 def ctypes_call(network: MLP, x: np.ndarray, folder: Path) -> Callable[[], Any]:
+    to_c(network, folder / "mlp.c")
     library = folder / f"{'-'.join(map(str, network.sizes))}.so"  # a name of its own: what is loaded stays loaded
     compile_c(folder, TIMED, "mlp.c", "-shared", "-fPIC", "-o", library.name, "-lm")
     predict, logits = ctypes.CDLL(str(library)).mlp_predict, np.empty((1, network.sizes[-1]), np.float32)
@@ -167,12 +174,15 @@ def torch_call(network: MLP, x: np.ndarray) -> Callable[[], Any]:
     return torch.inference_mode()(lambda: model(rows).numpy())
 
 
-def bytes_beside_weights(network: MLP, folder: Path, flag: str) -> int:
-    """Code and data in the object file, less the weights, by `size`."""
+def c_bytes(network: MLP | QuantizedMLP, folder: Path) -> dict[str, Any]:
+    """Of the file, of the weights, and by `size` what code and data take beside these in the object file."""
     to_c(network, folder / "mlp.c")
-    compile_c(folder, flag, "-c", "mlp.c", "-o", "mlp.o")
-    said = subprocess.run(["size", "mlp.o"], cwd=folder, capture_output=True, text=True, check=True).stdout
-    return sum(map(int, said.splitlines()[1].split()[:3])) - network.nbytes
+    beside = {}
+    for flag in FLAGS:
+        compile_c(folder, flag, "-c", "mlp.c", "-o", "mlp.o")
+        said = subprocess.run(["size", "mlp.o"], cwd=folder, capture_output=True, text=True, check=True).stdout
+        beside[flag] = sum(map(int, said.splitlines()[1].split()[:3])) - network.nbytes
+    return {"file": (folder / "mlp.c").stat().st_size, "weights": network.nbytes, "beside": beside}
 
 
 def compile_c(folder: Path, flag: str, *arguments: str) -> None:

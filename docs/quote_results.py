@@ -163,11 +163,12 @@ def export_table(found: dict[str, Any]) -> str:
         f"| bytes | {' | '.join(names)} |",
         f"| --- |{' ---: |' * len(names)}",
     ]
-    sizes = {"C file": [network["source_bytes"] for network in networks],
-             "weights": [network["weight_bytes"] for network in networks]}  # fmt: skip
-    for flag in networks[0]["bytes_beside"]:
-        sizes[f"code and data beside them, {flag}"] = [network["bytes_beside"][flag] for network in networks]
-    lines += [f"| {title} | {' | '.join(f'{size:,}' for size in row)} |" for title, row in sizes.items()]
+    for form in networks[0]["bytes"]:
+        of_form = [network["bytes"][form] for network in networks]
+        sizes = {"file": [each["file"] for each in of_form], "weights": [each["weights"] for each in of_form]}
+        for flag in of_form[0]["beside"]:
+            sizes[f"code and data beside them, {flag}"] = [each["beside"][flag] for each in of_form]
+        lines += [f"| {form}: {title} | {' | '.join(f'{size:,}' for size in row)} |" for title, row in sizes.items()]
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .distillation import SoftTargets
     from .network import MLP
     from .optim import Optimizer
+    from .quantization import QuantizedMLP
 
 EPILOG = """\
 a first walk, from the handwriting that comes with the package to a student of your own:
@@ -166,14 +167,13 @@ def predict(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     from . import export as room
     from .files import check_place
-    from .network import MLP
 
     check_place("--out", options.out)
     form = _format(options, options.out, EXPORT_FORMATS)
     if options.name is not None and form != "c":
         raise ValueError(f"--name is for the functions of a C file, not for {form}")
-    write = {"c": room.to_c, "onnx": room.to_onnx, "safetensors": room.to_safetensors, "pt": room.to_pt}[form]
-    network = MLP.load(options.model)
+    write = getattr(room, f"to_{form}")
+    network = _floats_or_integers(options.model)
     write(network, options.out, **({} if options.name is None else {"name": options.name}))
     _tell_of_file(options, network, form)
 
@@ -465,6 +465,14 @@ def _models(paths: list[str]) -> list["MLP"]:
     return networks
 
 
+def _floats_or_integers(path: str) -> "MLP | QuantizedMLP":
+    from .files import read_arrays
+    from .network import MLP
+    from .quantization import KIND, QuantizedMLP
+
+    return QuantizedMLP.load(path) if str(read_arrays(path).get("kind")) == KIND else MLP.load(path)
+
+
 def _of_standardised(network: "MLP", mean: Any, scale: Any) -> "MLP":
     """The same network, for rows (x - mean) / scale in place of x."""
     from .checks import check_rows
@@ -497,7 +505,7 @@ def _format(options: argparse.Namespace, path: str, formats: tuple[str, ...]) ->
     return str(form)
 
 
-def _tell_of_file(options: argparse.Namespace, network: "MLP", form: str) -> None:
+def _tell_of_file(options: argparse.Namespace, network: "MLP | QuantizedMLP", form: str) -> None:
     size = os.path.getsize(options.out)
     result = {"network": repr(network), "format": form, "out": options.out, "bytes": size}
     _print(options, result, f"{network}\nsaved {options.out} ({size:,} bytes)")
@@ -644,8 +652,9 @@ images are taken.""")
 
     added = command(export, "write a network for other programs", """\
 A C file has the weights and one function, and needs nothing but a compiler; ONNX and safetensors need the extra
-minidistill[export], PyTorch's .pt needs torch. All but C can be imported again; dropout and seed stay behind.""")
-    added.add_argument("model", help="a saved network")
+minidistill[export], PyTorch's .pt needs torch. All but C can be imported again; dropout and seed stay behind. What
+`quantize` made becomes C only, with weights of a byte or half a byte and the same logits to the last bit.""")
+    added.add_argument("model", help="a saved network, of floats or quantised")
     added.add_argument("--out", required=True, metavar="FILE", help="a .c, .onnx, .safetensors or .pt file")
     added.add_argument("--format", choices=EXPORT_FORMATS, help="where the suffix does not say it")
     added.add_argument("--name", help="what the names in a C file begin with (default mlp: mlp_predict)")

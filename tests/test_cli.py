@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import minidistill.data
-from minidistill import MLP, Dataset
+from minidistill import MLP, Dataset, quantize
 from minidistill.cli import main
+from minidistill.export import c_source
 
 
 @pytest.fixture
@@ -281,6 +282,18 @@ def test_a_network_goes_out_and_comes_in_again(suffix, teacher, table, capsys):
 def test_a_network_becomes_a_c_file_of_any_name(teacher, folder, capsys):
     assert main(["export", teacher, "--out", "clouds.txt", "--format", "c", "--name", "clouds"]) == 0
     assert "int clouds_predict(const float x[2], float logits[2])" in (folder / "clouds.txt").read_text()
+
+
+def test_an_integer_network_becomes_a_c_file_and_no_other(teacher, folder, capsys):
+    integers = quantize(MLP.load(teacher), np.eye(2))
+    integers.save("integers.npz")
+    quantize(MLP.load(teacher)).save("measured.npz")
+    assert main(["export", "integers.npz", "--out", "clouds.c"]) == 0
+    assert "QuantizedMLP(2-" in capsys.readouterr().out
+    assert (folder / "clouds.c").read_text() == c_source(integers)
+    assert "got a QuantizedMLP, which becomes C only" in refusal(capsys, "export", "integers.npz", "--out", "x.onnx")
+    assert "network must be calibrated to become C" in refusal(capsys, "export", "measured.npz", "--out", "x.c")
+    assert not (folder / "x.c").exists()
 
 
 def test_weights_are_rounded_on_import_where_that_is_asked_for(folder, capsys):

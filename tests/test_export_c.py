@@ -3,20 +3,26 @@
 
 import ctypes
 import importlib.util
+import platform
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from minidistill import MLP
+from minidistill import MLP, QuantizedMLP, quantize
 from minidistill.export import c_source, to_c
 from minidistill.export.c import hexadecimal
+from minidistill.quantization import Grid, IntegerLayer
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Wmissing-prototypes", "-Werror"]
+SANITIZED = ["-O1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover"]
 SHAPES = [(3, 2), (64, 32, 10), (65, 7, 3), (1, 1, 2), (4, *[9] * 12, 5), (784, 30, 30, 10)]
 
 ROWS_OF_STDIN = """\
@@ -59,8 +65,16 @@ def answers(folder, source, x, *flags):
     return np.array([int(row[0]) for row in table]), np.array(logits)
 
 
+def object_bytes(net, folder, *flags):
+    """What the file takes once it is compiled: weights, tables and code."""
+    to_c(net, folder / "mlp.c")
+    subprocess.run(["gcc", *STRICT, *flags, "-c", "mlp.c"], cwd=folder, check=True)
+    said = subprocess.run(["size", "mlp.o"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    return sum(map(int, said.splitlines()[1].split()[:3]))
+
+
 @needs_gcc
-@pytest.mark.parametrize("flags", [["-O2"], ["-O1", "-fsanitize=address,undefined"]], ids=["-O2", "sanitized"])
+@pytest.mark.parametrize("flags", [["-O2"], SANITIZED], ids=["-O2", "sanitized"])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 @pytest.mark.parametrize("sizes", SHAPES, ids=str)
 def test_the_compiled_file_gives_the_logits_and_classes_of_the_network(tmp_path, sizes, activation, flags):
@@ -69,6 +83,110 @@ def test_the_compiled_file_gives_the_logits_and_classes_of_the_network(tmp_path,
     labels, logits = answers(tmp_path, c_source(net), x, *flags)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
     np.testing.assert_array_equal(labels, net.predict(x))
+
+
+# ---------------------------------------------------------------------------------------------- whole numbers
+
+
+def whole(sizes, activation="relu", bits=8, seed=0):
+    """An integer network, and rows: like those that it was calibrated on, near halves of steps, and extreme."""
+    net = network(sizes, activation, seed)
+    integers = quantize(net, rows(40, sizes[0]), bits=bits)
+    halves = np.random.default_rng(seed).integers(-300, 300, (8, sizes[0])) / 2 / integers.input_multiplier
+    constant = np.repeat([[3e38], [-3e38], [0]], sizes[0], axis=1)
+    return integers, np.concatenate([rows(20, sizes[0]), halves, constant]).astype(np.float32)
+
+
+def assert_the_same_bits(folder, integers, x, *flags):
+    labels, logits = answers(folder, c_source(integers), x, *flags)
+    assert logits.astype(np.float32).tobytes() == integers.logits(x).tobytes()
+    np.testing.assert_array_equal(labels, integers.predict(x))
+
+
+@needs_gcc
+@pytest.mark.parametrize("flags", [["-O0"], ["-O3"], SANITIZED], ids=["-O0", "-O3", "sanitized"])
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+@settings(max_examples=3, deadline=None)
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=4), st.integers(2, 12), st.integers(0, 99))
+def test_the_file_of_an_integer_network_has_its_bits(activation, bits, flags, widths, classes, seed):
+    integers, x = whole((*widths, classes), activation, bits, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        assert_the_same_bits(Path(folder), integers, x, *flags)
+
+
+AWKWARD_FLAGS = {
+    "fused multiply-adds": ["-std=gnu17", "-O3", "-march=native", "-ffp-contract=fast"],
+    "sums in another order": ["-O3", "-march=native", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"],
+    "numbers kept in 80 bits": ["-O3", "-mfpmath=387"],
+    "bytes that have no sign": ["-O2", "-funsigned-char"],
+}
+
+
+@needs_gcc
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("flags", AWKWARD_FLAGS.values(), ids=AWKWARD_FLAGS)
+def test_no_flag_that_changes_how_floats_are_rounded_changes_a_bit(tmp_path, flags, activation):
+    if "-mfpmath=387" in flags and platform.machine() != "x86_64":
+        pytest.skip("needs the x87 unit")
+    integers, x = whole((65, 40, 30, 10), activation)
+    assert_the_same_bits(tmp_path, integers, np.concatenate([x, rows(2000, 65)]), *flags)
+
+
+@needs_gcc
+@pytest.mark.parametrize("zero", [0, 7, 128, 255])
+def test_every_code_and_the_halves_between_them_are_rounded_as_the_definition_does(tmp_path, zero):
+    """A network that shows the codes: of the inputs, and after a multiplier of a half, of a hidden layer."""
+    eye, ones = np.eye(3, dtype=np.int8), np.ones(3, np.uint8)
+    hidden = IntegerLayer(eye, np.full(3, -zero, np.int32), ones, np.float32(0.5), 128 - zero // 2)
+    last = IntegerLayer(np.array([[1, 3, 2]] * 3, np.int8), np.zeros(3, np.int32), ones, np.float32(1))
+    integers = QuantizedMLP((3, 3, 3), "relu", 8, [hidden, last], [Grid(0.5, zero), Grid(1.0, 0)])
+    between = np.arange(-300, 300, 0.25, np.float32) / 2
+    x = np.concatenate([between, np.nextafter(between, np.float32(9e9)), np.nextafter(between, np.float32(-9e9))])
+    x = np.stack([x, x[::-1], np.zeros_like(x)], axis=1)
+    assert_the_same_bits(tmp_path, integers, x, "-O3")
+
+
+@needs_gcc
+def test_sums_as_large_as_they_may_become_do_not_overflow(tmp_path):
+    I, most = 1 << 14, 1 << 29
+    layer = IntegerLayer(np.full((I, 2), 127, np.int8) * np.array([1, -1], np.int8), np.array([most, -most], np.int32),
+                         np.array([255, 1], np.uint8), np.float32(1e-3))  # fmt: skip
+    integers = QuantizedMLP((I, 2), "relu", 8, [layer], [Grid(1.0, 0)])
+    assert_the_same_bits(tmp_path, integers, np.full((1, I), 300, np.float32), *SANITIZED)
+
+
+@needs_gcc
+@pytest.mark.skipif(shutil.which("size") is None, reason="needs size, of binutils")
+def test_the_object_file_of_8_bits_has_a_quarter_of_the_bytes_and_that_of_4_bits_half_of_those(tmp_path):
+    net = network((784, 30, 30, 10))
+    eight, four = (object_bytes(quantize(net, rows(40, 784), bits), tmp_path, "-Os") for bits in (8, 4))
+    assert eight < 0.27 * object_bytes(net, tmp_path, "-Os")
+    assert four < 0.54 * eight
+
+
+def test_the_file_of_whole_numbers_says_how_to_use_it_and_needs_no_library(tmp_path):
+    integers, _ = whole((64, 32, 10), "tanh", bits=4)
+    to_c(integers, tmp_path / "digits.c", "digits")
+    text = (tmp_path / "digits.c").read_text()
+    assert text == c_source(integers, "digits")
+    assert "64-32-10, tanh: 2410 weights of 4 bits" in text
+    assert "gcc -std=c99 -O3 -c digits.c\n" in text
+    assert "int digits_predict(const float x[64], float logits[10]);" in text
+    assert re.findall("#include.*", text) == ["#include <stdint.h>"]
+
+
+def test_an_integer_network_that_c_cannot_have_is_refused_and_nothing_written(tmp_path):
+    with pytest.raises(ValueError, match="network must be calibrated to become C: give `quantize` rows"):
+        to_c(quantize(network((3, 2))), tmp_path / "x.c")
+    layer = IntegerLayer(np.ones((3, 2), np.int8), np.zeros(2, np.int32), np.full(2, 9, np.uint8), np.float32(1e38))
+    for grid, said in ((Grid(1.0, 0), "multipliers of layer 0"), (Grid(1e-300, 0), "multiplier of the inputs")):
+        with pytest.raises(ValueError, match=f"{said} must be finite, got inf"):
+            to_c(QuantizedMLP((3, 2), "relu", 8, [layer], [grid]), tmp_path / "x.c")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------------- both
 
 
 @needs_gcc
@@ -95,8 +213,9 @@ def test_weights_of_float64_are_rounded_to_the_nearest_float32(tmp_path):
 
 @needs_gcc
 def test_two_networks_of_different_names_fit_in_one_program(tmp_path):
-    source = c_source(network((3, 4, 2), "tanh")) + c_source(network((3, 4, 2), "gelu", seed=1), "other")
-    answers(tmp_path, source, rows(2, 3), "-O2")  # "other" is declared, so nothing is unused
+    nets = {"mlp": network((3, 4, 2), "tanh"), "gelu": network((3, 4, 2), "gelu"), "whole": whole((3, 4, 2))[0]}
+    source = "".join(c_source(net, name) for name, net in nets.items())
+    answers(tmp_path, source, rows(2, 3), "-O2")  # all are declared, so nothing is unused
 
 
 @needs_gcc
@@ -119,11 +238,9 @@ def test_the_file_can_be_called_from_python_by_ctypes(tmp_path):
 @pytest.mark.parametrize("flags", [["-O3"], ["-Os"]], ids=" ".join)
 def test_code_and_data_beside_the_weights_are_under_ten_kibibytes(tmp_path, sizes, flags):
     net = network(sizes, "gelu")
-    to_c(net, tmp_path / "mlp.c")
-    subprocess.run(["gcc", *STRICT, *flags, "-c", "mlp.c"], cwd=tmp_path, check=True)
-    said = subprocess.run(["size", "mlp.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    text, data, bss = map(int, said.splitlines()[1].split()[:3])
-    assert 0 < text + data + bss - net.nbytes < 10 * 1024
+    assert 0 < object_bytes(net, tmp_path, *flags) - net.nbytes < 10 * 1024
+    integers = quantize(net, rows(40, sizes[0]))
+    assert 0 < object_bytes(integers, tmp_path, *flags) - integers.nbytes < 10 * 1024
 
 
 @needs_gcc
@@ -135,7 +252,7 @@ def test_from_c_a_row_takes_under_a_third_of_the_quickest_call_from_python(tmp_p
     spec.loader.exec_module(measure_export)
     monkeypatch.setattr(measure_export, "ROUNDS", 10)
     nanoseconds = measure_export.latencies(network((64, 32, 10)), tmp_path)
-    from_python = [took for way, took in nanoseconds.items() if way not in ("C", "C by ctypes")]
+    from_python = [took for way, took in nanoseconds.items() if not way.startswith("C")]
     assert len(from_python) >= 2
     assert nanoseconds["C"] < min(from_python) / 3, nanoseconds
 

@@ -6,7 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from minidistill import MLP
+import minidistill.export
+from minidistill import MLP, quantize
+from minidistill.export import to_onnx, to_safetensors
 from minidistill.export.layers import Activation, Dropout, Linear, Sigmoid, as_network, between, required
 
 
@@ -87,6 +89,13 @@ def test_weights_that_float32_cannot_hold_are_refused_where_it_is_asked_for():
         as_network([large], "here", "float32")
 
 
+@pytest.mark.parametrize("write", [to_onnx, to_safetensors])
+def test_whole_numbers_go_into_no_format_of_floats(tmp_path, write):
+    with pytest.raises(TypeError, match="must be an MLP, got a QuantizedMLP, which becomes C only: give the MLP"):
+        write(quantize(MLP((3, 2)), np.eye(3)), tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_activation_is_put_between_layers_and_must_be_known():
     assert [type(layer) for layer in between([FIRST, SECOND, THIRD], "gelu", "here")] == [
         Linear, Activation, Linear, Activation, Linear]  # fmt: skip
@@ -103,8 +112,6 @@ def test_a_missing_library_is_named_with_the_way_to_install_it():
 
 
 def test_the_room_is_opened_by_name_and_knows_no_other():
-    import minidistill.export
-
     assert set(minidistill.export.ON_DEMAND) == set(minidistill.export.__all__)
     assert all(getattr(minidistill.export, name).__doc__ for name in minidistill.export.__all__)
     with pytest.raises(AttributeError, match="no attribute 'to_fortran'"):

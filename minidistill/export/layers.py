@@ -18,6 +18,7 @@ import numpy as np
 
 from ..checks import check_finite
 from ..network import ACTIVATIONS, DTYPES, MLP
+from ..quantization import QuantizedMLP
 
 EXTRA = "pip install 'minidistill[export]'"
 
@@ -54,7 +55,9 @@ def required(module: str, what: str, install: str = EXTRA) -> Any:
 
 
 def check_network(network: Any) -> None:
-    """Refuses to export what is no network, and weights that are NaN or infinite."""
+    """Refuses to export what is no network of floats, and weights that are NaN or infinite."""
+    if isinstance(network, QuantizedMLP):
+        raise TypeError("network must be an MLP, got a QuantizedMLP, which becomes C only: give the MLP it was made of")
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
     check_finite("parameters", network.parameters)
