@@ -495,4 +495,5 @@ for name in ("steps", "epochs"):
 # - `minidistill/kernels/passes.py`: `Epochs`, how `fit` comes to a whole epoch in one call.
 # - `minidistill/bench.py`, the laptop benchmark.
 #
-# This is the last notebook of this part. You have derived, coded and checked every piece of a distillation run.
+# You have derived, coded and checked every piece of a distillation run. Next is notebook 17: the same ideas on a
+# graphics card, in a simulator.
