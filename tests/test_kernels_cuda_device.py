@@ -35,6 +35,13 @@ def test_too_old_a_card_is_refused(monkeypatch):
         cuda_device.find_card()
 
 
+@pytest.mark.skipif(not cuda_device.SIMULATED, reason="a card is there")
+def test_a_simulator_that_cannot_run_products_is_refused(monkeypatch):
+    monkeypatch.setattr(cuda_device, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"numba's own simulator .*: pip install 'minidistill\[cuda\]'"):
+        cuda_device.find_card()
+
+
 def test_no_driver_is_told_in_one_line(monkeypatch):
     def missing():
         raise RuntimeError("Error at driver init:\n\nCUDA driver library cannot be found.")

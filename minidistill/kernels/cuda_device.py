@@ -8,6 +8,7 @@ The simulator gives NaN for the functions of libdevice and knows no warp shuffle
 
 import math
 from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 from numba import config, cuda, types
@@ -94,6 +95,8 @@ else:
 def find_card():
     """What the card is, in words. ImportError, with what to do, where there is none that these kernels run on."""
     if SIMULATED:
+        if find_spec("numba_cuda") is None:
+            raise ImportError("numba's own simulator knows no aligned shared memory: pip install 'minidistill[cuda]'")
         return {"card": "numba's simulator", "compute_capability": "none"}
     try:
         device = cuda.current_context().device

@@ -73,8 +73,8 @@ def softmax_kernels(dtype, logarithm):
 def loss_function(dtype, team):
     """loss_share(block, blocks, ...): the losses of the rows of one block and, in ds, their gradients.
 
-    A row is read once and its gradient written once. The textbook reads it once more to find the largest logit first;
-    here each thread begins with a guess, and whenever it meets a larger one it multiplies what it has summed so far
+    A row is read once for its sums and once for its gradient. The textbook reads it a third time to find the largest
+    logit first; here each thread begins with a guess, and whenever it meets a larger one it multiplies what it has summed so far
     by what the guess was off (Milakov and Gimelshein 2018, section 3). In bits, base 2, as in rows.py.
     """
     formula = formulas(dtype)
