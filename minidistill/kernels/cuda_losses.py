@@ -74,8 +74,8 @@ def loss_function(dtype, team):
     """loss_share(block, blocks, ...): the losses of the rows of one block and, in ds, their gradients.
 
     A row is read once for its sums and once for its gradient. The textbook reads it a third time to find the largest
-    logit first; here each thread begins with a guess, and whenever it meets a larger one it multiplies what it has summed so far
-    by what the guess was off (Milakov and Gimelshein 2018, section 3). In bits, base 2, as in rows.py.
+    logit first; here each thread begins with a guess, and whenever it meets a larger one it multiplies what it has
+    summed so far by what the guess was off (Milakov and Gimelshein 2018, section 3). In bits, base 2, as in rows.py.
     """
     formula = formulas(dtype)
     exp2, log, in_bits, both = formula.exp2, formula.log, formula.in_bits, formula.both
