@@ -230,9 +230,9 @@ def _forms_table(name: str, found: dict[str, Any]) -> str:
     settings = found["settings"]
     return "\n".join(lines) + (
         f"\n\nMeans of {len(settings['seeds'])} seeds, ± standard deviation; students of {_shape(settings['hidden'])} "
-        f"hidden units that saw {settings['rows']:,} rows, {settings['epochs']} epochs; T = "
-        f"{settings['temperature']:g} and the rate of the student alone, {settings['rate_alone']:g}, chosen on "
-        f"validation rows. A million predictions in millionths of the currency, at {settings['price']:g} a core-hour. "
+        f"hidden units that saw {settings['rows']:,} rows, {settings['epochs']} epochs. Chosen on validation rows: T = "
+        f"{settings['temperature']:g}, a learning rate of {settings['rate']:g}, of {settings['rate_alone']:g} for the "
+        f"student alone. A million predictions in millionths of the currency, at {settings['price']:g} a core-hour. "
         f"Not beaten in accuracy and latency at once: {', '.join(found['front'])}."
     )
 

@@ -26,9 +26,9 @@ from .prune import remove_units
 from .quantization import QuantizationAwareMLP, quantize
 from .training import TrainingDiverged, fit
 
-RATES = (0.01, 0.03, 0.1, 0.3)        # tried for the student alone
-TEMPERATURES = (1.0, 2.0, 4.0, 8.0)   # tried for the distilled one, which takes the rate below
-RATE, ALPHA = 0.1, 0.9
+RATES = (0.01, 0.03, 0.1, 0.3)        # tried for the student alone and, at USUAL_T, for the distilled one,
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0)   # for which these are tried then
+USUAL_T, ALPHA = 4.0, 0.9
 LEARNING_ON = 0.5                     # of the epochs, from this share of the rate, after units or digits are gone
 VALIDATION = 0.2                      # of the rows, in trials
 CALIBRATION = 1000                    # rows that tell how large activations become
@@ -101,8 +101,8 @@ def compress(
     """Students of `hidden` units a layer, in five forms, beside the teacher that teaches four of them.
 
     teacher   whoever may teach in `distill` and has `predict_proba`; a single MLP stands in the table as int8 as well
-    training  the rows that students learn from; a fifth of them choose the rate of the student alone and the
-              temperature of the distilled one, in as many trials, and are learned from in the end
+    training  the rows that students learn from; a fifth of them choose the learning rates of the student alone and of
+              the distilled one, and its temperature, and are learned from in the end
     test      what is measured on, once
     epochs    of the first training; units that go and numbers that become coarse cost half as many once more
     seeds     students of each form, from `seed` on
@@ -124,38 +124,39 @@ def compress(
     classes = max(training.classes, test.classes)
     sizes = (training.x.shape[1], *hidden, classes)
 
-    say("choosing rate and temperature on validation rows ...")
+    say("choosing rates and temperature on validation rows ...")
     validation, learning = training.split(VALIDATION, seed=first)
     trial = _Classroom(sizes, learning, soft_targets(teacher, learning, classes), epochs, batch_size)
 
-    def score(train: Callable[[int, float], MLP], setting: float) -> float:
+    def score(train: Callable[..., MLP], *setting: float) -> float:
         try:
-            network = train(first, setting)
+            network = train(first, *setting)
         except TrainingDiverged:
             return 0.0
         return float((network.predict(validation.x) == validation.y).mean())
 
-    rate = max(RATES, key=lambda rate: score(trial.alone, rate))
-    T = max(TEMPERATURES, key=lambda T: score(trial.distilled, T))
+    rate_alone = max(RATES, key=lambda rate: score(trial.alone, rate))
+    rate = max(RATES, key=lambda rate: score(trial.distilled, rate, USUAL_T))
+    T = max(TEMPERATURES, key=lambda T: score(trial.distilled, rate, T))
 
     room = _Classroom(sizes, training, soft_targets(teacher, training, classes), epochs, batch_size)
     say(f"training {seeds} students of each form ...")
-    distilled = [room.distilled(k, T) for k in students]
+    distilled = [room.distilled(k, rate, T) for k in students]
     some = training.x[:CALIBRATION]
     forms: dict[str, list[Any]] = {"teacher int8": [quantize(teacher, some)]} if isinstance(teacher, MLP) else {}
     forms |= {
-        "alone": [room.alone(k, rate) for k in students],
+        "alone": [room.alone(k, rate_alone) for k in students],
         "distilled": distilled,
-        "pruned": [room.pruned(network, T) for network in distilled],
+        "pruned": [room.pruned(network, rate, T) for network in distilled],
         "int8": [quantize(network, some) for network in distilled],
-        "int8-aware": [room.int8_aware(network, T) for network in distilled],
+        "int8-aware": [room.int8_aware(network, rate, T) for network in distilled],
     }
     say("measuring ...")
     with one_thread(default_backend()):
         report = compare(teacher, forms, test)
     settings = {
         "hidden": list(hidden), "kept_units": list(forms["pruned"][0].sizes[1:-1]), "rows": len(training),
-        "epochs": epochs, "batch_size": batch_size, "seeds": list(students), "rate_alone": rate, "rate": RATE,
+        "epochs": epochs, "batch_size": batch_size, "seeds": list(students), "rate_alone": rate_alone, "rate": rate,
         "temperature": T, "alpha": ALPHA, "price": price,
     }  # fmt: skip
     return Compression(report, price, settings, time.perf_counter() - start)
@@ -176,21 +177,22 @@ class _Classroom:
         fit(student, self.data, **self._options(seed, rate, self.epochs))
         return student
 
-    def distilled(self, seed: int, T: float) -> MLP:
+    def distilled(self, seed: int, rate: float, T: float) -> MLP:
         student = MLP(self.sizes, seed=seed)
-        distill(self.answers, student, self.data, SoftTarget(T, ALPHA), **self._options(seed, RATE, self.epochs))
+        distill(self.answers, student, self.data, SoftTarget(T, ALPHA), **self._options(seed, rate, self.epochs))
         return student
 
-    def pruned(self, network: MLP, T: float) -> MLP:
+    def pruned(self, network: MLP, rate: float, T: float) -> MLP:
         """Half of the units of each layer, which learn on."""
-        return self._learnt_on(remove_units(network, [-(-width // 2) for width in network.sizes[1:-1]], self.data), T)
+        half = [-(-width // 2) for width in network.sizes[1:-1]]
+        return self._learnt_on(remove_units(network, half, self.data), rate, T)
 
-    def int8_aware(self, network: MLP, T: float) -> Any:
+    def int8_aware(self, network: MLP, rate: float, T: float) -> Any:
         """A network that felt the rounding while it learned on, as whole numbers."""
-        return quantize(self._learnt_on(QuantizationAwareMLP(network, self.data.x[:CALIBRATION]), T))
+        return quantize(self._learnt_on(QuantizationAwareMLP(network, self.data.x[:CALIBRATION]), rate, T))
 
-    def _learnt_on(self, student: MLP, T: float) -> MLP:
-        options = self._options(student.seed, LEARNING_ON * RATE, max(1, round(LEARNING_ON * self.epochs)))
+    def _learnt_on(self, student: MLP, rate: float, T: float) -> MLP:
+        options = self._options(student.seed, LEARNING_ON * rate, max(1, round(LEARNING_ON * self.epochs)))
         distill(self.answers, student, self.data, SoftTarget(T, ALPHA), **options)
         return student
 

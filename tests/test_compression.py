@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from minidistill import MLP, Dataset, TrainingDiverged, compress, digits, fit
+from minidistill import MLP, Dataset, TrainingDiverged, compress, digits, distill, fit
 from minidistill.cli import main
 from minidistill.compression import RATES, Compression
 from minidistill.evaluation import Report, Row
@@ -94,6 +94,17 @@ def test_a_trial_that_diverges_is_not_chosen(teacher, monkeypatch):
     monkeypatch.setattr("minidistill.compression.fit", fit_or_die)
     found = compress(teacher, TRAINING.take(120), TEST, (8,), epochs=4, seeds=1)
     assert found.settings["rate_alone"] == RATES[0]
+
+
+def test_distilled_students_have_a_rate_of_their_own(teacher, monkeypatch):
+    def distill_or_die(teacher, student, data, loss, *, optimizer, **options):
+        if optimizer.learning_rate.rate > RATES[1]:
+            raise TrainingDiverged("too fast")
+        return distill(teacher, student, data, loss, optimizer=optimizer, **options)
+
+    monkeypatch.setattr("minidistill.compression.distill", distill_or_die)
+    found = compress(teacher, TRAINING.take(120), TEST, (8,), epochs=4, seeds=1)
+    assert found.settings["rate"] in RATES[:2]
 
 
 def test_a_teacher_may_be_whatever_has_probabilities(teacher):
