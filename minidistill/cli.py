@@ -133,9 +133,8 @@ def sweep(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     from .evaluation import Report, compare, measure
-    from .network import MLP
 
-    model, data = MLP.load(options.model), _data(options)[1]
+    model, data = _floats_or_integers(options.model), _data(options)[1]
     if options.teacher:
         report = compare(_networks(options.teacher)[0], {"student": model}, data)
     else:
@@ -145,11 +144,10 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     from .files import check_place
-    from .network import MLP
 
     if options.out is not None:
         check_place("--out", options.out)
-    model = MLP.load(options.model)
+    model = _floats_or_integers(options.model)
     x = _data(options)[1].x
     if x.shape[1] == model.sizes[0] + 1 and options.label is None:
         raise ValueError(f"{options.data} has a column more than the network: if that is the label, say --label -1")
@@ -215,13 +213,12 @@ def compress(options: argparse.Namespace) -> None:
 
 
 def gate(options: argparse.Namespace) -> int:
-    from .network import MLP
     from .serving.gate import QualityGate, promise
     from .serving.pair import Pair
 
     if (options.promised is None) == (options.reference is None):
         raise ValueError("either --promised or --reference must say what agreement is promised")
-    student, teacher = MLP.load(options.student), _networks(options.teacher)[0]
+    student, teacher = _floats_or_integers(options.student), _networks(options.teacher)[0]
     promised = options.promised
     if promised is None:
         promised = promise(Pair(student, teacher), _named(options.reference, options.label)[1], options.drop, 0.05)
@@ -637,14 +634,14 @@ validation rows alone, held out of the data. Choose one by them, then distil it 
     added = command(evaluate, "measure a network, beside its teacher or alone", """\
 Accuracy, agreement with the teacher, calibration, size, multiply-adds, latency and throughput. Use data that the
 network was not trained on; of digits, mnist and fashion-mnist, the test images are taken.""")
-    added.add_argument("model", help="a saved network")
+    added.add_argument("model", help="a saved network, of floats or quantised")
     _add_data(added)
     added.add_argument("--teacher", nargs="+", metavar="FILE", help=TEACHER_HELP)
 
     added = command(predict, "label rows with a saved network", """\
 Prints a label a line, or with --proba the probabilities of the classes. Of digits, mnist and fashion-mnist, the test
 images are taken.""")
-    added.add_argument("model", help="a saved network")
+    added.add_argument("model", help="a saved network, of floats or quantised")
     _add_data(added, label=None)
     added.add_argument("--proba", action="store_true", help="probabilities instead of labels")
     added.add_argument("--temperature", type=float, default=1.0, metavar="T", help="softens them (default 1)")
@@ -694,7 +691,7 @@ taken in, with the agreement in it, an interval for the agreement so far and the
 some evidence that agreement is below what was promised; alarm, where there is enough. An alarm stays.
 
 Exit status: 0 for ok and watch, 3 for alarm, 2 for what the user can mend.""")
-    added.add_argument("student", help="a saved network")
+    added.add_argument("student", help="a saved network, of floats or quantised")
     added.add_argument("batches", nargs="+", metavar="BATCH", help="rows as they came, in CSV or NPZ files")
     added.add_argument("--teacher", required=True, action="append", metavar="FILE",
                        help="a saved network; given several times, their mean probability")

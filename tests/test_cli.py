@@ -14,6 +14,7 @@ import pytest
 import minidistill.data
 from minidistill import MLP, Dataset, quantize
 from minidistill.cli import main
+from minidistill.data import load_table
 from minidistill.export import c_source
 
 
@@ -282,6 +283,21 @@ def test_a_network_goes_out_and_comes_in_again(suffix, teacher, table, capsys):
 def test_a_network_becomes_a_c_file_of_any_name(teacher, folder, capsys):
     assert main(["export", teacher, "--out", "clouds.txt", "--format", "c", "--name", "clouds"]) == 0
     assert "int clouds_predict(const float x[2], float logits[2])" in (folder / "clouds.txt").read_text()
+
+
+def test_an_integer_network_predicts_is_evaluated_and_watched_like_any_other(teacher, table, folder, capsys):
+    data = load_table(table)
+    integers = quantize(MLP.load(teacher), data.x)
+    integers.save("integers.npz")
+    assert main(["predict", "integers.npz", table, "--label", "cloud"]) == 0
+    assert capsys.readouterr().out.split() == list(map(str, integers.predict(data.x)))
+    assert main(["evaluate", "integers.npz", table, "--json"]) == 0
+    network = json.loads(capsys.readouterr().out)["network"]
+    assert network["accuracy_mean"] == (integers.predict(data.x) == data.y).mean()
+    assert network["bytes"] == integers.nbytes
+    gate = ["gate", "integers.npz", "--teacher", teacher, "--state", "gate.npz", "--promised", "0.1", "--share", "1"]
+    assert main([*gate, table, "--label", "cloud"]) == 0
+    assert "of 80 watched agree" in capsys.readouterr().out
 
 
 def test_an_integer_network_becomes_a_c_file_and_no_other(teacher, folder, capsys):
