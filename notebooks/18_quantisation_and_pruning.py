@@ -829,8 +829,8 @@ plt.show()
 # many digits for few. So where bytes count, round before you give up units.
 #
 # But bytes are not the only cost. `compress` shows the teacher, in floats and in 8 bits, and the forms of a student,
-# with all costs. A student of labels alone stands beside them, which chose its rate in as many trials as the distilled
-# one its temperature.
+# with all costs. A student of labels alone stands beside them. Both chose their learning rate on validation images, and
+# the distilled one its temperature too.
 
 # %%
 print(compress(teacher, learning, test, hidden=(32,), epochs=40, seeds=3))
