@@ -163,8 +163,8 @@ for name, temperature in (("as it is", 1.0), (f"T = {T:.2f}", T)):
 #
 # $$P(X \ge k \mid p) = \sum_{i=k}^{n} \binom{n}{i} p^i (1-p)^{n-i} \qquad \text{[SERVE-1]}$$
 #
-# It grows with $p$. The bound is the $p$ at which it is $\delta$ [SERVE-2]. The number of ways in which $i$ of $n$ can be
-# right, $\binom{n}{i}$, is `math.comb(n, i)`:
+# It grows with $p$. The bound is the $p$ at which it is $\delta$ [SERVE-2]. The number of ways in which $i$ of $n$ can
+# be right, $\binom{n}{i}$, is `math.comb(n, i)`:
 
 # %%
 print(f"19 of 20: {math.comb(20, 19)} ways, 10 of 20: {math.comb(20, 10):,}")
@@ -236,6 +236,13 @@ plt.show()
 # Write `choose(rights, n, a, delta)`: the index of the threshold to take. `rights` counts the right answers for each
 # threshold, the most careful first. A threshold passes if `lower_bound(k, n, delta)` is at least `a`. Return -1 where
 # not even the first passes.
+#
+# <details><summary>Hint</summary>
+#
+# Walk through `rights` with `enumerate`, remember the index of the last that passed, and `break` at the first that does
+# not.
+#
+# </details>
 
 # %% tags=["exercise"]
 def choose(rights, n, a, delta):
@@ -288,6 +295,13 @@ for wanted in (0.90, 0.93, 0.95):
 # $$\frac{k}{m} < p_0 - 1.645 \sqrt{\frac{p_0 (1 - p_0)}{m}} ,$$
 #
 # with $k$ of $m$ agreed so far and $p_0$ promised: what happens in one look of twenty by chance.
+#
+# <details><summary>Hint</summary>
+#
+# `np.cumsum(agreed)` counts the agreements up to each image. The looks are after images number `every`, `2 * every`,
+# and so on, which stand at `every - 1`, `2 * every - 1` in an array.
+#
+# </details>
 
 # %% tags=["exercise"]
 def ever_below(agreed, promised, every):     # agreed (n,) bools
@@ -353,6 +367,12 @@ plt.show()
 # %% [markdown]
 # ### Exercise 5: gather evidence
 # Write `gathered(agreed, promised, r)`: $R$ after all the images `agreed (n,)`.
+#
+# <details><summary>Hint</summary>
+#
+# A loop over `agreed`. The numerator of $\ell$ is $r$ where they disagreed, else 1.
+#
+# </details>
 
 # %% tags=["exercise"]
 def gathered(agreed, promised, r):           # agreed (n,) bools
