@@ -245,7 +245,10 @@ def copy_bandwidth() -> float:
 
 
 def main() -> None:
-    machine = load_backend("cuda").find_card()
+    try:
+        machine = load_backend("cuda").find_card()
+    except ImportError as error:
+        sys.exit(str(error))
     run_tests()
     checked = sanitize()
     rows = [row for case in CASES for row in timed(case)]
