@@ -62,7 +62,7 @@ def bench_table(found: dict[str, Any]) -> str:
     ]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     reached = f" Of the speed of BLAS on large matrices, minidistill reaches {', '.join(shares)}." if shares else ""
-    missing = f" Not installed: {', '.join(machine['missing'])}." if machine["missing"] else ""
+    missing = f" Not there: {', '.join(machine['missing'])}." if machine["missing"] else ""
     return "\n\n".join([*tables, f"{machine['processor']}, {machine['cores']} cores; {versions}.{reached}{missing}"])
 
 

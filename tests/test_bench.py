@@ -198,7 +198,8 @@ SMALL_CASES = [
 @pytest.mark.parametrize(("group", "case"), SMALL_CASES, ids=lambda part: str(part))
 def test_every_library_that_is_here_does_the_same_work(group, case):
     slow_to_compile = ["torch.compile", "register blocked", "packed", *["minidistill"] * isinstance(case, Product)]
-    adapters = {n: a for n, a in peers.GROUPS[group].adapters.items() if n not in slow_to_compile}
+    left_out = [*slow_to_compile, "minidistill, card"]  # numba-cuda may be here without a card
+    adapters = {n: a for n, a in peers.GROUPS[group].adapters.items() if n not in left_out}
     missing = {}
     works = prepare(case, adapters, 1, missing)
     for library in missing:
