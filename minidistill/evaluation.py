@@ -7,7 +7,7 @@ and wrong elsewhere. Agreement does (Stanton et al. 2021); so it stands beside a
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from .checks import check_labels, check_probabilities, check_whole
 from .data import Dataset
 from .distillation import class_probabilities
 
-TIMING_SECONDS = 0.15  # how long each model is called for each of its two timings
+TIMING_SECONDS = 0.05  # how long each model is called for each of its two timings, in each round,
 FEWEST_CALLS = 5
+ROUNDS = 5             # in which models that are compared take turns
 
 
 def predict_proba(model: Any, x: np.ndarray, classes: int | None = None, name: str = "model") -> np.ndarray:
@@ -158,7 +159,11 @@ def compare(teacher: Any, students: Mapping[str, Any], data: Dataset) -> Report:
         raise ValueError("students must be a dictionary from names, other than 'teacher', to models, and not empty")
     rows = [measure("teacher", teacher, data)]
     taught = predict_proba(teacher, data.x, _classes(teacher, data, "teacher"))             # (N,C)
-    return Report(rows + [measure(name, models, data, taught) for name, models in students.items()])
+    rows += [measure(name, models, data, taught) for name, models in students.items()]
+    timed = [teacher, *(_first(models) for models in students.values())]
+    for _ in range(ROUNDS - 1):  # in turns: what slows the machine for a while must not slow one of them alone
+        rows = [_quicker(row, model, data) for row, model in zip(rows, timed, strict=True)]
+    return Report(rows)
 
 
 def measure(name: str, models: Any, data: Dataset, taught: np.ndarray | None = None) -> Row:
@@ -190,9 +195,31 @@ def measure(name: str, models: Any, data: Dataset, taught: np.ndarray | None = N
         parameters=size_of(first, "num_parameters"),
         bytes=size_of(first, "nbytes"),
         multiply_adds=size_of(first, "multiply_adds"),
-        latency_us=1e6 * seconds_per_call(first, data.x[:1]),
-        throughput=len(data) / seconds_per_call(first, data.x),
+        latency_us=_latency_us(first, data),
+        throughput=_throughput(first, data),
     )
+
+
+def _first(models: Any) -> Any:
+    return models[0] if isinstance(models, list | tuple) else models
+
+
+def _latency_us(model: Any, data: Dataset) -> float:
+    return 1e6 * seconds_per_call(model, data.x[:1])
+
+
+def _throughput(model: Any, data: Dataset) -> float:
+    return len(data) / seconds_per_call(model, data.x)
+
+
+def _quicker(row: Row, model: Any, data: Dataset) -> Row:
+    """The row with the times of another round where those are shorter; calls that take long are not made again."""
+    latency, throughput = row.latency_us, row.throughput
+    if FEWEST_CALLS * latency / 1e6 < TIMING_SECONDS:
+        latency = min(latency, _latency_us(model, data))
+    if FEWEST_CALLS * len(data) / throughput < TIMING_SECONDS:
+        throughput = max(throughput, _throughput(model, data))
+    return replace(row, latency_us=latency, throughput=throughput)
 
 
 def _classes(model: Any, data: Dataset, name: str) -> int:

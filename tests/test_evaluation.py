@@ -196,6 +196,31 @@ def test_latency_and_throughput_come_from_the_measured_times(monkeypatch):
     assert row.throughput == 5
 
 
+def test_models_take_turns_and_the_quickest_round_counts(monkeypatch):
+    calls = []
+
+    def seconds(model, x):
+        calls.append((model.name, len(x)))
+        return 0.001 * len(x) / (1 + len(calls) // 4)  # each round quicker than the one before
+
+    monkeypatch.setattr(evaluation, "TIMING_SECONDS", 1.0)
+    monkeypatch.setattr(evaluation, "seconds_per_call", seconds)
+    teacher, student = wrong_at(), wrong_at(0)
+    teacher.name, student.name = "teacher", "student"
+    report = compare(teacher, {"student": student}, DATA)
+    turn = [("teacher", 1), ("teacher", 10), ("student", 1), ("student", 10)]
+    assert calls == evaluation.ROUNDS * turn
+    assert report["student"].latency_us == pytest.approx(1000 / evaluation.ROUNDS, rel=0.3)
+
+
+def test_calls_that_take_long_are_timed_in_one_round_alone(monkeypatch):
+    calls = []
+    monkeypatch.setattr(evaluation, "TIMING_SECONDS", 1.0)
+    monkeypatch.setattr(evaluation, "seconds_per_call", lambda model, x: calls.append(len(x)) or 0.5)
+    compare(wrong_at(), {"student": wrong_at(0)}, DATA)
+    assert calls == [1, 10] * 2
+
+
 def test_models_that_cannot_tell_their_size_have_none(report):
     assert (report["alone"].parameters, report["alone"].bytes, report["alone"].multiply_adds) == (None, None, None)
     assert report["alone"].ratios_to(report.teacher)["parameters"] is None
