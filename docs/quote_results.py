@@ -225,7 +225,7 @@ def _forms_table(name: str, found: dict[str, Any]) -> str:
         lines.append(
             f"| {form} | {row['accuracy_mean']:.2%}{_spread(row, 2)} | {row['agreement']:.1%} | "
             f"{row['calibration_error']:.3f} | {row['bytes']:,} | {row['multiply_adds']:,} | "
-            f"{_short(row['latency_us'])} | {1e6 * row['cost_of_a_million']:,.3g} |"
+            f"{_short(row['latency_us'])} | {_short(1e6 * row['cost_of_a_million'])} |"
         )
     settings = found["settings"]
     return "\n".join(lines) + (

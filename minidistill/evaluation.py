@@ -213,11 +213,11 @@ def _throughput(model: Any, data: Dataset) -> float:
 
 
 def _quicker(row: Row, model: Any, data: Dataset) -> Row:
-    """The row with the times of another round where those are shorter; calls that take long are not made again."""
+    """The row with the times of another round where those are shorter; a call longer than a round is not made again."""
     latency, throughput = row.latency_us, row.throughput
-    if FEWEST_CALLS * latency / 1e6 < TIMING_SECONDS:
+    if latency / 1e6 < TIMING_SECONDS:
         latency = min(latency, _latency_us(model, data))
-    if FEWEST_CALLS * len(data) / throughput < TIMING_SECONDS:
+    if len(data) / throughput < TIMING_SECONDS:
         throughput = max(throughput, _throughput(model, data))
     return replace(row, latency_us=latency, throughput=throughput)
 
