@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 
-from minidistill import kernels
+from minidistill import MLP, kernels
 
 try:
     kernels.load_backend("cuda")
@@ -37,6 +37,22 @@ def assert_same(mine, reference, size=None):
     tolerance = TOLERANCE[reference.dtype.type]
     size = max(1e-30, abs(reference).max()) if size is None else size
     np.testing.assert_allclose(mine, reference, rtol=tolerance, atol=tolerance * size)
+
+
+# A small network on the card and its readable twin, and what they learn from.
+
+SIZES = (5, 6, 4, 3)
+ROWS = np.random.default_rng(0).standard_normal((7, 5))
+LABELS = np.arange(7) % 3
+TEACHER = np.random.default_rng(1).standard_normal((7, 3))
+
+
+def pair(activation="relu", dropout=0.0, dtype=np.float64, sizes=SIZES):
+    return (MLP(sizes, activation, dropout, 3, dtype, backend) for backend in ("cuda", "numpy"))
+
+
+def close(mine, reference, tolerance=1e-12):
+    np.testing.assert_allclose(mine, reference, rtol=tolerance, atol=tolerance)
 
 
 class Elsewhere:

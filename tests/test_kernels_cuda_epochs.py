@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from cards import AllAtOnce
+from cards import LABELS, ROWS, SIZES, TEACHER, AllAtOnce, close, pair
 
 from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, Dataset, Mixup, SoftTarget, fit
 from minidistill.kernels import cuda_epochs, cuda_passes
@@ -11,20 +11,6 @@ from minidistill.kernels.cuda_device import to_card
 from minidistill.training import TrainingDiverged
 
 pytestmark = pytest.mark.cuda
-
-SIZES = (5, 6, 4, 3)
-ROWS = np.random.default_rng(0).standard_normal((7, 5))
-LABELS = np.arange(7) % 3
-TEACHER = np.random.default_rng(1).standard_normal((7, 3))
-
-
-def pair(activation="relu", dropout=0.0, dtype=np.float64, sizes=SIZES):
-    return (MLP(sizes, activation, dropout, 3, dtype, backend) for backend in ("cuda", "numpy"))
-
-
-def close(mine, reference, tolerance=1e-12):
-    np.testing.assert_allclose(mine, reference, rtol=tolerance, atol=tolerance)
-
 
 RUNS = {
     "labels alone": ("relu", 0.0, CrossEntropy(0.1), SGD(0.1)),

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from cards import Elsewhere
+from cards import LABELS, ROWS, SIZES, TEACHER, Elsewhere, close, pair
 
 from minidistill import MLP, Dataset, distill, fit
 from minidistill.kernels import cuda_passes
@@ -13,20 +13,6 @@ from minidistill.kernels.cuda_device import to_card
 from minidistill.losses import LogitMatching
 
 pytestmark = pytest.mark.cuda
-
-SIZES = (5, 6, 4, 3)
-ROWS = np.random.default_rng(0).standard_normal((7, 5))
-LABELS = np.arange(7) % 3
-TEACHER = np.random.default_rng(1).standard_normal((7, 3))
-
-
-def pair(activation="relu", dropout=0.0, dtype=np.float64, sizes=SIZES):
-    return (MLP(sizes, activation, dropout, 3, dtype, backend) for backend in ("cuda", "numpy"))
-
-
-def close(mine, reference, tolerance=1e-12):
-    np.testing.assert_allclose(mine, reference, rtol=tolerance, atol=tolerance)
-
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 def test_the_passes_are_those_of_the_readable_network(activation):
