@@ -8,6 +8,7 @@ shows.
 
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -67,11 +68,12 @@ class Elsewhere:
 class AllAtOnce:
     """A kernel of the simulator whose blocks run at the same time, as a card's may, and not one after the other.
 
-    So what reads before all blocks have written shows: not always, but in most runs. On a card it is the kernel itself.
+    One block is slow: after each wait within a block it sleeps. So what reads before all blocks have written shows, and
+    what writes before all have read: not always, but in most runs. On a card it is the kernel itself.
     """
 
-    def __init__(self, kernel):
-        self.kernel = kernel
+    def __init__(self, kernel, slow):
+        self.kernel, self.slow = kernel, slow
 
     def __getitem__(self, configuration):
         return self.kernel[configuration] if not SIMULATED else lambda *arguments: self.run(configuration, arguments)
@@ -84,6 +86,7 @@ class AllAtOnce:
         grid, block = ((size, 1, 1) for size in configuration)
         module = FakeCUDAModule(grid, block, 0)
         module._shared = SharedByBlock()
+        module.syncthreads = self.wait
         inside = [FakeWithinKernelCUDAArray(a) if isinstance(a, FakeCUDAArray) else a for a in arguments]
         errors = []
 
@@ -100,6 +103,13 @@ class AllAtOnce:
             for one in blocks:
                 one.join()
         assert errors == []
+
+
+    def wait(self):
+        thread = threading.current_thread()
+        thread.syncthreads()
+        if thread.blockIdx.x == self.slow:
+            time.sleep(0.01)
 
 
 class SharedByBlock:

@@ -33,10 +33,11 @@ def test_epochs_in_one_launch_each_are_the_loop(name):
     close(mine.parameters, reference.parameters)
 
 
+@pytest.mark.parametrize("slow", [0, 1])
 @pytest.mark.parametrize("name", ["labels alone", "Adam within limits"])
-def test_blocks_at_the_same_time_wait_for_each_other_where_they_must(name, monkeypatch):
+def test_blocks_at_the_same_time_wait_for_each_other_where_they_must(name, slow, monkeypatch):
     make = cuda_epochs.epoch_kernel
-    monkeypatch.setattr(cuda_epochs, "epoch_kernel", lambda *settings: AllAtOnce(make(*settings)))
+    monkeypatch.setattr(cuda_epochs, "epoch_kernel", lambda *settings: AllAtOnce(make(*settings), slow))
     monkeypatch.setattr(cuda_passes, "SIMULATED", False)
     activation, dropout, *_ = RUNS[name]
     mine, reference = pair(activation, 0.0 if dropout == 0 else 0.3, sizes=(5, 6, 3))
