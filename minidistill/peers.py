@@ -499,7 +499,8 @@ def minidistill_loss(case: LossGradient, threads: int) -> Work:
     from .kernels import cpu
 
     s, y, t = case.data
-    return loss_work(lambda: cpu.distillation_loss(s, t, y, SOFT.temperature, SOFT.alpha, threads=threads))
+    ds = np.empty_like(s)
+    return loss_work(lambda: cpu.distillation_loss(s, t, y, SOFT.temperature, SOFT.alpha, threads=threads, out=ds))
 
 
 def torch_eager_loss(case: LossGradient, threads: int) -> Work:

@@ -304,7 +304,8 @@ def test_passes_refuse_what_they_would_read_or_write_beyond_its_end():
 def test_the_loss_in_one_pass(C, dtype):
     s, t = (numbers(k, 21, C, dtype=dtype) * 3 for k in range(2))
     y = np.arange(21) % C
-    for loss in (SoftTarget(3.0, 0.4), CrossEntropy(0.1), SoftTarget(1.0, 1.0)):
+    soft = (SoftTarget(T, alpha) for T in (1.0, 2.0, 3.0, 4.0) for alpha in (0.4, 1.0))
+    for loss in (CrossEntropy(0.1), *soft):
         options = (
             {"label_smoothing": loss.label_smoothing}
             if isinstance(loss, CrossEntropy)
@@ -330,6 +331,37 @@ def test_the_loss_of_rows_on_very_different_levels(C, dtype, T, alpha):
     size = max(abs(s[s > -1e30]).max() * T, T * T)
     np.testing.assert_allclose(mine, value, rtol=10 * TOLERANCE[dtype], atol=TOLERANCE[dtype] * size)
     np.testing.assert_allclose(slope, ds, atol=max(1, T) * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("above", [20, 60, 200, 3e4])  # 3e4: what the first logits promise would overflow float64 too
+@pytest.mark.parametrize("T", [0.5, 1.0, 2.0, 3.0, 4.0])
+def test_the_largest_logit_of_a_long_row_may_stand_anywhere(T, above, dtype):
+    s, t = (numbers(k, 3, 1003, dtype=dtype) for k in range(2))
+    s[0, 1002], s[1, 700], t[1, 1001], t[2, 600] = [above] * 4
+    for alpha in (0.0, 0.5, 1.0):
+        value, ds = SoftTarget(T, alpha)(s.astype(np.float64), t.astype(np.float64), np.array([5, 700, 0]))
+        mine, slope = cpu.distillation_loss(s, t, np.array([5, 700, 0]), T, alpha)
+        np.testing.assert_allclose(mine, value, rtol=10 * TOLERANCE[dtype])
+        np.testing.assert_allclose(slope, ds, atol=max(1, T) * TOLERANCE[dtype])
+
+
+def test_the_gradient_goes_where_it_is_wanted():
+    s, t = (numbers(k, 4, 70, dtype=np.float32) for k in range(2))
+    out = np.full((4, 70), np.nan, np.float32)
+    _, ds = cpu.distillation_loss(s, t, None, 4.0, 1.0, out=out)
+    assert ds is out
+    np.testing.assert_array_equal(ds, cpu.distillation_loss(s, t, None, 4.0, 1.0)[1])
+    for wrong, error in (
+        (out[:3], "out must have shape \\(4, 70\\), got \\(3, 70\\)"),
+        (out.astype(np.float64), "out must be contiguous float32"),
+        (np.asfortranarray(out), "out must be contiguous float32"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=error):
+            cpu.distillation_loss(s, t, None, 4.0, 1.0, out=wrong)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out must be contiguous and writeable"):
+        cpu.distillation_loss(s, t, None, 4.0, 1.0, out=out)
 
 
 def test_the_loss_has_the_same_bits_on_any_number_of_threads():

@@ -80,24 +80,6 @@ def test_sums_and_maxima_across_lanes():
         assert across(a) == (a.sum(), a.max(), 1)
 
 
-def test_a_vector_of_several_registers_is_that_many_vectors():
-    @njit
-    def several(a, out):
-        v = simd.load_several(pointer(a, 0))
-        tops = simd.repeated(load(pointer(out, 0)))
-        store(pointer(out, 0), max(v * 3, tops))
-        return simd.sum_lanes(simd.sum_registers(v)), simd.max_lanes(simd.max_registers(v))
-
-    for dtype in DTYPES:
-        n = simd.REGISTER_BYTES // np.dtype(dtype).itemsize
-        a = np.random.default_rng(0).permutation(simd.SEVERAL * n).astype(dtype)
-        out = np.full_like(a, -7)
-        out[:n] = np.arange(n) + 20
-        expected = np.maximum(a * 3, np.tile(out[:n], simd.SEVERAL))
-        assert several(a, out) == (a.sum(), a.max())
-        np.testing.assert_array_equal(out, expected)
-
-
 def test_copy_transposed():
     @njit
     def turned(a, out):

@@ -29,7 +29,7 @@ from ..ops import one_hot  # noqa: F401  (a backend exports all names of ops)
 from . import matmul, rows, simd
 from .cache import kept_on_disk
 from .matmul import WHERE_IT_PAYS, internal
-from .simd import at, broadcast, first, lanes, load, load_first, load_several, pointer, store, store_first
+from .simd import at, broadcast, first, lanes, load, load_first, pointer, store_first
 
 kernel = lambda function: kept_on_disk(njit(function))  # noqa: E731  a compiled function that Python calls
 
@@ -318,6 +318,10 @@ UNIT = np.int64(1)  # the stride along a row
 # few classes are turned first, so that a lane holds a row and a Vector the same class of several: nothing crosses
 # lanes, and the exponentials of eight rows are under way at the same time. The loops are the same, and so are the
 # formulas.
+#
+# All terms exp((s - top) / T) of a row are relative to one number, which cancels in the end. The textbook takes the
+# largest logit, and walks over the row to find it. But any number will do that is not so far below the largest that a
+# sum overflows: of a long row a glance finds one nearly always, and memory is read once, while the core computes.
 
 
 class Loss(NamedTuple):
@@ -331,6 +335,11 @@ class Loss(NamedTuple):
     weight: float      # 1 / B
 
 
+GLANCE = 512           # numbers of a long row whose largest is taken for that of all,
+FAR = 64.0             # until a term shows to be more than so many bits above it; then the row is looked at whole
+TOO_LARGE = 2.0**FAR   # for terms and their sums, which end far below the largest float32, 2**128
+
+
 def make_reductions(rows_in_lanes):
     @njit
     def sum_of_row(v):
@@ -340,11 +349,8 @@ def make_reductions(rows_in_lanes):
     @njit
     def largest(length, s):
         n = lanes(s)
-        several = simd.SEVERAL * n
         top = load(s) if rows_in_lanes else broadcast(s, s[0])
-        for j in range(0, length - several + 1, several):
-            top = max(simd.max_registers(load_several(at(s, j))), top)
-        for j in range(length - length % several, length - n + 1, n):
+        for j in range(0, length - n + 1, n):
             top = max(load(at(s, j)), top)
         if rows_in_lanes:
             return top
@@ -353,69 +359,88 @@ def make_reductions(rows_in_lanes):
             most = max(s[j], most)
         return broadcast(s, most)
 
+    @njit(forceinline=True)
+    def term(bits):
+        return formula.exp2(bits if rows_in_lanes else min(bits, FAR))
+
+    @njit(forceinline=True)
+    def term_of_vector(j, left, s, top, over_T, out):
+        e = term(formula.in_bits(load_first(at(s, j), left), top, over_T))
+        store_first(at(out, j), left, e)
+        return first(e, left)
+
     @njit
     def exponentials(length, s, top, over_T, out):
         """Writes the terms exp((s - top) / T) to out; returns their sum over each row. over_T is a Vector, as top."""
         n = lanes(s)
-        several = simd.SEVERAL * n
         total = broadcast(s, 0)
-        wide_top, wide_over_T = simd.repeated(top), simd.repeated(over_T)
-        whole = length - length % several
-        for j in range(0, whole, several):
-            e = formula.exp2(formula.in_bits(load_several(at(s, j)), wide_top, wide_over_T))
-            store(at(out, j), e)
-            total = total + simd.sum_registers(e)
-        for j in range(whole, length, n):
-            e = formula.exp2(formula.in_bits(load_first(at(s, j), length - j), top, over_T))
-            store_first(at(out, j), length - j, e)
-            total = total + first(e, length - j)
+        whole = length - length % n
+        for j in range(0, whole, n):
+            total = total + term_of_vector(j, n, s, top, over_T, out)
+        if whole < length:
+            total = total + term_of_vector(whole, length - whole, s, top, over_T, out)
         return sum_of_row(total)
 
-    return sum_of_row, largest, exponentials
+    return sum_of_row, largest, term, exponentials
+
+
+@njit(forceinline=True)
+def squared(x, times):
+    if times > 0:
+        x = x * x
+    if times > 1:
+        x = x * x
+    return x
 
 
 def make_loss(rows_in_lanes):
-    sum_of_row, largest, exponentials = make_reductions(rows_in_lanes)
+    sum_of_row, largest, term, exponentials = make_reductions(rows_in_lanes)
+
+    @njit(forceinline=True)
+    def add_terms(j, left, rows, tops, over_T, squarings, sums):
+        (s, t, soft, teacher, ds), (top, top_t), (total, soft_total, total_t, apart) = rows, tops, sums
+        if not rows_in_lanes:
+            simd.prefetch(at(ds, j))  # memory is idle here; where ds is written, it is all that is waited for
+        bits = formula.in_bits(load_first(at(s, j), left), top, over_T)
+        bits_t = formula.in_bits(load_first(at(t, j), left), top_t, over_T)
+        e, e_t = term(bits), term(bits_t)
+        store_first(at(soft, j), left, e)
+        store_first(at(teacher, j), left, e_t)
+        total = total + first(squared(e, squarings), left)
+        soft_total, total_t = soft_total + first(e, left), total_t + first(e_t, left)
+        return total, soft_total, total_t, apart + first(formula.soft_target(e_t, bits_t, bits), left)
 
     @njit
-    def teacher_terms(length, s, t, top, top_t, over_T, out):
-        """As `exponentials` of the teacher's logits t; beside their sum, that of how far the student's are apart."""
-        n = lanes(s)
-        several = simd.SEVERAL * n
-        total, apart = broadcast(s, 0), broadcast(s, 0)
-        wide_top, wide_top_t, wide_over_T = simd.repeated(top), simd.repeated(top_t), simd.repeated(over_T)
-        whole = length - length % several
-        for j in range(0, whole, several):
-            bits_t = formula.in_bits(load_several(at(t, j)), wide_top_t, wide_over_T)
-            e = formula.exp2(bits_t)
-            bits = formula.in_bits(load_several(at(s, j)), wide_top, wide_over_T)
-            store(at(out, j), e)
-            total = total + simd.sum_registers(e)
-            apart = apart + simd.sum_registers(formula.soft_target(e, bits_t, bits))
-        for j in range(whole, length, n):
-            left = length - j
-            bits = formula.in_bits(load_first(at(s, j), left), top, over_T)
-            bits_t = formula.in_bits(load_first(at(t, j), left), top_t, over_T)
-            e = formula.exp2(bits_t)
-            store_first(at(out, j), left, e)
-            total, apart = total + first(e, left), apart + first(formula.soft_target(e, bits_t, bits), left)
-        return sum_of_row(total), sum_of_row(apart)
+    def soft_terms(length, rows, tops, over_T, squarings):
+        """Writes the terms at T of s and t to soft and teacher. `rows` are these four and ds, which is written later.
+
+        Returns four sums: of the student's terms, squared so many times; of these terms; of the teacher's; and of how
+        far the two are apart.
+        """
+        n, zero = lanes(rows[0]), broadcast(rows[0], 0)
+        sums = zero, zero, zero, zero
+        whole = length - length % n
+        for j in range(0, whole, n):
+            sums = add_terms(j, n, rows, tops, over_T, squarings, sums)
+        if whole < length:
+            sums = add_terms(whole, length - whole, rows, tops, over_T, squarings, sums)
+        return sum_of_row(sums[0]), sum_of_row(sums[1]), sum_of_row(sums[2]), sum_of_row(sums[3])
+
+    @njit(forceinline=True)
+    def combine_vector(j, left, rows, squarings, factors, out):
+        (hard, soft, teacher), (of_hard, of_soft, of_teacher) = rows, factors
+        rest = load_first(at(soft, j), left) * of_soft + load_first(at(teacher, j), left) * of_teacher
+        store_first(at(out, j), left, squared(load_first(at(hard, j), left), squarings) * of_hard + rest)
 
     @njit
-    def combine(length, rows, factors, out):
-        """out = the sum of three rows of terms, each times its factor; out may be one of them."""
+    def combine(length, rows, squarings, factors, out):
+        """out = the sum of three rows of terms, the first squared so many times, each times its factor."""
         n = lanes(out)
-        several = simd.SEVERAL * n
-        (a, b, c), (of_a, of_b, of_c) = rows, factors
-        wide_a, wide_b, wide_c = simd.repeated(of_a), simd.repeated(of_b), simd.repeated(of_c)
-        whole = length - length % several
-        for j in range(0, whole, several):
-            rest = load_several(at(b, j)) * wide_b + load_several(at(c, j)) * wide_c
-            store(at(out, j), load_several(at(a, j)) * wide_a + rest)
-        for j in range(whole, length, n):
-            left = length - j
-            rest = load_first(at(b, j), left) * of_b + load_first(at(c, j), left) * of_c
-            store_first(at(out, j), left, load_first(at(a, j), left) * of_a + rest)
+        whole = length - length % n
+        for j in range(0, whole, n):
+            combine_vector(j, n, rows, squarings, factors, out)
+        if whole < length:
+            combine_vector(whole, length - whole, rows, squarings, factors, out)
 
     @njit
     def add_targets(length, s, top, log_total, y, label, share, ds, loss):
@@ -441,29 +466,39 @@ def make_loss(rows_in_lanes):
         The gradient is linear in the probabilities, each of which is a term over its total: so the formulas are asked
         once a row what a term is worth, and the elements are sums of products.
         """
-        zero, one = broadcast(s, 0), broadcast(s, 1)
+        zero, one, over_T = broadcast(s, 0), broadcast(s, 1), broadcast(s, loss.over_temperature)
+        T, alpha, weight = loss.temperature, broadcast(s, loss.alpha), broadcast(s, loss.weight)
         with_labels, with_teacher = loss.alpha < 1, loss.alpha > 0
+        by_squaring = with_teacher and (T == 1 or T == 2 or T == 4)  # exp(s) is exp(s/2) squared
+        squarings = int(T) // 2 if with_labels and by_squaring else 0
         hard, soft, teacher = ds, scratch, at(scratch, length)
-        top = largest(length, s)
-        total, soft_total, total_t, log_total, value, teacher_value = one, one, one, zero, zero, zero
-        if with_labels:
-            total = exponentials(length, s, top, one, hard)
-            log_total = formula.log(total)
-        if with_teacher:
-            over_T, top_t = broadcast(s, loss.over_temperature), largest(length, t)
-            soft_total = exponentials(length, s, top, over_T, soft)
-            total_t, apart = teacher_terms(length, s, t, top, top_t, over_T, teacher)
-            teacher_value = formula.soft_target_of_row(apart, total_t, soft_total)
-        if not with_labels:  # a row without terms is read all the same, and its factor is zero: any numbers will do
+        if with_teacher and (by_squaring or not with_labels):
             hard = soft
-        if not with_teacher:
+        if not with_teacher:  # a row without terms is read all the same, and its factor is zero: any numbers will do
             soft, teacher = hard, hard
 
-        T, alpha, weight = loss.temperature, broadcast(s, loss.alpha), broadcast(s, loss.weight)
+        total, soft_total, total_t, apart = one, one, one, zero
+        seen = length if rows_in_lanes else min(length, GLANCE)
+        while True:
+            top = largest(seen, s)
+            if with_teacher:
+                rows, tops = (s, t, soft, teacher, ds), (top, largest(seen, t))
+                total, soft_total, total_t, apart = soft_terms(length, rows, tops, over_T, squarings)
+            if with_labels and not by_squaring:
+                total = exponentials(length, s, top, one, hard)
+            if seen == length or simd.max_lanes(max(total, max(soft_total, total_t))) < TOO_LARGE:
+                break
+            seen = length
+
+        log_total, value, teacher_value = zero, zero, zero
+        if with_labels:
+            log_total = formula.log(total)
+        if with_teacher:
+            teacher_value = formula.soft_target_of_row(apart, total_t, soft_total)
         of_hard = formula.both(alpha, formula.cross_entropy_backward(weight / total, zero), zero)
         of_soft = formula.both(alpha, zero, formula.soft_target_backward(weight / soft_total, zero, T))
         of_teacher = formula.both(alpha, zero, formula.soft_target_backward(zero, weight / total_t, T))
-        combine(length, (hard, soft, teacher), (of_hard, of_soft, of_teacher), ds)
+        combine(length, (hard, soft, teacher), squarings, (of_hard, of_soft, of_teacher), ds)
         if with_labels:
             share = formula.both(alpha, formula.cross_entropy_backward(zero, weight), zero)
             value = add_targets(length, s, top, log_total, y, label, share, ds, loss)
@@ -472,7 +507,7 @@ def make_loss(rows_in_lanes):
     return loss_of
 
 
-sum_of_row, largest_of_row, exponentials_of_row = make_reductions(rows_in_lanes=False)
+sum_of_row, largest_of_row, _, exponentials_of_row = make_reductions(rows_in_lanes=False)
 loss_of_row = make_loss(rows_in_lanes=False)
 loss_of_lanes = make_loss(rows_in_lanes=True)
 FEW_CLASSES = 64
@@ -1029,10 +1064,11 @@ def _distillation(s, t, y, labels, loss, threads, order, scratch, ds, values):
     loss_rows(threads, B, C, pointer(s, 0), t, y, labels, pointer(ds, 0), values, loss, order, pointer(scratch, 0))
 
 
-def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoothing=0.0, threads=None):
+def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoothing=0.0, threads=None, out=None):
     """(1-alpha) CE(s, y) + alpha T^2 KL(p || q) and its gradient ds (B,C), with no other array of that size.
 
     y: (B,) labels or (B,C) probabilities, None where alpha is 1; t: the teacher's logits (B,C), None where alpha is 0.
+    out: where the gradient goes, an array like s. The system clears memory that it gives: of many classes one notices.
     """
     (B, C), dtype = s.shape, s.dtype.type
     nothing = np.empty((0, C), dtype)
@@ -1044,7 +1080,10 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     loss = Loss(*map(dtype, numbers))
     threads = threads or get_num_threads()
     scratch = np.empty(loss_scratch_size(C, dtype, threads), dtype)
-    ds, values = np.empty((B, C), dtype), np.empty(B, dtype)
+    ds, values = np.empty((B, C), dtype) if out is None else out, np.empty(B, dtype)
+    _shaped("out", ds, (B, C))
+    _readable(s.dtype, out=ds)
+    _changed_in_place(out=ds)
     order = np.arange(B)
     _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads, order, scratch, ds, values)
     return values.mean(), ds

@@ -100,8 +100,8 @@ def exp_minus_one(x):
 
 # 2**x needs no ln 2 and so is cheaper. With n the nearest whole number to x, |x - n| <= 1/2. In double the coefficients
 # are those of exp(r ln 2); in single they are the six for which the largest relative error on that range is smallest,
-# 2e-9. Only x <= 0 is wanted here, up to rounding. At the lower limit the bits of 2**n are those of zero: below what a
-# normal number can hold, 2**x is 0.
+# 2e-9. Large x are not wanted here, and not looked for. At the lower limit the bits of 2**n are those of zero: below
+# what a normal number can hold, 2**x is 0.
 
 S1, S2, S3 = 0.6931472028552517, 0.24022647913610992, 0.05550332470702238
 S4, S5, S6 = 0.009618437358505122, 0.001339887458849158, 0.00015353362058749716
@@ -111,9 +111,8 @@ LN_2 = math.log(2)
 
 
 def series2_single(r):
-    """(2**r - 1) / r for |r| <= 0.5, in pairs: their chain of operations that wait for each other is half as long."""
-    square = r * r
-    return (S1 + r * S2) + square * ((S3 + r * S4) + square * (S5 + r * S6))
+    """(2**r - 1) / r for |r| <= 0.5."""
+    return S1 + r * (S2 + r * (S3 + r * (S4 + r * (S5 + r * S6))))
 
 
 def series2_double(r):
@@ -132,7 +131,7 @@ def not_below_range(x):
 
 
 def exp2(x):
-    """2**x for x <= 0."""
+    """2**x for x < 127 (in double 1023)."""
     x = not_below_range(x)
     n = nearest(x)
     r, scale = x - n, power_of_two(n)
@@ -226,9 +225,9 @@ def keep(value, bits, threshold, scale):
 
 
 # --------------------------------------------------------------------------------------------------------------- losses
-# A row of logits is walked three times. The first walk finds its largest logit `top`. The second makes of each number a
-# term, exp((s - top) / T), and sums: with the terms and their `total` every element of the third knows its probability.
-# An exponential is dear, and so each is computed once and kept.
+# A row of logits is walked twice. The first walk makes of each number a term, exp((s - top) / T), and sums: with the
+# terms and their `total` every element of the second knows its probability. `top` is the row's largest logit or one
+# near it: it cancels, and keeps the exponentials in range.
 
 
 def scaled(s, top, over_T):

@@ -195,51 +195,6 @@ def load(typing, p):
     return result(p), emit
 
 
-# A long formula on one Vector keeps a core waiting: each operation needs the result of the one before. A Vector of
-# several registers is as good as several Vectors: LLVM does each operation to all of them in turn, and while one waits
-# the others are served.
-
-SEVERAL = 4  # registers
-
-
-@intrinsic
-def load_several(typing, p):
-    """One Vector of SEVERAL registers that starts at `p`."""
-    result = Vector(p.dtype, SEVERAL * lanes_of(p.dtype))
-
-    def emit(context, builder, signature, args):
-        vector = context.get_value_type(result)
-        return builder.load(as_vector_pointer(builder, args[0], vector), align=bytes_of(vector))
-
-    return result(p), emit
-
-
-@intrinsic
-def repeated(typing, a):
-    """The Vector `a` SEVERAL times over, as one Vector."""
-
-    def emit(context, builder, signature, args):
-        return shuffle(builder, args[0], args[0], [*range(a.lanes)] * SEVERAL)
-
-    return Vector(a.dtype, SEVERAL * a.lanes)(a), emit
-
-
-def fold(emit_operation):
-    """An intrinsic that makes a Vector of one register of the SEVERAL of another."""
-
-    @intrinsic
-    def operation(typing, a):
-        def emit(context, builder, signature, args):
-            rest = args[0]
-            while rest.type.count > a.lanes // SEVERAL:
-                rest = emit_operation(builder, *halves(builder, rest))
-            return rest
-
-        return Vector(a.dtype, a.lanes // SEVERAL)(a), emit
-
-    return operation
-
-
 def emit_masked_load(builder, p, n, vector):
     address = as_vector_pointer(builder, p, vector)
     mask = first_lanes(builder, vector, n)
@@ -568,7 +523,6 @@ def larger(builder, a, b):
 
 
 sum_lanes, max_lanes = across_lanes(add), across_lanes(larger)
-sum_registers, max_registers = fold(add), fold(larger)
 
 
 # --------------------------------------------------------------------------------------------------- blocks of Vectors
