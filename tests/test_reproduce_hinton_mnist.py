@@ -7,7 +7,7 @@ import pytest
 from minidistill import MLP
 from minidistill.ops import softmax_forward
 from minidistill.reproduce import hinton_mnist
-from minidistill.reproduce.hinton_mnist import SHARP, offsets_by_teacher, with_a_hole
+from minidistill.reproduce.hinton_mnist import SHARP, answers_to_views, offsets_by_teacher, with_a_hole
 
 
 @pytest.fixture
@@ -17,6 +17,16 @@ def images():
 
 def shares(network, images, offsets=0):
     return softmax_forward(network.logits(images) + offsets, SHARP)[0].mean(axis=0)
+
+
+def test_the_teachers_answer_is_the_mean_over_nine_shifts_of_an_image(images):
+    teacher = MLP((64, 16, 4), seed=0)
+    total = 0
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            rolled = np.roll(np.pad(images.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1))), (down, right), axis=(1, 2))
+            total = total + teacher.logits(rolled[:, 1:-1, 1:-1].reshape(-1, 64))
+    np.testing.assert_allclose(answers_to_views(teacher, images), total / 9, rtol=1e-5, atol=1e-6)
 
 
 def test_each_image_loses_one_rectangle_and_nothing_else(images):
