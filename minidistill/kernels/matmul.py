@@ -123,7 +123,8 @@ full_block = make_blocks(2, False)      # the last Vector of a row is full,
 partial_block = make_blocks(2, True)    # or it is not,
 narrow_block = make_blocks(1, True)     # or one Vector is enough
 WIDE = 8
-wide_block = make_block(1, WIDE, False)  # a single row, a batch of one: as many sums at a time, in one row
+wide_block = make_block(1, WIDE, False)       # a single row, a batch of one: as many sums at a time, in one row,
+half_block = make_block(1, WIDE // 2, False)  # or half as many
 
 
 # -------------------------------------------------------------------------------------- rungs 5 and 6: packing, threads
@@ -219,11 +220,15 @@ def make_product(epilogue, announce):
         at_once = panels_at_once(K, n, itemsize) * 2 * n if pack_b else max(1, last_column - first_column)
         pack_a = a_row == 1 and a_col * itemsize >= PAGE_BYTES and last_column - first_column >= REUSES * 2 * n
         if last_row - first_row == 1 and not pack_b:
-            while first_column + WIDE * n <= last_column:
-                j = first_column
-                wide_block(K, at(A, first_row * a_row), a_row, a_col, at(B, j * b_col), b_row, WIDE * n, block)
-                epilogue(first_row, j, 1, WIDE * n, block, WIDE * n, extra)
-                first_column += WIDE * n
+            while first_column + WIDE // 2 * n <= last_column:
+                j, width = first_column, WIDE * n
+                if j + width <= last_column:
+                    wide_block(K, at(A, first_row * a_row), a_row, a_col, at(B, j * b_col), b_row, width, block)
+                else:
+                    width = WIDE // 2 * n
+                    half_block(K, at(A, first_row * a_row), a_row, a_col, at(B, j * b_col), b_row, width, block)
+                epilogue(first_row, j, 1, width, block, width, extra)
+                first_column += width
         for left in range(first_column, last_column, at_once):
             right = min(left + at_once, last_column)
             if pack_b:
