@@ -241,9 +241,12 @@ check("online", lambda: online(iter(row)), (largest, np.exp(row - largest).sum()
 
 # %% [markdown]
 # Two pairs (top, total) of two halves of a row can be put together by the same formula, in any grouping. So a row can
-# be split among threads, or come in pieces. Attention in language models is computed like that (FlashAttention). For
-# rows of ten to a thousand classes, which stay in the cache, the library prefers three simple walks: the vector
-# instructions of a walk without an `if` are worth more than a walk that is saved.
+# be split among threads, or come in pieces. Attention in language models is computed like that (FlashAttention).
+#
+# The library's kernel on the CPU saves the first walk in a way that needs no `if` in the loop, so that vectors stay
+# simple. `top` cancels in the end, and any number will do that is not so far below the largest logit that a sum
+# overflows. It takes the largest of a row's first 512 logits; where the sum shows that a much larger one came later,
+# the row is done once more.
 
 # %% [markdown]
 # ## Single numbers, double numbers

@@ -28,6 +28,19 @@ MOST_SHARED = 48 * 1024  # bytes that a block gets on every card without asking
 MOST_REGISTERS = {"epoch": 255, "matmul": 168, "": 128}
 
 
+# An epoch takes long to compile. Of the 48 that there are, these have every pair of settings among them.
+EPOCHS = (
+    ("SHARED", True, "relu", "sgd", False),
+    ("SHARED", True, "gelu", "adam", False),
+    ("SHARED", False, "tanh", "adam", True),
+    ("SHARED", False, "tanh", "sgd", False),
+    ("REGISTERS", True, "tanh", "sgd", True),
+    ("REGISTERS", True, "gelu", "adam", True),
+    ("REGISTERS", False, "relu", "adam", True),
+    ("REGISTERS", False, "gelu", "sgd", False),
+)  # tile, few classes, activation, optimizer, clipped
+
+
 class Report(NamedTuple):
     """A kernel, compiled."""
 
@@ -144,6 +157,7 @@ def kernels(dtype):
         "registers, forward, relu": ((False, False), forward(dtype, "relu"), (reals, reals, reals, *mask)),
         "registers, backward, relu": ((False, True), backward(dtype, "relu"), (reals, reals, *mask)),
         "registers, forward, tanh": ((False, False), forward(dtype, "tanh"), (reals, reals, reals, *mask)),
+        "registers, backward, tanh": ((False, True), backward(dtype, "tanh"), (reals, reals, *mask)),
         "registers, forward, gelu": ((False, False), forward(dtype, "gelu"), (reals, reals, reals, *mask)),
         "registers, backward, gelu": ((False, True), backward(dtype, "gelu"), (reals, reals, *mask)),
     }
@@ -151,11 +165,8 @@ def kernels(dtype):
         tile = cuda_matmul.VECTORS if name.startswith("vectors") else cuda_matmul.REGISTERS
         kernel = cuda_matmul.product_kernel(dtype, tile, *turned, finish)
         found[f"matmul, {name}"] = kernel, (*numbers, types.Tuple(to))
-    for tile in ("SHARED", "REGISTERS"):
-        for activation, optimizer, clipped in (("relu", "sgd", False), ("gelu", "adam", True)):
-            kernel = cuda_epochs.epoch_kernel(
-                dtype, activation, optimizer, getattr(cuda_matmul, tile), tile == "SHARED", clipped
-            )
-            name = f"epoch, {tile.lower()}, {activation}, {optimizer}{', clipped' * clipped}"
-            found[name] = kernel, cuda_epochs.signature(dtype, optimizer)
+    for tile, few, activation, optimizer, clipped in EPOCHS:
+        kernel = cuda_epochs.epoch_kernel(dtype, activation, optimizer, getattr(cuda_matmul, tile), few, clipped)
+        name = f"epoch, {tile.lower()}, {'few' if few else 'many'} classes, {activation}, {optimizer}"
+        found[name + ", clipped" * clipped] = kernel, cuda_epochs.signature(dtype, optimizer)
     return found
