@@ -359,6 +359,9 @@ def test_the_gradient_goes_where_it_is_wanted():
     ):
         with pytest.raises((ValueError, TypeError), match=error):
             cpu.distillation_loss(s, t, None, 4.0, 1.0, out=wrong)
+    for read in (s, t):
+        with pytest.raises(ValueError, match="out must have memory of its own"):
+            cpu.distillation_loss(s, t, None, 4.0, 1.0, out=read)
     out.flags.writeable = False
     with pytest.raises(ValueError, match="out must be contiguous and writeable"):
         cpu.distillation_loss(s, t, None, 4.0, 1.0, out=out)

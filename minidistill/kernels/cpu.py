@@ -1082,6 +1082,8 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     _shaped("out", ds, (B, C))
     _readable("out", ds, s.dtype)
     _changed_in_place(out=ds)
+    if np.may_share_memory(ds, s) or np.may_share_memory(ds, t):
+        raise ValueError("out must have memory of its own: s and t are read again after it is written")
     order = np.arange(B)
     _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads, order, scratch, ds, values)
     return values.mean(), ds
