@@ -1062,6 +1062,16 @@ def _distillation(s, t, y, labels, loss, threads, order, scratch, ds, values):
     loss_rows(threads, B, C, pointer(s, 0), t, y, labels, pointer(ds, 0), values, loss, order, pointer(scratch, 0))
 
 
+def _checked_out(out, s, t):
+    """`out`, if a gradient can be written to it."""
+    _shaped("out", out, s.shape)
+    _readable("out", out, s.dtype)
+    _changed_in_place(out=out)
+    if np.may_share_memory(out, s) or np.may_share_memory(out, t):
+        raise ValueError("out must have memory of its own: s and t are read again after it is written")
+    return out
+
+
 def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoothing=0.0, threads=None, out=None):
     """(1-alpha) CE(s, y) + alpha T^2 KL(p || q) and its gradient ds (B,C), with no other array of that size.
 
@@ -1078,12 +1088,7 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     loss = Loss(*map(dtype, numbers))
     threads = threads or get_num_threads()
     scratch = np.empty(loss_scratch_size(C, dtype, threads), dtype)
-    ds, values = np.empty((B, C), dtype) if out is None else out, np.empty(B, dtype)
-    _shaped("out", ds, (B, C))
-    _readable("out", ds, s.dtype)
-    _changed_in_place(out=ds)
-    if np.may_share_memory(ds, s) or np.may_share_memory(ds, t):
-        raise ValueError("out must have memory of its own: s and t are read again after it is written")
+    ds, values = np.empty((B, C), dtype) if out is None else _checked_out(out, s, t), np.empty(B, dtype)
     order = np.arange(B)
     _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads, order, scratch, ds, values)
     return values.mean(), ds
