@@ -1076,7 +1076,7 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     """(1-alpha) CE(s, y) + alpha T^2 KL(p || q) and its gradient ds (B,C), with no other array of that size.
 
     y: (B,) labels or (B,C) probabilities, None where alpha is 1; t: the teacher's logits (B,C), None where alpha is 0.
-    out: where the gradient goes, an array like s. The system clears memory that it gives: of many classes one notices.
+    out: an array like s for the gradient; where there are many classes, memory fresh from the system takes its time.
     """
     (B, C), dtype = s.shape, s.dtype.type
     nothing = np.empty((0, C), dtype)
