@@ -499,7 +499,7 @@ def minidistill_loss(case: LossGradient, threads: int) -> Work:
     from .kernels import cpu
 
     s, y, t = case.data
-    ds = np.empty_like(s)
+    ds = np.empty_like(s)  # as in training, where its place is kept; the peers bring memory of their own
     return loss_work(lambda: cpu.distillation_loss(s, t, y, SOFT.temperature, SOFT.alpha, threads=threads, out=ds))
 
 

@@ -98,7 +98,7 @@ def run(study: Study, say: Callable[[str], None]) -> Findings:
     cells = _cells(settings, study.seeds)
     groups: dict[str, list[tuple[Any, ...]]] = {
         "soft": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, seed) for seed in study.seeds],
-        "one view": [(Classroom.by_one_view, settings.by_teacher, seed) for seed in study.seeds[:1]],
+        "one view": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, study.seeds[0], True)],
         "no threes": [(Classroom.without, THREES, settings.no_threes, seed) for seed in study.seeds],
         "hard": [(Classroom.by_labels, settings.by_labels, seed) for seed in study.seeds],
         "two digits": [(Classroom.without, ALL_BUT_TWO, settings.two_digits, seed) for seed in study.seeds],
@@ -146,12 +146,11 @@ class Classroom:
         student = alone(self.study.whole, self.student, budget, seed)
         return errors(student.logits(self.study.test.x), self.study.test)
 
-    def by_teacher(self, hidden: tuple[int, ...], temperature: float, budget: Budget, seed: int) -> float:
-        student = distilled(self.answers, self.study.whole, hidden, budget, seed, temperature)
-        return errors(student.logits(self.study.test.x), self.study.test)
-
-    def by_one_view(self, budget: Budget, seed: int) -> float:
-        student = distilled(self.one_view, self.study.whole, self.student, budget, seed, T)
+    def by_teacher(
+        self, hidden: tuple[int, ...], temperature: float, budget: Budget, seed: int, one_view: bool = False
+    ) -> float:
+        answers = self.one_view if one_view else self.answers
+        student = distilled(answers, self.study.whole, hidden, budget, seed, temperature)
         return errors(student.logits(self.study.test.x), self.study.test)
 
     def without(self, unseen: list[int], budget: Budget, seed: int) -> Unseen:
