@@ -15,7 +15,7 @@ import numpy as np
 
 from .checks import check_choice, check_finite, check_number, check_rows, check_seed, check_whole, has_card_interface
 from .files import read_npz, write_npz
-from .kernels import compiled_passes, load_backend, resolved
+from .kernels import aligned_zeros, compiled_passes, load_backend, resolved
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
 DTYPES = ("float32", "float64")
@@ -92,8 +92,8 @@ class MLP:
 
         if self.num_parameters > MOST_PARAMETERS:
             raise ValueError(f"sizes {self.sizes} make {self.num_parameters:,} parameters, too many for memory")
-        self.parameters = np.zeros(self.num_parameters, self.dtype)
-        self.gradients = np.zeros(self.num_parameters, self.dtype)
+        self.parameters = aligned_zeros(self.num_parameters, self.dtype)
+        self.gradients = aligned_zeros(self.num_parameters, self.dtype)
         self.weights, self.biases = self._views(self.parameters)
         self.weight_gradients, self.bias_gradients = self._views(self.gradients)
         self._initialise()

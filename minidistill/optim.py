@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from .checks import check_field, check_number
+from .kernels import aligned_zeros
 
 if TYPE_CHECKING:
     from .network import MLP
@@ -171,7 +172,7 @@ class SGD(Optimizer):
         check_field(self, "momentum", "[0, 1)", 0, 1)
 
     def initial_state(self, parameters: np.ndarray) -> np.ndarray:
-        return np.zeros((1, *parameters.shape), parameters.dtype)
+        return aligned_zeros((1, *parameters.shape), parameters.dtype)
 
     def change(self, network: "MLP", state: np.ndarray, rate: float, step: int) -> None:
         w, dw, (v,) = network.parameters, network.gradients, state
@@ -194,7 +195,7 @@ class Adam(Optimizer):
         check_field(self, "epsilon", "(0, inf)", 0)
 
     def initial_state(self, parameters: np.ndarray) -> np.ndarray:
-        return np.zeros((2, *parameters.shape), parameters.dtype)
+        return aligned_zeros((2, *parameters.shape), parameters.dtype)
 
     def change(self, network: "MLP", state: np.ndarray, rate: float, step: int) -> None:
         w, dw, (m, v) = network.parameters, network.gradients, state

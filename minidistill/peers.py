@@ -200,7 +200,7 @@ def minidistill_training(case: Training, threads: int) -> Work:
     from .kernels import cpu
 
     network, (x, y, t) = case.network(), case.data
-    first, state = network.copy().parameters, np.zeros((1, network.num_parameters), np.float32)
+    first, state = network.copy().parameters, SGD().initial_state(network.parameters)
     order, rates = np.arange(len(x)), np.full(case.steps, RATE)
     plan, optimizer = cpu.plan(case.sizes, batch=case.batch, threads=threads), cpu.Optimizer(momentum=MOMENTUM)
     soft = {"targets": t, "alpha": SOFT.alpha, "temperature": SOFT.temperature} if case.distil else {}
@@ -221,7 +221,7 @@ def card_training(case: Training, threads: int) -> Work:
     from .kernels.cuda_passes import Epochs
 
     network, (x, y, t) = case.network().copy("cuda"), case.data
-    first, state = network.parameters.copy(), np.zeros((1, network.num_parameters), np.float32)
+    first, state = network.parameters.copy(), SGD().initial_state(network.parameters)
     loss, optimizer = SOFT if case.distil else CrossEntropy(), SGD(RATE, momentum=MOMENTUM)
     epochs, order, rates = Epochs(network, loss, optimizer, case.batch), np.arange(len(x)), np.full(case.steps, RATE)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minidistill
-from minidistill import MLP, kernels, ops
+from minidistill import MLP, SGD, Adam, kernels, ops
 from minidistill.cli import main
 
 pytest.importorskip("numba")
@@ -29,6 +29,21 @@ def in_a_new_process(code, **variables):
 def test_a_backend_exports_the_names_of_ops():
     compiled = kernels.load_backend("cpu")
     assert [name for name in names_of(ops) if not callable(getattr(compiled, name, None))] == []
+
+
+@pytest.mark.parametrize("shape", [0, 1, 37, (2, 45)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_aligned_zeros_begin_with_a_cache_line(shape, dtype):
+    zeros = kernels.aligned_zeros(shape, dtype)
+    np.testing.assert_array_equal(zeros, np.zeros(shape, dtype), strict=True)
+    assert zeros.ctypes.data % kernels.CACHE_LINE == 0
+
+
+def test_what_training_works_on_begins_with_a_cache_line():
+    network = MLP((5, 7, 3), backend="cpu")
+    state = SGD().initial_state(network.parameters), Adam().initial_state(network.parameters)
+    for array in (network.parameters, network.gradients, *state, network.passes.plan.arrays[1]):
+        assert array.ctypes.data % kernels.CACHE_LINE == 0
 
 
 def test_the_argument_goes_before_what_was_chosen():

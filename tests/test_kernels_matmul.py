@@ -91,3 +91,9 @@ def test_float32_blocks_hold_no_doubles():
     (code,) = [c for s, c in matmul._product_of_arrays.inspect_asm().items() if s[0].dtype.bitwidth == 32][:1]
     for instruction in ("vmulpd", "vaddpd", "vfmadd231pd", "vfmadd213pd", "cvtss2sd", "cvtps2pd"):
         assert instruction not in code
+
+
+@pytest.mark.parametrize("n", [4, 8, 16])
+def test_a_product_with_few_columns_has_fewer_blocks_if_it_is_turned(n):
+    assert matmul.count_blocks(10, 128, n) < matmul.count_blocks(128, 10, n)
+    assert matmul.count_blocks(800, 784, n) > matmul.count_blocks(784, 800, n)

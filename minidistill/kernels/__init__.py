@@ -87,6 +87,16 @@ def load_backend(name: str | None = None) -> ModuleType:
     return module
 
 
+CACHE_LINE = 64  # bytes
+
+
+def aligned_zeros(shape: int | tuple[int, ...], dtype: Any) -> numpy.ndarray:
+    """As numpy.zeros, from the beginning of a cache line on: a Vector that begins there lies on one line, not two."""
+    size = int(numpy.prod(shape)) * numpy.dtype(dtype).itemsize
+    memory = numpy.zeros(size + CACHE_LINE, numpy.uint8)
+    return numpy.ndarray(shape, dtype, memory, offset=-memory.ctypes.data % CACHE_LINE)
+
+
 def _without_card() -> str:
     return "cpu" if isinstance(_compiled(), ModuleType) else "numpy"
 

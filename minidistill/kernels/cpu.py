@@ -26,9 +26,9 @@ from numba import get_num_threads, njit, prange, types
 from numba.extending import overload
 
 from ..ops import one_hot  # noqa: F401  (a backend exports all names of ops)
-from . import matmul, rows, simd
+from . import aligned_zeros, matmul, rows, simd
 from .cache import kept_on_disk
-from .matmul import WHERE_IT_PAYS, internal
+from .matmul import NEVER, WHERE_IT_PAYS, count_blocks, internal
 from .simd import at, broadcast, first, lanes, load, load_first, pointer, store_first
 
 kernel = lambda function: kept_on_disk(njit(function))  # noqa: E731  a compiled function that Python calls
@@ -95,7 +95,7 @@ IDENTITY, RELU, TANH, GELU = np.arange(4)  # int64: a Python constant would have
 ACTIVATIONS = {"relu": RELU, "tanh": TANH, "gelu": GELU}
 
 
-@njit
+@njit(forceinline=True)
 def activate(activation, z):
     if activation == RELU:
         return formula.relu(z)
@@ -106,7 +106,7 @@ def activate(activation, z):
     return z
 
 
-@njit
+@njit(forceinline=True)
 def activate_backward(activation, da, kept):
     """dz, from what the activation kept: z for GELU, its output for the others."""
     if activation == RELU:
@@ -171,10 +171,10 @@ class Update(NamedTuple):
 
 
 @njit(forceinline=True)
-def update_parameters(w, first_state, second_state, left, dw, update):
+def update_parameters(optimizer, w, states, left, dw, update):
     """One Vector of parameters, of which `left` lanes count, and what the optimizer remembers of them."""
-    old = load_first(w, left)
-    if update.optimizer == SGD:
+    (first_state, second_state), old = states, load_first(w, left)
+    if optimizer == SGD:
         v = load_first(first_state, left)
         new, v = formula.sgd(old, dw, v, update.rate, update.momentum, update.nesterov, update.weight_decay)
         store_first(first_state, left, v)
@@ -193,23 +193,25 @@ def update_parameters(w, first_state, second_state, left, dw, update):
 @njit
 def update_flat(P, w, dw, first_state, second_state, update):
     """P parameters, from their gradients and what the optimizer remembers; all are pointers."""
-    n = lanes(w)
+    n, optimizer = lanes(w), update.optimizer
     whole = P - P % n
     for i in range(0, whole, n):
-        update_parameters(at(w, i), at(first_state, i), at(second_state, i), n, load(at(dw, i)), update)
+        states = at(first_state, i), at(second_state, i)
+        update_parameters(optimizer, at(w, i), states, n, load(at(dw, i)), update)
     if whole < P:
         i, left = whole, P - whole
-        update_parameters(at(w, i), at(first_state, i), at(second_state, i), left, load_first(at(dw, i), left), update)
+        states = at(first_state, i), at(second_state, i)
+        update_parameters(optimizer, at(w, i), states, left, load_first(at(dw, i), left), update)
 
 
-STORE, FORWARD, BACKWARD, UPDATE = np.arange(4)
+STORE, STORE_TURNED, FORWARD, BACKWARD, UPDATE = np.arange(5)
 
 
 class Finish(NamedTuple):
     """What becomes of the blocks of a product, and where they go."""
 
     kind: int
-    out: int           # a pointer: where row 0 begins. STORE, FORWARD, BACKWARD: the result; UPDATE: the weights
+    out: int           # a pointer: where row 0 begins of the result, or UPDATE: of the weights
     stride: int        # between rows of `out` and of the two below
     first: int         # a pointer. FORWARD: the bias; UPDATE: the first state of the optimizer
     second: int        # a pointer. FORWARD, BACKWARD: what the activation keeps; UPDATE: the optimizer's second state
@@ -219,12 +221,12 @@ class Finish(NamedTuple):
 
 
 @njit(forceinline=True)
-def forward_vector(place, column, key, z, left, finish):
+def forward_vector(activation, place, column, key, z, left, finish):
     z = z + load_first(at(finish.first, column), left)
-    a = activate(finish.activation, z)
-    if finish.activation == GELU:
+    a = activate(activation, z)
+    if activation == GELU:
         store_first(at(finish.second, place), left, z)
-    elif finish.activation == TANH and finish.mask.active:
+    elif activation == TANH and finish.mask.active:
         store_first(at(finish.second, place), left, a)
     if finish.mask.active:
         a = masked(a, finish.mask, key, column)
@@ -232,58 +234,97 @@ def forward_vector(place, column, key, z, left, finish):
 
 
 @njit(forceinline=True)
-def backward_vector(place, column, key, da, left, finish):
+def backward_vector(activation, place, column, key, da, left, finish):
     if finish.mask.active:
         da = masked(da, finish.mask, key, column)
     kept = load_first(at(finish.second, place), left)
-    store_first(at(finish.out, place), left, activate_backward(finish.activation, da, kept))
+    store_first(at(finish.out, place), left, activate_backward(activation, da, kept))
 
 
 @njit(forceinline=True)
-def update_vector(place, column, key, dw, left, finish):
+def update_vector(optimizer, place, column, key, dw, left, finish):
     states = at(finish.first, place), at(finish.second, place)
-    update_parameters(at(finish.out, place), states[0], states[1], left, dw, finish.update)
+    update_parameters(optimizer, at(finish.out, place), states, left, dw, finish.update)
 
 
 @njit(forceinline=True)
-def store_vector(place, column, key, value, left, finish):
+def store_vector(choice, place, column, key, value, left, finish):
     store_first(at(finish.out, place), left, value)
 
 
-def over_block(finish_vector):
-    """An epilogue that does `finish_vector` to each Vector of a block."""
+def over_block(finish_vector, choice):
+    """An epilogue that does finish_vector(choice, ...) to each Vector of a block.
+
+    The choice, an activation or an optimizer, is a constant there: to ask for it at each Vector would cost more than
+    what is then done. And most blocks are two Vectors wide: for these there are no loop and no mask.
+    """
 
     @njit
     def finish_block(i, j, height, width, block, stride, place):
         finish = simd.value_at(place)
         n = lanes(block)
-        whole = width - width % n
         for r in range(height):
             start, row, key = (i + r) * finish.stride + j, at(block, r * stride), key_of_row(finish.mask, i + r)
-            for c in range(0, whole, n):  # the count of lanes is a constant here, and every mask disappears
-                finish_vector(start + c, j + c, key, load(at(row, c)), n, finish)
-            if whole < width:
-                finish_vector(start + whole, j + whole, key, load(at(row, whole)), width - whole, finish)
+            if width == 2 * n:
+                finish_vector(choice, start, j, key, load(row), n, finish)
+                finish_vector(choice, start + n, j + n, key, load(at(row, n)), n, finish)
+            else:
+                for c in range(0, width, n):
+                    finish_vector(choice, start + c, j + c, key, load(at(row, c)), width - c, finish)
 
     return finish_block
 
 
-finish_forward, finish_backward = over_block(forward_vector), over_block(backward_vector)
-finish_update, finish_store = over_block(update_vector), over_block(store_vector)
+def by_activation(finish_vector):
+    """An epilogue for each activation, behind one name."""
+    relu, tanh, gelu, identity = [over_block(finish_vector, activation) for activation in (RELU, TANH, GELU, IDENTITY)]
+
+    @njit
+    def finish_block(i, j, height, width, block, stride, place):
+        activation = simd.value_at(place).activation
+        if activation == RELU:
+            relu(i, j, height, width, block, stride, place)
+        elif activation == TANH:
+            tanh(i, j, height, width, block, stride, place)
+        elif activation == GELU:
+            gelu(i, j, height, width, block, stride, place)
+        else:
+            identity(i, j, height, width, block, stride, place)
+
+    return finish_block
+
+
+finish_forward, finish_backward = by_activation(forward_vector), by_activation(backward_vector)
+finish_sgd, finish_adam = over_block(update_vector, SGD), over_block(update_vector, ADAM)
+finish_store = over_block(store_vector, None)
+
+
+@njit
+def finish_turned(i, j, height, width, block, stride, place):
+    """Row i.. and column j.. of the product are column i.. and row j.. of the result."""
+    finish = simd.value_at(place)
+    for c in range(width):
+        row = at(finish.out, (j + c) * finish.stride + i)
+        for r in range(height):
+            row[r] = block[r * stride + c]
 
 
 @internal
 def finish_block(i, j, height, width, block, stride, place):
     """What the Finish at `place` says: a pointer, for copies of all its fields would cost every block."""
-    kind = simd.value_at(place).kind
-    if kind == FORWARD:
+    finish = simd.value_at(place)
+    if finish.kind == FORWARD:
         finish_forward(i, j, height, width, block, stride, place)
-    elif kind == BACKWARD:
+    elif finish.kind == BACKWARD:
         finish_backward(i, j, height, width, block, stride, place)
-    elif kind == UPDATE:
-        finish_update(i, j, height, width, block, stride, place)
-    else:
+    elif finish.kind == STORE:
         finish_store(i, j, height, width, block, stride, place)
+    elif finish.kind == STORE_TURNED:
+        finish_turned(i, j, height, width, block, stride, place)
+    elif finish.update.optimizer == SGD:
+        finish_sgd(i, j, height, width, block, stride, place)
+    else:
+        finish_adam(i, j, height, width, block, stride, place)
 
 
 @njit
@@ -648,7 +689,7 @@ def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.flo
     scratch = take(max(of_products, loss_scratch_size(sizes[-1], dtype, threads)))
     numbers = *errors, values, scratch, ACTIVATIONS[activation], seed & 0xFFFFFFFF, batch, threads
     numbers = np.array([*numbers, *outputs, *kept, *sizes, *dropout.view(np.int64)], np.int64)
-    return PackedPlan((numbers, np.zeros(end, dtype)), int(sizes[-1]))
+    return PackedPlan((numbers, aligned_zeros(end, dtype)), int(sizes[-1]))
 
 
 @njit
@@ -717,12 +758,18 @@ def backward_pass(B, x, plan, parameters, gradients, first_state, second_state, 
             at_finish = simd.address_of(finish)
             product(plan.threads, B, I, O, dz, O, UNIT, W, UNIT, O, itemsize, scratch, WHERE_IT_PAYS, at_finish)
         at_once = fused and I * O >= LARGE_LAYER
+        fewer_blocks = count_blocks(O, I, lanes(W)) < count_blocks(I, O, lanes(W))
+        turned = fewer_blocks and I * itemsize < matmul.PAGE_BYTES and not at_once
         if at_once:
             finish = Finish(UPDATE, W, O, first_of, second_of, IDENTITY, mask, update)
         else:
-            finish = Finish(STORE, pointer(gradients, place), O, W, W, IDENTITY, mask, update)
+            kind = STORE_TURNED if turned else STORE
+            finish = Finish(kind, pointer(gradients, place), O, W, W, IDENTITY, mask, update)
         at_finish = simd.address_of(finish)
-        product(plan.threads, I, O, B, a, UNIT, I, dz, O, UNIT, itemsize, scratch, WHERE_IT_PAYS, at_finish)
+        if turned:  # dW.T = dz.T @ a: where there are few outputs, rows of a fill the Vectors better than those of dz
+            product(plan.threads, O, I, B, dz, UNIT, O, a, I, UNIT, itemsize, scratch, NEVER, at_finish)
+        else:
+            product(plan.threads, I, O, B, a, UNIT, I, dz, O, UNIT, itemsize, scratch, WHERE_IT_PAYS, at_finish)
         db = pointer(gradients, place + I * O)
         sum_rows(B, O, dz, db)
         if at_once:

@@ -186,6 +186,12 @@ def panels_at_once(K, n, itemsize):
     return max(1, CACHE_BYTES // (2 * n * K * itemsize))
 
 
+@njit
+def count_blocks(M, N, n):
+    """How many blocks C (M,N) is made of, with Vectors of n numbers."""
+    return ((M + ROWS - 1) // ROWS) * ((N + 2 * n - 1) // (2 * n))
+
+
 def scratch_size(K, dtype, threads=1):
     """Numbers of scratch memory for a product of this K: a thread's block of C, panel of A and panels of B."""
     itemsize = np.dtype(dtype).itemsize
