@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from .evaluation import aligned
-from .peers import GROUPS, TRAINING, Adapter, Group, LossGradient, Work, left_out, normal
+from .peers import GROUPS, Adapter, Group, LossGradient, Training, Work, left_out, normal
 
 # ---------------------------------------------------------------------------------------------- 1  measuring
 
@@ -167,8 +167,13 @@ def measure(
             chosen = {name: adapter for name, adapter in adapters.items() if not left_out(case, name, threads, quick)}
             works = prepare(case, chosen, threads, found["missing"])
             check_equal(case, works)
+            near_peak = isinstance(case, Training) and case.flops > MANY_OPERATIONS
+            if near_peak:
+                works[SGEMM] = sgemm(SGEMM_SIZE)
             times = interleaved(works, budget=QUICK_BUDGET if quick else BUDGET)
             seconds = {library: median(figures) / case.steps for library, figures in times.items()}
+            if near_peak:
+                seconds[SGEMM] *= case.steps * case.flops / (2 * SGEMM_SIZE**3)
             if isinstance(case, LossGradient) and case.data.t.nbytes > OUT_OF_CACHE:
                 seconds["memory bound"] = 3e-9 * case.data.t.nbytes / found["copy_gb_per_s"]  # reads s and t, writes ds
             found["rows"] += [[group, str(case), threads, library, each] for library, each in seconds.items()]
@@ -193,11 +198,22 @@ def prepare(case: Any, adapters: Mapping[str, Adapter], threads: int, missing: d
     return works
 
 
-def sgemm_peak(n: int = 1536, repeats: int = 8) -> tuple[float, float]:
-    """GFLOP/s of NumPy's BLAS on large matrices, the best of some tries; and how many cores it had meanwhile."""
+SGEMM = "products as sgemm"  # what the products of a step would take at the speed that BLAS has on large matrices
+SGEMM_SIZE = 1536
+MANY_OPERATIONS = 1e8  # a step: from here on, networks come near that speed
+
+
+def sgemm(n: int) -> Work:
+    """A product of two large matrices, by NumPy's BLAS."""
     A, B, C = normal(n, n), normal(n, n), np.empty((n, n), np.float32)
+    return Work(lambda: np.matmul(A, B, out=C), lambda: [C])
+
+
+def sgemm_peak(n: int = SGEMM_SIZE, repeats: int = 8) -> tuple[float, float]:
+    """GFLOP/s of NumPy's BLAS on large matrices, the best of some tries; and how many cores it had meanwhile."""
+    work = sgemm(n)
     used, start = time.process_time(), time.perf_counter()
-    seconds = best(lambda: np.matmul(A, B, out=C), repeats)
+    seconds = best(work.run, repeats)
     return 2e-9 * n**3 / seconds, (time.process_time() - used) / (time.perf_counter() - start)
 
 
@@ -258,7 +274,7 @@ class Bench:
                 lines.append(f"  do not trust these: other programs were at work, this one had {had:.0%} of its cores")
             for case, share in about["share_of_peak"].items():
                 if threads in share:
-                    lines.append(f"  of this sgemm, minidistill reaches {share[threads]:.0%} while it trains {case}")
+                    lines.append(f"  of sgemm in turn with it, minidistill reaches {share[threads]:.0%} on {case}")
         lines += [f"left out: {library}, for {why}" for library, why in about["missing"].items()]
         return "\n".join([*lines, ", ".join(f"{name} {version}" for name, version in about["versions"].items())])
 
@@ -266,7 +282,8 @@ class Bench:
         """Training steps, a panel for each number of threads, as a matplotlib figure; saved where a path is given."""
         from .plots import ALONE, DISTILLED, INK, TEACHER, _figure, _titled, save
 
-        rows = [row for row in self.rows if row.group == "training step" and row.ratio_to_minidistill is not None]
+        steps = [row for row in self.rows if row.group == "training step" and row.library != SGEMM]
+        rows = [row for row in steps if row.ratio_to_minidistill is not None]
         cases, libraries = list(dict.fromkeys(r.case for r in rows)), list(dict.fromkeys(r.library for r in rows))
         counts = sorted({row.threads for row in rows})
         figure, axes = _figure(columns=max(1, len(counts)), width=1.5 + 1.1 * len(cases), height=3.6)
@@ -314,7 +331,7 @@ def run_bench(quick: bool = False, say: Callable[[str], None] = lambda line: Non
         "sgemm_gflops": peaks,
         "copy_gb_per_s": {str(threads): part["copy_gb_per_s"] for threads, part in found.items()},
         "cores_had": {str(threads): part["cores_had"] for threads, part in found.items()},
-        "share_of_peak": shares_of_peak(rows, peaks),
+        "share_of_peak": shares_of_peak(rows),
         "missing": {library: why for part in found.values() for library, why in part["missing"].items()},
     }
     return Bench(machine, rows)
@@ -347,13 +364,12 @@ def with_ratios(rows: Sequence[Sequence[Any]]) -> list[Row]:
     return result
 
 
-def shares_of_peak(rows: Sequence[Row], peaks: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """How much of the sgemm peak minidistill's training reaches on the networks large enough to come near it."""
-    flops, shares = {str(case): case.flops for case in TRAINING}, dict[str, dict[str, float]]()
+def shares_of_peak(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """How much of sgemm's speed, measured in turn with it, minidistill's training reaches on large networks."""
+    shares = dict[str, dict[str, float]]()
     for row in rows:
-        if (row.group, row.library) == ("training step", "minidistill") and flops[row.case] > 1e8:
-            share = 1e-9 * flops[row.case] / row.seconds / peaks[str(row.threads)]
-            shares.setdefault(row.case, {})[str(row.threads)] = share
+        if (row.group, row.library) == ("training step", SGEMM) and row.ratio_to_minidistill is not None:
+            shares.setdefault(row.case, {})[str(row.threads)] = row.ratio_to_minidistill
     return shares
 
 

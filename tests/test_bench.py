@@ -248,6 +248,7 @@ def test_each_process_has_its_threads_and_nothing_that_slows_openblas(monkeypatc
 ROWS = [
     ["training step", "784-800-800-10, batch 128", 1, "minidistill", 0.004],
     ["training step", "784-800-800-10, batch 128", 1, "NumPy", 0.006],
+    ["training step", "784-800-800-10, batch 128", 1, bench.SGEMM, 0.003],
     ["training step", "784-800-800-10, batch 128", 2, "NumPy", 0.003],
     ["loss and gradient", "128 x 10", 1, "minidistill", 1e-6],
 ]
@@ -261,18 +262,26 @@ def found():
         "processor": "a processor", "cores": 2, "system": "a system", "versions": {"python": "3"},
         "sgemm_gflops": peaks, "copy_gb_per_s": {"1": 10.0, "2": 12.0}, "cores_had": {"1": 0.99, "2": 0.6},
         "missing": {"jax.jit": "jax is not installed"},
-        "share_of_peak": bench.shares_of_peak(rows, peaks),
+        "share_of_peak": bench.shares_of_peak(rows),
     }  # fmt: skip
     return Bench(machine, rows)
 
 
 def test_ratios_are_to_minidistill_of_the_same_case_and_threads(found):
-    assert [row.ratio_to_minidistill for row in found.rows] == [1.0, 1.5, None, 1.0]
+    assert [row.ratio_to_minidistill for row in found.rows] == [1.0, 1.5, 0.75, None, 1.0]
 
 
-def test_the_share_of_the_peak_is_that_of_the_products(found):
-    share = Training((784, 800, 800, 10), 128, 1).flops / 0.004 / 250e9
-    assert found.machine["share_of_peak"] == {"784-800-800-10, batch 128": {"1": pytest.approx(share)}}
+def test_the_share_of_the_peak_is_measured_in_turn_with_it(found):
+    assert found.machine["share_of_peak"] == {"784-800-800-10, batch 128": {"1": 0.75}}
+
+
+@pytest.mark.parametrize(("sizes", "large"), [((6, 5, 3), False), ((700, 700, 3), True)])
+def test_large_networks_are_measured_beside_sgemm(sizes, large, monkeypatch):
+    monkeypatch.setattr(bench, "interleaved", lambda works, **_: {name: [0.5] for name in works})
+    group = Group([Training(sizes, 128, steps=2)], [], {"NumPy": lambda case, threads: work([1.0])})
+    rows = {row[3]: row[4] for row in measure(1, False, lambda line: None, {"training step": group})["rows"]}
+    expected = 0.5 * group.cases[0].flops / (2 * bench.SGEMM_SIZE**3)
+    assert rows == {"NumPy": 0.25} | ({bench.SGEMM: pytest.approx(expected)} if large else {})
 
 
 def test_the_json_has_the_promised_keys(found):
