@@ -304,42 +304,44 @@ plain_product = make_product(store_block, nothing_to_announce)
 
 
 @njit
-def _product_of_arrays(A, B, C, scratch, threads, packing):
+def _product_of_arrays(A, B, C, on_threads, packing):
     M, K = A.shape
     N = B.shape[1]
+    threads = get_num_threads() if on_threads else 1
     a_row, a_col = A.strides[0] // A.itemsize, A.strides[1] // A.itemsize
     b_row, b_col = B.strides[0] // B.itemsize, B.strides[1] // B.itemsize
-    a, b, c, own = pointer(A, 0), pointer(B, 0), pointer(C, 0), pointer(scratch, 0)
-    plain_product(threads, M, N, K, a, a_row, a_col, b, b_row, b_col, A.itemsize, own, packing, (c, N))
+    a, b, c = pointer(A, 0), pointer(B, 0), pointer(C, 0)
+    scratch = np.empty(threads * _scratch_of_a_thread(K, lanes(c), C.itemsize), C.dtype)
+    own = pointer(scratch, 0)
+    plain_product(threads, M, N, K, a, a_row, a_col, b, b_row, b_col, C.itemsize, own, packing, (c, N))
+
+
+FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def _checked(A, B, C):
     if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[0] or C.shape != (A.shape[0], B.shape[1]):
         raise ValueError(f"cannot multiply {A.shape} by {B.shape} into {C.shape}")
-    if not A.dtype == B.dtype == C.dtype or C.dtype not in (np.float32, np.float64):
+    if not A.dtype == B.dtype == C.dtype or C.dtype not in FLOATS:
         raise TypeError(f"A, B and C must all be float32 or all float64, got {A.dtype}, {B.dtype}, {C.dtype}")
     if not C.flags.c_contiguous:
         raise ValueError("C must be C-contiguous")
+    return A, B, C
 
 
 def register_blocked(A, B, C):
     """Rung 4. A, B may be views with any strides (B is packed all the same where its rows are not contiguous)."""
-    _checked(A, B, C)
-    _product_of_arrays(A, B, C, np.empty(scratch_size(A.shape[1], A.dtype), A.dtype), 1, NEVER)
+    _product_of_arrays(*_checked(A, B, C), False, NEVER)
 
 
 def packed(A, B, C):
     """Rung 5."""
-    _checked(A, B, C)
-    _product_of_arrays(A, B, C, np.empty(scratch_size(A.shape[1], A.dtype), A.dtype), 1, WHERE_IT_PAYS)
+    _product_of_arrays(*_checked(A, B, C), False, WHERE_IT_PAYS)
 
 
 def threaded(A, B, C):
     """Rung 6, on as many threads as `numba.set_num_threads` allows."""
-    _checked(A, B, C)
-    threads = get_num_threads()
-    scratch = np.empty(scratch_size(A.shape[1], A.dtype, threads), A.dtype)
-    _product_of_arrays(A, B, C, scratch, threads, WHERE_IT_PAYS)
+    _product_of_arrays(*_checked(A, B, C), True, WHERE_IT_PAYS)
 
 
 LADDER = (three_loops, reordered, tiled, register_blocked, packed, threaded)
