@@ -61,7 +61,8 @@ def bench_table(found: dict[str, Any]) -> str:
         for threads, share in by_threads.items()
     ]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    reached = f" Of the speed of BLAS on large matrices, minidistill reaches {', '.join(shares)}." if shares else ""
+    explained = " The last column is what a step's products take at BLAS's speed on large matrices, measured in turn"
+    reached = f"{explained}; of that speed, minidistill reaches {', '.join(shares)}." if shares else ""
     missing = f" Not there: {', '.join(machine['missing'])}." if machine["missing"] else ""
     return "\n\n".join([*tables, f"{machine['processor']}, {machine['cores']} cores; {versions}.{reached}{missing}"])
 
