@@ -252,51 +252,35 @@ def store_vector(choice, place, column, key, value, left, finish):
     store_first(at(finish.out, place), left, value)
 
 
-def over_block(finish_vector, choice):
+def over_block(finish_vector, choice=None):
     """An epilogue that does finish_vector(choice, ...) to each Vector of a block.
 
-    The choice, an activation or an optimizer, is a constant there: to ask for it at each Vector would cost more than
-    what is then done. And most blocks are two Vectors wide: for these there are no loop and no mask.
+    The choice is an activation or an optimizer. Where it is a constant, nothing is asked at each Vector, which would
+    cost more than what is then done; and the usual block, two Vectors wide, goes without a loop and without masks.
     """
 
     @njit
     def finish_block(i, j, height, width, block, stride, place):
         finish = simd.value_at(place)
+        chosen = finish.activation if choice is None else choice
         n = lanes(block)
+        usual = choice is not None and width == 2 * n
         for r in range(height):
             start, row, key = (i + r) * finish.stride + j, at(block, r * stride), key_of_row(finish.mask, i + r)
-            if width == 2 * n:
-                finish_vector(choice, start, j, key, load(row), n, finish)
-                finish_vector(choice, start + n, j + n, key, load(at(row, n)), n, finish)
+            if usual:
+                finish_vector(chosen, start, j, key, load(row), n, finish)
+                finish_vector(chosen, start + n, j + n, key, load(at(row, n)), n, finish)
             else:
                 for c in range(0, width, n):
-                    finish_vector(choice, start + c, j + c, key, load(at(row, c)), width - c, finish)
+                    finish_vector(chosen, start + c, j + c, key, load(at(row, c)), width - c, finish)
 
     return finish_block
 
 
-def by_activation(finish_vector):
-    """An epilogue for each activation, behind one name."""
-    relu, tanh, gelu, identity = [over_block(finish_vector, activation) for activation in (RELU, TANH, GELU, IDENTITY)]
-
-    @njit
-    def finish_block(i, j, height, width, block, stride, place):
-        activation = simd.value_at(place).activation
-        if activation == RELU:
-            relu(i, j, height, width, block, stride, place)
-        elif activation == TANH:
-            tanh(i, j, height, width, block, stride, place)
-        elif activation == GELU:
-            gelu(i, j, height, width, block, stride, place)
-        else:
-            identity(i, j, height, width, block, stride, place)
-
-    return finish_block
-
-
-finish_forward, finish_backward = by_activation(forward_vector), by_activation(backward_vector)
+finish_relu, finish_forward = over_block(forward_vector, RELU), over_block(forward_vector)
+finish_relu_backward, finish_backward = over_block(backward_vector, RELU), over_block(backward_vector)
 finish_sgd, finish_adam = over_block(update_vector, SGD), over_block(update_vector, ADAM)
-finish_store = over_block(store_vector, None)
+finish_store = over_block(store_vector, IDENTITY)
 
 
 @njit
@@ -313,13 +297,18 @@ def finish_turned(i, j, height, width, block, stride, place):
 def finish_block(i, j, height, width, block, stride, place):
     """What the Finish at `place` says: a pointer, for copies of all its fields would cost every block."""
     finish = simd.value_at(place)
-    if finish.kind == FORWARD:
+    kind, relu = finish.kind, finish.activation == RELU
+    if kind == FORWARD and relu:
+        finish_relu(i, j, height, width, block, stride, place)
+    elif kind == FORWARD:
         finish_forward(i, j, height, width, block, stride, place)
-    elif finish.kind == BACKWARD:
+    elif kind == BACKWARD and relu:
+        finish_relu_backward(i, j, height, width, block, stride, place)
+    elif kind == BACKWARD:
         finish_backward(i, j, height, width, block, stride, place)
-    elif finish.kind == STORE:
+    elif kind == STORE:
         finish_store(i, j, height, width, block, stride, place)
-    elif finish.kind == STORE_TURNED:
+    elif kind == STORE_TURNED:
         finish_turned(i, j, height, width, block, stride, place)
     elif finish.update.optimizer == SGD:
         finish_sgd(i, j, height, width, block, stride, place)
