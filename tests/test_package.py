@@ -16,7 +16,7 @@ import minidistill
 PACKAGE = Path(minidistill.__file__).parent
 READING_PATH = ("ops", "network", "losses/soft_target", "optim", "training", "distillation")
 MOST_LINES = 900
-MOST_OF_NUMPY = 0.35  # of the time that NumPy takes to be imported: some 30 milliseconds of 85
+MOST_MILLISECONDS = 30
 
 
 def lines_of_code(path):
@@ -49,13 +49,12 @@ def in_a_new_process(code, cache):
 
 def test_the_import_is_quick(tmp_path):
     code = (
-        "import time; start = time.perf_counter(); import numpy; between = time.perf_counter(); import minidistill; "
-        "print(between - start, time.perf_counter() - between)"
+        "import time, numpy; start = time.perf_counter(); import minidistill; "
+        "print(1000 * (time.perf_counter() - start))"
     )
     in_a_new_process(code, tmp_path)  # compiles
-    times = [in_a_new_process(code, tmp_path).split() for _ in range(20)]
-    numpy_seconds, own_seconds = (min(map(float, seconds)) for seconds in zip(*times, strict=True))
-    assert own_seconds <= MOST_OF_NUMPY * numpy_seconds  # a slow machine is slow at both
+    times = (float(in_a_new_process(code, tmp_path)) for _ in range(100))
+    assert any(time <= MOST_MILLISECONDS for time in times)  # other programs may disturb many of the runs
 
 
 def test_the_import_brings_nothing_heavy(tmp_path):
