@@ -173,7 +173,7 @@ def measure(
             times = interleaved(works, budget=QUICK_BUDGET if quick else BUDGET)
             seconds = {library: median(figures) / case.steps for library, figures in times.items()}
             if near_peak:
-                seconds[SGEMM] *= case.steps * case.flops / (2 * SGEMM_SIZE**3)
+                seconds[SGEMM] = median(times[SGEMM]) * case.flops / (2 * SGEMM_SIZE**3)
             if isinstance(case, LossGradient) and case.data.t.nbytes > OUT_OF_CACHE:
                 seconds["memory bound"] = 3e-9 * case.data.t.nbytes / found["copy_gb_per_s"]  # reads s and t, writes ds
             found["rows"] += [[group, str(case), threads, library, each] for library, each in seconds.items()]
