@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .checks import check_field, check_finite, check_labels, check_number, check_seed, check_whole
+from .checks import check_field, check_finite, check_labels, check_number, check_seed, check_targets, check_whole
 from .data import Dataset
 from .ops import one_hot
 
@@ -159,7 +159,7 @@ def augmented(
     """The mini-batch after each of the list, in order; ValueError for what is no batch of the same rows any more."""
     shape, dtype, labelled = x.shape, x.dtype, y is not None
     for step in augment:
-        name = f"augment ({getattr(step, '__name__', type(step).__name__)})"
+        labels, name = y, f"augment ({getattr(step, '__name__', type(step).__name__)})"
         answer = step(x, y, generator)
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise ValueError(f"{name} must return (x, y), got {type(answer).__name__}")
@@ -169,5 +169,7 @@ def augmented(
             raise ValueError(f"{name} must return x as it came, {dtype} {shape}, got {found}")
         if labelled and (y is None or len(y) != len(x)):
             raise ValueError(f"{name} must return labels of all {len(x)} rows, got {y if y is None else len(y)}")
+        if labelled and y is not labels:
+            y = check_targets(f"the labels after {name}", y, len(x))
         check_finite(f"x after {name}", x)
     return x, y

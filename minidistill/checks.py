@@ -62,7 +62,7 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
 
 
 def check_rows(name: str, rows: Any, columns: int | None = None, dtype: Any = None) -> np.ndarray:
-    """`rows` as a finite float array (N, columns), at least one row.
+    """`rows` as a finite, C-contiguous float array (N, columns), at least one row.
 
     It gets the given dtype; where none is given float64 stays and all else becomes float32.
     """
@@ -81,7 +81,7 @@ def check_rows(name: str, rows: Any, columns: int | None = None, dtype: Any = No
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
             array = array.astype(dtype)
     check_finite(name, array)
-    return array
+    return np.ascontiguousarray(array)
 
 
 MOST_CLASSES = 2**31
@@ -125,6 +125,13 @@ def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) 
         limit = "at least 0, and below 2^31" if classes is None else f"0 to {classes - 1} ({classes} classes)"
         raise ValueError(f"{name} must be {limit}, got {array[outside][0]} at row {np.argmax(outside)}")
     return array.astype(np.int64, copy=False)
+
+
+def check_targets(name: str, targets: Any, rows: int) -> np.ndarray:
+    """Labels (rows,) as int64, or rows of probabilities (rows, classes)."""
+    if np.ndim(targets) != 2:
+        return check_labels(name, targets, rows)
+    return check_probabilities(name, targets)
 
 
 def has_card_interface(values: Any) -> bool:

@@ -6,7 +6,9 @@ like the parameters. An optimizer is then one loop over two arrays, and saving a
 """
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ from .kernels import aligned_zeros, compiled_passes, load_backend, resolved
 ACTIVATIONS = ("relu", "tanh", "gelu")
 DTYPES = ("float32", "float64")
 MOST_PARAMETERS = 2**31
+SETTINGS = ("sizes", "activation", "dropout", "seed", "dtype", "backend", "ops", "weights", "biases")
 ROWS_AT_ONCE = 1024  # prediction goes through many rows in portions: their hidden activations need not exist together
 
 
@@ -66,6 +69,9 @@ class MLP:
 
     The weights start normally distributed with variance 2/I before ReLU and GELU (He et al. 2015, equation 10) and
     2/(I+O) before tanh and the logits (Glorot and Bengio 2010, equation 12); the biases start at zero.
+
+    Any number of threads may predict with one network, and one may train it. Assignments to `parameters` and
+    `gradients` copy; the settings above cannot be changed. The methods of a subclass are called on every backend.
     """
 
     def __init__(
@@ -97,7 +103,18 @@ class MLP:
         self.weights, self.biases = self._views(self.parameters)
         self.weight_gradients, self.bias_gradients = self._views(self.gradients)
         self._initialise()
-        self.passes = compiled_passes(self)  # None where the backend has no more than the functions of ops.py
+        self.passes = compiled_passes(self) if type(self) is MLP else None  # None: layer by layer, as below
+        self._training = threading.RLock()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in SETTINGS and name in vars(self):
+            raise AttributeError(f"{name} of an MLP cannot be changed: make another one, MLP(sizes, ...)")
+        if name not in ("parameters", "gradients") or name not in vars(self):
+            super().__setattr__(name, value)
+            return
+        if np.shape(value) != (self.num_parameters,):
+            raise ValueError(f"{name} must have shape ({self.num_parameters},), got {np.shape(value)}")
+        getattr(self, name)[:] = value  # weights and biases are views of it
 
     def _dropout_rates(self, dropout: float | Sequence[float]) -> tuple[float, ...]:
         layers = len(self.sizes) - 1
@@ -109,7 +126,7 @@ class MLP:
             raise ValueError(f"dropout must be one number or one for each of the {layers} layers, got {dropout!r}")
         return tuple(check_number("dropout", rate, "[0, 1)", 0, 1) for rate in rates)
 
-    def _views(self, flat: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _views(self, flat: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
         """Each layer's W (I,O) and, behind it, b (O,), as views of a flat vector (P,)."""
         weights, biases, start = [], [], 0
         for inputs, outputs in pairwise(self.sizes):
@@ -117,7 +134,7 @@ class MLP:
             weights.append(flat[start:middle].reshape(inputs, outputs))
             biases.append(flat[middle:end])
             start = end
-        return weights, biases
+        return tuple(weights), tuple(biases)
 
     def _initialise(self) -> None:
         random = np.random.default_rng(self.seed)
@@ -234,9 +251,7 @@ class MLP:
 
     def copy(self, backend: str | None = None) -> "MLP":
         """A network of its own with the same weights."""
-        twin = MLP(self.sizes, self.activation, self.dropout, self.seed, self.dtype, backend)
-        twin.parameters[:] = self.parameters
-        return twin
+        return _with_parameters(type(self), {**self._settings(), "backend": backend}, self.parameters)
 
     def absorb_standardisation(self, mean: np.ndarray, scale: np.ndarray) -> None:
         """Changes the first layer so that the network, trained on (x - mean) / scale, takes x as it is.
@@ -270,16 +285,28 @@ class MLP:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it goes to another process: its settings and parameters, on the backend of its name there."""
-        settings = (self.sizes, self.activation, self.dropout, self.seed, self.dtype, self.backend)
-        return _with_parameters, (settings, self.parameters)
+        return _with_parameters, (type(self), {**self._settings(), "backend": self.backend}, self.parameters)
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("sizes", "activation", "dropout", "seed", "dtype")}
+
+    @contextmanager
+    def held_for_training(self) -> Iterator[None]:
+        """RuntimeError if another thread trains this network: both would write to the same gradients."""
+        if not self._training.acquire(blocking=False):
+            raise RuntimeError("network is being trained by another thread: train a network.copy() in this one")
+        try:
+            yield
+        finally:
+            self._training.release()
 
     def __repr__(self) -> str:
         shape = "-".join(map(str, self.sizes))
         return f"MLP({shape}, {self.activation}, {self.num_parameters:,} parameters, {self.dtype.name})"
 
 
-def _with_parameters(settings: tuple[Any, ...], parameters: np.ndarray) -> MLP:
-    network = MLP(*settings)
+def _with_parameters(kind: type[MLP], settings: dict[str, Any], parameters: np.ndarray) -> MLP:
+    network = kind(**settings)
     network.parameters[:] = parameters
     return network
 

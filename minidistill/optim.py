@@ -7,8 +7,8 @@ An optimizer here is its settings alone. What it remembers, a (K,P) array beside
 
 import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -146,6 +146,16 @@ class Optimizer:
         """Changes `network.parameters` (P,) by its `gradients` (P,); `step` counts from 1."""
         raise NotImplementedError
 
+    def compiled(self) -> dict[str, Any] | None:
+        """The constants of a compiled epoch, where this very class names its `rule`; else None.
+
+        The rule is not inherited: a subclass may compute another update, which the readable loop then calls.
+        """
+        rule = vars(type(self)).get("rule")
+        settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "learning_rate"}
+        limits = {name: value or 0.0 for name, value in settings.items() if name in ("clip_norm", "max_norm")}
+        return None if rule is None else {"rule": rule, **settings, **limits}
+
     def update(self, network: "MLP", state: np.ndarray, rate: float, step: int) -> None:
         """One whole step: clip the gradient, change the parameters, hold the weights to their norm."""
         if self.clip_norm is not None:
@@ -163,6 +173,7 @@ class SGD(Optimizer):
     v = momentum v + g,  w = w - rate v  [OPT-1, OPT-2]: the rate may change without the past being rescaled.
     """
 
+    rule = "sgd"
     learning_rate: float | Schedule = 0.1
     momentum: float = 0.9
     nesterov: bool = False
@@ -183,6 +194,7 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015, algorithm 1) with the weight decay of Loshchilov and Hutter 2019 [OPT-3 to OPT-5]."""
 
+    rule = "adam"
     learning_rate: float | Schedule = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
@@ -207,4 +219,5 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with a weight decay from the start."""
 
+    rule = "adam"
     weight_decay: float = 0.01

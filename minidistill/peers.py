@@ -19,7 +19,7 @@ import numpy as np
 
 from .augmentation import Jitter
 from .data import Dataset
-from .kernels import load_backend
+from .kernels import compiled_epochs, load_backend
 from .losses import CrossEntropy, SoftTarget
 from .network import MLP
 from .ops import softmax_forward
@@ -218,12 +218,12 @@ def minidistill_training(case: Training, threads: int) -> Work:
 def card_training(case: Training, threads: int) -> Work:
     """An epoch in one launch on an NVIDIA card; to the card and back once."""
     load_backend("cuda")  # ImportError says what is missing
-    from .kernels.cuda_passes import Epochs
-
     network, (x, y, t) = case.network().copy("cuda"), case.data
     first, state = network.parameters.copy(), SGD().initial_state(network.parameters)
     loss, optimizer = SOFT if case.distil else CrossEntropy(), SGD(RATE, momentum=MOMENTUM)
-    epochs, order, rates = Epochs(network, loss, optimizer, case.batch), np.arange(len(x)), np.full(case.steps, RATE)
+    epochs = compiled_epochs(network, loss, optimizer, case.batch, y, t)
+    assert epochs is not None
+    order, rates = np.arange(len(x)), np.full(case.steps, RATE)
 
     def run() -> None:
         list(epochs.losses(x, y, t, state, order, rates, 0))

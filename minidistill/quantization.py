@@ -530,7 +530,6 @@ class QuantizationAwareMLP(MLP):
         settings = (network.activation, network.dropout, network.seed, network.dtype, network.backend)
         super().__init__(network.sizes, *settings)
         self.parameters[:] = network.parameters
-        self.passes = None  # the compiled passes do not round
         self.slope = self.activate_backward
         self.activate_backward = self._rounded_activation_backward
 
@@ -586,10 +585,15 @@ class QuantizationAwareMLP(MLP):
 
     def copy(self, backend: str | None = None) -> "QuantizationAwareMLP":
         """A network of its own with the same weights and ranges."""
-        return QuantizationAwareMLP(super().copy(backend), self.grids, self.bits)
+        return QuantizationAwareMLP(self._unrounded(backend), self.grids, self.bits)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return QuantizationAwareMLP, (super().copy(self.backend), self.grids, self.bits)
+        return QuantizationAwareMLP, (self._unrounded(self.backend), self.grids, self.bits)
+
+    def _unrounded(self, backend: str | None) -> MLP:
+        network = MLP(**self._settings(), backend=backend)
+        network.parameters[:] = self.parameters
+        return network
 
 
 def _on_grid(x: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:

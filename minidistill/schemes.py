@@ -13,6 +13,7 @@ and when it is not, is in docs/schemes.md.
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import combinations
@@ -256,6 +257,14 @@ def mutual(
     check_settings(len(data), loss, epochs, batch_size, optimizer, seed, None, validation, None, augment)
     data = Dataset(check_rows("data.x", data.x, dtype=networks[0].dtype), data.y)
     peers = [Run(network, data, loss, epochs, batch_size, optimizer, seed, None, augment) for network in networks]
+    with ExitStack() as held:
+        for network in networks:
+            held.enter_context(network.held_for_training())
+        return _train_peers(peers, validation, progress)
+
+
+def _train_peers(peers: list[Run], validation: Dataset | None, progress: bool | None) -> list[History]:
+    networks, epochs, optimizer = [peer.network for peer in peers], peers[0].epochs, peers[0].optimizer
     histories = [History() for _ in peers]
     kept = [network.parameters.copy() for network in networks]
     try:

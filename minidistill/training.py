@@ -120,8 +120,9 @@ def fit(
                 file or one of another run: other settings, data or targets. Of an augmentation or a schedule that is
                 a plain function only the name is compared; callbacks may change, and see the new epochs only
 
-    Raises TrainingDiverged when a loss is not finite. On Ctrl-C the network goes back to its best epoch so far, its
-    last whole one where there is no validation data, before KeyboardInterrupt goes on.
+    Raises TrainingDiverged when a loss is not finite, RuntimeError while another thread trains the network. On Ctrl-C
+    the network goes back to its best epoch so far, its last whole one where there is no validation data, before
+    KeyboardInterrupt goes on.
     """
     loss = loss or CrossEntropy()
     optimizer = optimizer or SGD()
@@ -133,40 +134,40 @@ def fit(
     callbacks = _listed(callbacks)
     data = Dataset(check_rows("data.x", data.x, dtype=network.dtype), data.y)
     loss = _started(loss, network, data, targets, seed)
-    run = Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
+    with network.held_for_training():
+        run = Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
+        history = History()
+        kept = network.parameters.copy()  # of the best epoch so far
+        saved = None
+        if checkpoint is not None:
+            from .checkpoint import Checkpoint
 
-    history = History()
-    kept = network.parameters.copy()  # of the best epoch so far
-    saved = None
-    if checkpoint is not None:
-        from .checkpoint import Checkpoint
-
-        saved = Checkpoint(checkpoint, checkpoint_every, run, kept, history, validation, patience)
-        saved.restore()
-    done = epochs if history.stopped_early else len(history.epochs)
-    try:
-        for epoch in with_bar(range(done, epochs), progress):
-            start = time.perf_counter()
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is told of below, once
-                mean_loss = run.train_epoch(epoch)
-            figures = validate(network, validation)
-            rate = optimizer.rate(epoch / epochs)
-            if history.add(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start)):
-                kept[:] = network.parameters
-            for callback in callbacks:
-                callback(network, history)
-            if patience is not None and history.best is not None:
-                history.stopped_early = epoch + 1 - history.best.epoch >= patience
-            if saved is not None:
-                saved.after_epoch()
-            if history.stopped_early:
-                break
-    except (TrainingDiverged, KeyboardInterrupt):
-        network.parameters[:] = kept
-        raise
-    if patience is not None:
-        network.parameters[:] = kept
-    return history
+            saved = Checkpoint(checkpoint, checkpoint_every, run, kept, history, validation, patience)
+            saved.restore()
+        done = epochs if history.stopped_early else len(history.epochs)
+        try:
+            for epoch in with_bar(range(done, epochs), progress):
+                start = time.perf_counter()
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # `run` raises
+                    mean_loss = run.train_epoch(epoch)
+                figures = validate(network, validation)
+                rate = optimizer.rate(epoch / epochs)
+                if history.add(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start)):
+                    kept[:] = network.parameters
+                for callback in callbacks:
+                    callback(network, history)
+                if patience is not None and history.best is not None:
+                    history.stopped_early = epoch + 1 - history.best.epoch >= patience
+                if saved is not None:
+                    saved.after_epoch()
+                if history.stopped_early:
+                    break
+        except (TrainingDiverged, KeyboardInterrupt):
+            network.parameters[:] = kept
+            raise
+        if patience is not None:
+            network.parameters[:] = kept
+        return history
 
 
 @dataclass
@@ -247,7 +248,8 @@ class Run:
     def train_step(self, rows: np.ndarray, step: int, generator: "np.random.Generator") -> float:
         """Forward, loss, backward, update; returns the loss. `step` counts from 0 over the whole run."""
         x, y, t = self.batch(rows, generator)
-        logits, cache = self.network.forward(x, True, step, layerwise=self.wants_hidden)    # (B,C)
+        options = {"layerwise": True} if self.wants_hidden else {}  # which a forward of one's own need not know
+        logits, cache = self.network.forward(x, True, step, **options)          # (B,C)
         s: Any = Outputs(logits, cache.hidden) if self.wants_hidden else logits
         try:
             value, ds = self.current(s, t, y, self.network.ops)                 # (), as s

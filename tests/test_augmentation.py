@@ -276,6 +276,7 @@ def test_a_list_of_one_trains_as_it_does_alone_and_an_empty_one_as_none():
         (lambda x, y: (x.astype(float), y), r"must return x as it came, float32 \(4, 9\), got float64 \(4, 9\)"),
         (lambda x, y: (x.tolist(), y), r"must return x as it came, float32 \(4, 9\), got list"),
         (lambda x, y: (x, y[:3]), "must return labels of all 4 rows, got 3"),
+        (lambda x, y: (x, np.full((4, 3), 0.3)), "must be probabilities: rows of numbers from 0 that sum to 1"),
         (lambda x, y: (x * np.float32(np.nan), y), "must be finite, got nan at row 0, column 0"),
     ],
 )
@@ -288,6 +289,18 @@ def test_what_is_no_batch_of_the_same_rows_is_refused_by_name_and_teaches_nothin
     with pytest.raises(ValueError, match=rf"augment \(spoil\) {message}"):
         fit(network, data, epochs=1, batch_size=4, augment=[Jitter(1), spoil])
     np.testing.assert_array_equal(network.parameters, MLP((9, 3)).parameters)
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+def test_fractional_labels_are_refused_and_whole_floats_are_labels(backend):
+    data = Dataset(images(4, 3, 3) / 100, np.arange(4) % 3)
+    options = {"epochs": 1, "batch_size": 4}
+    network, plain = MLP((9, 3), backend=backend), MLP((9, 3), backend=backend)
+    with pytest.raises(TypeError, match=r"the labels after augment .* must be whole numbers from 0, got 2\.5"):
+        fit(network, data, augment=lambda x, y, generator: (x, y + 0.5), **options)
+    fit(network, data, augment=lambda x, y, generator: (x, y.astype(np.float32)), **options)
+    fit(plain, data, augment=lambda x, y, generator: (x, y), **options)
+    np.testing.assert_array_equal(network.parameters, plain.parameters)
 
 
 @pytest.mark.parametrize("augment", [3, [Jitter(1), "jitter"], "jitter"])

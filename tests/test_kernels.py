@@ -42,7 +42,7 @@ def test_aligned_zeros_begin_with_a_cache_line(shape, dtype):
 def test_what_training_works_on_begins_with_a_cache_line():
     network = MLP((5, 7, 3), backend="cpu")
     state = SGD().initial_state(network.parameters), Adam().initial_state(network.parameters)
-    for array in (network.parameters, network.gradients, *state, network.passes.plan.arrays[1]):
+    for array in (network.parameters, network.gradients, *state, network.passes.idle[0].arrays[1]):
         assert array.ctypes.data % kernels.CACHE_LINE == 0
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The compiled passes and epochs mean what the readable ones mean, whatever the network, loss and optimizer."""
 
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
@@ -234,6 +235,102 @@ def test_large_layers_are_held_to_their_norm_by_any_number_of_threads(threads):
     numba.set_num_threads(before)
     np.testing.assert_allclose(W, wanted, rtol=1e-5)
     assert (W[:, 300] == np.float32(1e-3)).all()
+
+
+class Ascent(SGD):
+    """Steps up the gradient."""
+
+    def change(self, network, state, rate, step):
+        network.gradients *= -1
+        super().change(network, state, rate, step)
+
+
+class OwnUpdate(Adam):
+    """Changes the last bias alone."""
+
+    def update(self, network, state, rate, step):
+        network.biases[-1][:] -= rate * network.gradients[-len(network.biases[-1]) :]
+
+
+class OwnRate(AdamW):
+    def rate(self, progress):
+        return 0.01 * (1 - progress)
+
+
+class Doubled(SoftTarget):
+    def __call__(self, s, t, y, ops=None):
+        value, ds = super().__call__(s, t, y, ops)
+        return 2 * value, 2 * ds
+
+
+class OwnTargets(CrossEntropy):
+    """Every row belongs to class 0."""
+
+    def __call__(self, s, t, y, ops=None):
+        return super().__call__(s, t, np.zeros_like(y), ops)
+
+
+@pytest.mark.parametrize("optimizer", [Ascent(0.01), OwnUpdate(0.1), OwnRate()], ids=repr)
+def test_an_optimizer_of_ones_own_is_called_on_every_backend(optimizer):
+    networks = pair(np.float64)
+    for network in networks:
+        fit(network, DATA, epochs=2, batch_size=32, optimizer=optimizer)
+    assert_same(*(network.parameters for network in networks), np.float64)
+    plain = pair(np.float64)[1]
+    fit(plain, DATA, epochs=2, batch_size=32, optimizer=type(optimizer).__base__(optimizer.learning_rate))
+    assert np.abs(networks[1].parameters - plain.parameters).max() > 1e-3
+
+
+@pytest.mark.parametrize("loss", [Doubled(2.0), OwnTargets()], ids=["Doubled", "OwnTargets"])
+def test_a_loss_of_ones_own_is_called_on_every_backend(loss):
+    networks = pair(np.float64)
+    for network in networks:
+        fit(network, DATA, loss, targets=TEACHER_LOGITS, epochs=2, batch_size=32)
+    assert_same(*(network.parameters for network in networks), np.float64)
+    plain = pair(np.float64)[1]
+    fit(plain, DATA, type(loss).__base__(), targets=TEACHER_LOGITS, epochs=2, batch_size=32)
+    assert np.abs(networks[1].parameters - plain.parameters).max() > 1e-3
+
+
+class Blind(MLP):
+    """Sees nothing of the first input in training, and has no need of `layerwise`."""
+
+    def forward(self, x, training=False, step=0):
+        return super().forward(x * (np.arange(x.shape[1]) > 0) if training else x, training, step)
+
+
+class Frozen(MLP):
+    """Learns its last layer only."""
+
+    def backward(self, dlogits, cache, input_gradient=False, dhidden=None):
+        dx = super().backward(dlogits, cache, input_gradient, dhidden)
+        for dW in self.weight_gradients[:-1]:
+            dW[:] = 0
+        return dx
+
+
+@pytest.mark.parametrize("network_class", [Blind, Frozen])
+def test_passes_of_ones_own_are_called_on_every_backend(network_class):
+    networks = [network_class((9, 13, 8, 5), "gelu", seed=4, dtype=np.float64, backend=b) for b in ("numpy", "cpu")]
+    before = [W.copy() for W in networks[0].weights]
+    for network in networks:
+        fit(network, DATA, epochs=2, batch_size=32, validation=DATA)
+        assert type(network.copy(network.backend)) is type(pickle.loads(pickle.dumps(network))) is network_class
+    assert_same(*(network.parameters for network in networks), np.float64)
+    assert_same(*(network.logits(DATA.x) for network in networks), np.float64)
+    untouched = networks[1].weights[0][:1] if network_class is Blind else networks[1].weights[0]
+    np.testing.assert_array_equal(untouched, before[0][: len(untouched)])
+
+
+def test_prediction_is_by_the_forward_pass_of_ones_own():
+    class Scaled(MLP):
+        def forward(self, x, training=False, step=0):
+            logits, cache = super().forward(x, training, step)
+            return 3 * logits, cache
+
+    plain, scaled = MLP((9, 5), backend="cpu"), Scaled((9, 5), backend="cpu")
+    np.testing.assert_allclose(scaled.logits(DATA.x), 3 * plain.logits(DATA.x), rtol=1e-6)
+    np.testing.assert_allclose(scaled.outputs(DATA.x).logits, 3 * plain.logits(DATA.x), rtol=1e-6)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "cpu"])

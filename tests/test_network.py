@@ -6,11 +6,22 @@ import os
 import pickle
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidistill import MLP, CrossEntropy, check_direction, check_gradient
+from minidistill import (
+    MLP,
+    Cascade,
+    CrossEntropy,
+    Dataset,
+    QualityGate,
+    check_direction,
+    check_gradient,
+    distill,
+    fit,
+)
 from minidistill.files import read_npz, write_npz
 from minidistill.network import ACTIVATIONS, ROWS_AT_ONCE
 
@@ -527,3 +538,86 @@ def test_an_unwritable_folder_is_named_and_leaves_nothing(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"missing\.npz"):
         MLP.load(tmp_path / "missing.npz")
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+def test_assigned_parameters_are_copied_into_every_layer(backend):
+    network, other = MLP((4, 3, 2), seed=0, backend=backend), MLP((4, 3, 2), seed=1, backend=backend)
+    x = np.ones((5, 4), np.float32)
+    network.parameters = other.parameters.astype(np.float64)
+    np.testing.assert_array_equal(network.logits(x), other.logits(x))
+    np.testing.assert_array_equal(network.weights[0], other.weights[0])
+    network.parameters += 1
+    np.testing.assert_array_equal(network.parameters, other.parameters + 1)
+    np.testing.assert_array_equal(network.weights[0], other.weights[0] + 1)
+    network.gradients = np.ones(network.num_parameters)
+    assert (network.weight_gradients[0] == 1).all()
+
+
+@pytest.mark.parametrize("value", [0.0, np.zeros(3), np.zeros((1, 23))])
+def test_parameters_of_another_shape_are_refused(value):
+    network = MLP((4, 3, 2))
+    before = network.parameters.copy()
+    with pytest.raises(ValueError, match=r"parameters must have shape \(23,\), got \("):
+        network.parameters = value
+    np.testing.assert_array_equal(network.parameters, before)
+
+
+@pytest.mark.parametrize(
+    "change", [{"sizes": (4, 2)}, {"activation": "tanh"}, {"dropout": 0.5}, {"seed": 3}, {"backend": "cpu"},
+               {"dtype": np.float64}, {"weights": []}, {"biases": []}],
+)  # fmt: skip
+def test_settings_cannot_be_changed_by_half(change):
+    network = MLP((4, 3, 2))
+    (name, value), before = *change.items(), dict(vars(network))
+    with pytest.raises(AttributeError, match=f"{name} of an MLP cannot be changed: make another one"):
+        setattr(network, name, value)
+    assert vars(network)[name] is before[name]
+    with pytest.raises(TypeError):
+        network.weights[0] = np.zeros((4, 3))
+
+
+# ------------------------------------------------------------------------------------------ layouts of arrays
+
+
+def layouts(x):
+    """The rows x (N,I) as their users have them: views, transposes, other orders, read-only."""
+    wide = np.repeat(x, 2, axis=1)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    return {
+        "Fortran order": np.asfortranarray(x),
+        "columns of a wider array": wide[:, ::2],
+        "every second row": np.repeat(x, 2, axis=0)[::2],
+        "reversed rows": x[::-1].copy()[::-1],
+        "a transpose": np.ascontiguousarray(x.T).T,
+        "read-only": read_only,
+        "float64": x.astype(np.float64),
+        "a data frame": pandas.DataFrame({f"column {k}": column for k, column in enumerate(x.T)}),
+        "values of a data frame": pandas.DataFrame(x, columns=list("abcdefghijkl"[: x.shape[1]])).values,
+        "a list": x.tolist(),
+    }
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+@pytest.mark.parametrize("name", list(layouts(np.ones((2, 2), np.float32))))
+def test_rows_may_lie_in_memory_as_they_like(name, backend):
+    x = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
+    y = np.arange(50) % 3
+    rows = layouts(x)[name]
+    network, twin = MLP((8, 6, 3), backend=backend), MLP((8, 6, 3), backend=backend)
+    np.testing.assert_array_equal(network.logits(rows), network.logits(x))
+    np.testing.assert_array_equal(network.predict(rows), network.predict(x))
+    np.testing.assert_array_equal(network.predict_proba(rows), network.predict_proba(x))
+    np.testing.assert_array_equal(network.outputs(rows).hidden[0], network.outputs(x).hidden[0])
+    teacher = MLP((8, 5, 3), seed=1, backend=backend)
+    for student, layout in ((network, rows), (twin, x)):
+        data = Dataset(layout, y)
+        fit(student, data, epochs=2, validation=data)
+        distill(teacher, student, data, epochs=1, validation=data)
+    np.testing.assert_array_equal(network.parameters, twin.parameters)
+    for rows_of in (rows, x):
+        cascade = Cascade(network, teacher, 0.5)
+        np.testing.assert_array_equal(cascade.predict(rows_of), Cascade(network, teacher, 0.5).predict(x))
+        gate = QualityGate(network, teacher, 0.9, share=1.0)
+        np.testing.assert_array_equal(gate.watch(rows_of).labels, network.predict(x))

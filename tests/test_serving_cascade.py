@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A cascade answers by whom it says, is calibrated as it says, and keeps what it was chosen for as often as it says."""
 
+import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -246,3 +250,22 @@ def test_the_accuracy_said_to_be_the_best_can_be_had():
         choose(0.99)
     best = float(str(refused.value).split("the best is ")[1].split(",")[0])
     assert choose(best - 1e-4).plan.accuracy > best
+
+
+def test_no_count_is_lost_between_threads_nor_on_the_way_to_another_process():
+    x = RANDOM.standard_normal((500, 40, 6))
+    cascade, alone = (Cascade(MLP((6, 3), seed=0), MLP((6, 3), seed=1), 0.6) for _ in range(2))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(cascade.predict, x))
+    finally:
+        sys.setswitchinterval(before)
+    for batch in x:
+        alone.predict(batch)
+    assert (cascade.rows, cascade.rows_sent) == (alone.rows, alone.rows_sent)
+    assert 0 < cascade.rows_sent < cascade.rows == 20_000
+    copy = pickle.loads(pickle.dumps(cascade))
+    assert (copy.rows, copy.teacher_share) == (cascade.rows, cascade.teacher_share)
+    np.testing.assert_array_equal(copy.predict(x[0]), alone.predict(x[0]))

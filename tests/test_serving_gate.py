@@ -3,10 +3,12 @@
 
 import importlib.util
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -281,3 +283,16 @@ def test_a_batch_that_fails_counts_for_nothing(tmp_path):
         one.watch(rows(5, 1))
     assert (one.seen, one.watched) == (0, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_batches_of_several_threads_are_numbered_one_after_the_other(tmp_path):
+    x = np.random.default_rng(0).standard_normal((200, 30, 6))
+    models = MLP((6, 3), seed=0), MLP((6, 3), seed=1)
+    gate, alone = QualityGate(*models, 0.3, share=0.2), QualityGate(*models, 0.3, share=0.2)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(gate.watch, x))
+    for batch in x:
+        alone.watch(batch)
+    assert (gate.seen, gate.watched) == (alone.seen, alone.watched) == (6000, sum(one.watched for one in results))
+    assert gate.agreed == sum(one.agreed for one in results)
+    assert pickle.loads(pickle.dumps(gate)).interval == gate.interval

@@ -2,6 +2,7 @@
 """fit(): that it learns, that the same seed gives the same bits, when it stops, what it keeps, and what it refuses."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from minidistill import (
     SoftTarget,
     TrainingDiverged,
     digits,
+    distill,
     fit,
+    mutual,
     spirals,
 )
 from minidistill.training import Epoch
@@ -529,3 +532,38 @@ def test_a_float64_number_too_large_for_a_float32_network_is_refused():
     huge = Dataset(np.array([[1e300, 0.0], [0.0, 1.0]]), [0, 1])
     with pytest.raises(ValueError, match="must be finite, got inf at row 0, column 0"), np.errstate(over="ignore"):
         fit(small(), huge, batch_size=1)
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+def test_a_network_is_trained_by_one_thread_at_a_time(data, backend):
+    network, other = small(backend=backend), small(seed=1, backend=backend)
+    refused, options = [], {"epochs": 1, "batch_size": 8}
+
+    def train_in_another_thread(network, history):
+        before = network.parameters.copy()
+        trainings = (
+            lambda: fit(network, data, **options),
+            lambda: distill(other, network, data, **options),
+            lambda: mutual([other, network], data, **options),
+        )
+        with ThreadPoolExecutor(1) as pool:
+            for train in trainings:
+                with pytest.raises(RuntimeError, match="network is being trained by another thread"):
+                    pool.submit(train).result()
+                refused.append(train)
+            pool.submit(fit, network.copy(), data, **options).result()
+            pool.submit(fit, other, data, **options).result()
+        np.testing.assert_array_equal(network.parameters, before)
+
+    fit(network, data, epochs=2, batch_size=8, callbacks=[train_in_another_thread])
+    assert len(refused) == 6
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(fit, network, data, **options).result()
+
+
+def test_a_training_run_that_fails_lets_the_network_go(data):
+    network = small()
+    with pytest.raises(TrainingDiverged):
+        fit(network, data, epochs=2, batch_size=8, optimizer=SGD(1e30))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(fit, network, data, epochs=1, batch_size=8).result()

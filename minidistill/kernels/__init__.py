@@ -155,18 +155,22 @@ def compiled_passes(network: "MLP") -> "Passes | CudaPasses | None":
 def compiled_epochs(
     network: "MLP", loss: "Loss", optimizer: "Optimizer", batch_size: int, labels: Any, targets: Any
 ) -> "Epochs | CudaEpochs | None":
-    """Epochs in one call each, where the backend can, with this loss on these labels and targets; else None."""
-    if network.passes is None:
+    """Epochs in one call each, where network, loss and optimizer are compilable and the loss has what it needs."""
+    constants, rule = (part.compiled() if hasattr(part, "compiled") else None for part in (loss, optimizer))
+    if network.passes is None or constants is None or rule is None:
         return None
-    from .passes import Epochs
-
-    if not Epochs.can_train(loss, optimizer, labels, targets):
+    alpha = constants["alpha"]
+    has_labels = alpha == 1 or labels is not None
+    has_teacher = alpha == 0 or isinstance(targets, numpy.ndarray) or callable(targets)
+    if not (has_labels and has_teacher):  # the kernels read them without a check
         return None
     if network.backend == "cuda":
         from .cuda_passes import Epochs as CudaEpochs
 
-        return CudaEpochs(network, loss, optimizer, batch_size)
-    return Epochs(network, loss, optimizer, batch_size)
+        return CudaEpochs(network, constants, rule, batch_size)
+    from .passes import Epochs
+
+    return Epochs(network, constants, rule, batch_size)
 
 
 def compiled_integers(network: "QuantizedMLP") -> "IntegerPasses | None":

@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads, njit, prange, types
+from numba import njit, prange, types
 from numba.extending import overload
 
 from ..ops import one_hot  # noqa: F401  (a backend exports all names of ops)
@@ -30,8 +30,9 @@ from . import aligned_zeros, matmul, rows, simd
 from .cache import kept_on_disk
 from .matmul import NEVER, WHERE_IT_PAYS, count_blocks, internal
 from .simd import at, broadcast, first, lanes, load, load_first, pointer, store_first
+from .threads import count_in_memory, guarded, usable_threads
 
-kernel = lambda function: kept_on_disk(njit(function))  # noqa: E731  a compiled function that Python calls
+kernel = lambda function: guarded(kept_on_disk(njit(function)))  # noqa: E731  a compiled function that Python calls
 
 # numba compiles, optimizes and links each function with all that it calls. A large one that is used in two or three
 # kernels costs less as text that each of them repeats.
@@ -648,7 +649,7 @@ class PackedPlan(NamedTuple):
 
 @njit
 def unpack(numbers, memory):
-    above, below, values, scratch, activation, seed, batch, threads = numbers[:8]
+    threads, above, below, values, scratch, activation, seed, batch = numbers[:8]
     outputs, kept, sizes, rates = numbers[8:].reshape(4, -1)
     errors = above, below
     dropout = rates.view(np.float64)
@@ -658,7 +659,7 @@ def unpack(numbers, memory):
 def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.float32, threads=None):
     """A network's plan, made once; `dropout` holds a rate for each layer, `threads` says how many cores (else all)."""
     layers = len(sizes) - 1
-    threads = threads or get_num_threads()
+    threads = threads or usable_threads()
     dropout = np.array([*([0] * layers if dropout is None else dropout), 0], np.float64)
     outputs, kept, end = np.zeros(layers + 1, np.int64), np.zeros(layers + 1, np.int64), 0
 
@@ -676,9 +677,9 @@ def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.flo
     values = take(batch)
     of_products = max(matmul.scratch_size(K, dtype, threads) for K in (*sizes, batch))
     scratch = take(max(of_products, loss_scratch_size(sizes[-1], dtype, threads)))
-    numbers = *errors, values, scratch, ACTIVATIONS[activation], seed & 0xFFFFFFFF, batch, threads
+    numbers = threads, *errors, values, scratch, ACTIVATIONS[activation], seed & 0xFFFFFFFF, batch
     numbers = np.array([*numbers, *outputs, *kept, *sizes, *dropout.view(np.int64)], np.int64)
-    return PackedPlan((numbers, aligned_zeros(end, dtype)), int(sizes[-1]))
+    return PackedPlan((count_in_memory(numbers), aligned_zeros(end, dtype)), int(sizes[-1]))
 
 
 @njit
@@ -1122,7 +1123,7 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     t = nothing if t is None else np.ascontiguousarray(t, dtype)
     numbers = alpha, temperature, 1 / temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
     loss = Loss(*map(dtype, numbers))
-    threads = threads or get_num_threads()
+    threads = threads or usable_threads()
     scratch = np.empty(loss_scratch_size(C, dtype, threads), dtype)
     ds, values = np.empty((B, C), dtype) if out is None else _checked_out(out, s, t), np.empty(B, dtype)
     order = np.arange(B)
@@ -1178,21 +1179,29 @@ def _top_k(s, indices, log_p, T, weight, threads, ds, values):
     top_k_rows(threads, s, indices, log_p, T, weight, ds, values)
 
 
+@njit
+def top_k_of_one(b, s, indices, log_p, T, weight, ds, values):
+    C, k = s.shape[1], indices.shape[1]
+    row, named, own_log_p = pointer(s, b * C), pointer(indices, b * k), pointer(log_p, b * k)
+    values[b] = top_k_row(C, k, row, named, own_log_p, T, weight, pointer(ds, b * C))
+
+
 @njit(parallel=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def top_k_rows(threads, s, indices, log_p, T, weight, ds, values):
     B, C = s.shape
-    k = indices.shape[1]
-    for b in prange(B):
-        row = pointer(s, b * C)
-        named = pointer(indices, b * k)
-        values[b] = top_k_row(C, k, row, named, pointer(log_p, b * k), T, weight, pointer(ds, b * C))
+    if threads == 1 or B * C < LOGITS_FOR_THREADS:
+        for b in range(B):
+            top_k_of_one(b, s, indices, log_p, T, weight, ds, values)
+    else:
+        for b in prange(B):
+            top_k_of_one(b, s, indices, log_p, T, weight, ds, values)
 
 
 def top_k_target_forward(s, indices, log_p, T):
     dtype, B = s.dtype.type, len(s)
     ds, values = np.empty(s.shape, dtype), np.empty(B, dtype)
     indices, log_p = np.ascontiguousarray(indices, np.int64), np.ascontiguousarray(log_p, dtype)
-    _top_k(np.ascontiguousarray(s), indices, log_p, dtype(T), dtype(1 / B), get_num_threads(), ds, values)
+    _top_k(np.ascontiguousarray(s), indices, log_p, dtype(T), dtype(1 / B), usable_threads(), ds, values)
     return values.mean(), ds
 
 
@@ -1223,7 +1232,7 @@ def _product(A, B, bias=None, out=None):
     else:
         C = out
     (a, a_turned), (b, b_turned) = _turned(A), _turned(B)
-    threads = get_num_threads()
+    threads = usable_threads()
     size = matmul.scratch_size(K, dtype, threads) * dtype.itemsize
     if getattr(_scratch, "memory", None) is None or _scratch.memory.nbytes < size:
         _scratch.memory = np.empty(size, np.uint8)
@@ -1457,4 +1466,4 @@ def _max_norm(threads, W, limit, norms):
 
 def max_norm(W, limit):
     _changed_in_place(W=W)
-    _max_norm(get_num_threads(), W, W.dtype.type(limit), np.empty(W.shape[1], W.dtype))
+    _max_norm(usable_threads(), W, W.dtype.type(limit), np.empty(W.shape[1], W.dtype))

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..losses import Loss
-from ..optim import SGD, Adam, Optimizer
 from . import cuda, cuda_epochs, cuda_matmul, cuda_rows
 from .cuda_device import SIMULATED, THREADS, WARP, block_count, empty, multiprocessors, to_card
 from .cuda_losses import FEW_CLASSES
 from .cuda_rows import PARTS, threshold_and_scale
-from .passes import loss_settings
 
 if TYPE_CHECKING:
     from ..network import MLP
@@ -140,7 +137,7 @@ class Passes:
 class Epochs:
     """Whole epochs of one training run, for the two losses that are compiled: a launch for hundreds of steps."""
 
-    def __init__(self, network: "MLP", loss: Loss, optimizer: Optimizer, batch_size: int) -> None:
+    def __init__(self, network: "MLP", loss: dict[str, float], optimizer: dict[str, Any], batch_size: int) -> None:
         self.network, self.batch = network, batch_size
         self.real = _number_type(network)
         sizes, dtype = network.sizes, network.dtype
@@ -149,7 +146,7 @@ class Epochs:
         tile = cuda_matmul.REGISTERS if large else cuda_matmul.SHARED
         few = sizes[-1] <= FEW_CLASSES
         self.kernel = cuda_epochs.epoch_kernel(
-            self.real, network.activation, _name(optimizer), tile, few, optimizer.clip_norm is not None
+            self.real, network.activation, optimizer["rule"], tile, few, optimizer["clip_norm"] > 0
         )
         products = [shape for I, O in pairwise(sizes) for shape in ((batch_size, O), (batch_size, I), (I, O))]
         # all blocks must be on the card at once, for they wait for each other: one a multiprocessor has room always
@@ -157,9 +154,9 @@ class Epochs:
         self.blocks = min(most, max(cuda_matmul.blocks_for(*shape, tile) for shape in products))
         self.plan = _plan(network, batch_size)
         self.gradients = empty(network.num_parameters, dtype)
-        self.limits = [self.real(limit or 0) for limit in (optimizer.clip_norm, optimizer.max_norm)]
+        self.limits = [self.real(optimizer[name]) for name in ("clip_norm", "max_norm")]
         self.optimizer = optimizer
-        self.loss = {"temperature": 1.0, "label_smoothing": 0.0, **loss_settings(loss)}
+        self.loss = {"temperature": 1.0, "label_smoothing": 0.0, **loss}
         self.on_card: dict[str, tuple[Any, Any]] = {}
 
     def losses(
@@ -219,7 +216,7 @@ class Epochs:
     def _table(self, rates: np.ndarray, first_step: int, rows: int) -> tuple[np.ndarray, ...]:
         """Of each step the rate (S,), Adam's corrections (S,2) and one over the rows of the batch (S,)."""
         steps = first_step + 1 + np.arange(len(rates))
-        betas = [getattr(self.optimizer, name, 0.0) for name in ("beta1", "beta2")]
+        betas = [self.optimizer.get(name, 0.0) for name in ("beta1", "beta2")]
         corrections = np.stack([1 - np.power(beta, steps) for beta in betas], axis=1)
         batches = np.minimum(self.batch, rows - self.batch * np.arange(len(rates)))
         columns = rates, corrections, 1 / batches
@@ -230,16 +227,10 @@ def _number_type(network: "MLP") -> Any:
     return network.dtype.type
 
 
-def _name(optimizer: Optimizer) -> str:
-    return cuda_rows.ADAM if isinstance(optimizer, Adam) else cuda_rows.SGD
-
-
-def _settings(optimizer: Optimizer) -> tuple[float, ...]:
+def _settings(optimizer: dict[str, Any]) -> tuple[float, ...]:
     """The numbers that `update_function` of cuda_rows.py takes."""
-    if isinstance(optimizer, Adam):
-        return optimizer.weight_decay, optimizer.beta1, optimizer.beta2, optimizer.epsilon
-    assert isinstance(optimizer, SGD)
-    return optimizer.weight_decay, optimizer.momentum, float(optimizer.nesterov)
+    own = {cuda_rows.SGD: ("momentum", "nesterov"), cuda_rows.ADAM: ("beta1", "beta2", "epsilon")}[optimizer["rule"]]
+    return tuple(float(optimizer[name]) for name in ("weight_decay", *own))
 
 
 def _plan(network: "MLP", batch: int) -> tuple[Any, ...]:

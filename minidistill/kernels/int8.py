@@ -18,7 +18,7 @@ bounds.
 
 import numpy as np
 from llvmlite import ir
-from numba import get_num_threads, njit, prange, types
+from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -26,6 +26,7 @@ from . import simd
 from .cache import kept_on_disk
 from .matmul import WORK_FOR_THREADS, internal
 from .simd import BYTE_PRODUCTS, at, pointer
+from .threads import guarded, usable_threads
 
 # ------------------------------------------------------------------------------------------------------ instructions
 
@@ -323,7 +324,7 @@ def products(q, q_row, weights, out, sums):
         w = at(w, groups * GROUP * stride)
 
 
-forward, products = kept_on_disk(forward), kept_on_disk(products)
+forward, products = guarded(kept_on_disk(forward)), kept_on_disk(products)
 
 
 class IntegerPasses:
@@ -348,7 +349,7 @@ class IntegerPasses:
     def logits(self, x):
         """Logits (N,C) of x (N,I), float32, of a calibrated network."""
         x, N = np.ascontiguousarray(x, np.float32), len(x)
-        threads = get_num_threads() if N >= 2 * ROWS and N * self.work >= WORK_FOR_THREADS else 1
+        threads = usable_threads() if N >= 2 * ROWS and N * self.work >= WORK_FOR_THREADS else 1
         out = np.empty((N, self.outputs[-1]), np.float32)
         memory = np.empty(threads * min(N, AT_ONCE) * 2 * self.width, CODE)
         sums = np.empty(threads * 2 * ROWS * LANES, np.int32)

@@ -18,10 +18,11 @@ at once.
 """
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
 
 from . import simd
 from .simd import at, lanes, load, load_first, pointer, store, store_first
+from .threads import guarded, usable_threads
 
 # ------------------------------------------------------------------------------------------------------- rungs 1 to 3
 
@@ -303,11 +304,11 @@ def nothing_to_announce(i, j, rows, extra):
 plain_product = make_product(store_block, nothing_to_announce)
 
 
+@guarded
 @njit
-def _product_of_arrays(A, B, C, on_threads, packing):
+def _product_of_arrays(A, B, C, threads, packing):
     M, K = A.shape
     N = B.shape[1]
-    threads = get_num_threads() if on_threads else 1
     a_row, a_col = A.strides[0] // A.itemsize, A.strides[1] // A.itemsize
     b_row, b_col = B.strides[0] // B.itemsize, B.strides[1] // B.itemsize
     a, b, c = pointer(A, 0), pointer(B, 0), pointer(C, 0)
@@ -331,17 +332,17 @@ def _checked(A, B, C):
 
 def register_blocked(A, B, C):
     """Rung 4. A, B may be views with any strides (B is packed all the same where its rows are not contiguous)."""
-    _product_of_arrays(*_checked(A, B, C), False, NEVER)
+    _product_of_arrays(*_checked(A, B, C), 1, NEVER)
 
 
 def packed(A, B, C):
     """Rung 5."""
-    _product_of_arrays(*_checked(A, B, C), False, WHERE_IT_PAYS)
+    _product_of_arrays(*_checked(A, B, C), 1, WHERE_IT_PAYS)
 
 
 def threaded(A, B, C):
     """Rung 6, on as many threads as `numba.set_num_threads` allows."""
-    _product_of_arrays(*_checked(A, B, C), True, WHERE_IT_PAYS)
+    _product_of_arrays(*_checked(A, B, C), usable_threads(), WHERE_IT_PAYS)
 
 
 LADDER = (three_loops, reordered, tiled, register_blocked, packed, threaded)

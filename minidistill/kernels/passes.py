@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..losses import CrossEntropy, Loss, SoftTarget
-from ..optim import SGD, Adam, Optimizer
 from . import cpu
 
 if TYPE_CHECKING:
@@ -38,11 +36,15 @@ class PassCache(NamedTuple):
 
 
 class Passes:
-    """The compiled passes of one network; its memory for prediction is made once."""
+    """The compiled passes of one network.
+
+    A prediction takes its memory from `idle` and puts it back: numba lets other threads of Python run inside a parallel
+    loop, so calls at the same time need memory of their own.
+    """
 
     def __init__(self, network: "MLP") -> None:
         self.network = network
-        self.plan = self.plan_for(BATCH)
+        self.idle = [self.plan_for(BATCH)]
 
     def plan_for(self, batch: int, training: bool = True) -> Any:
         """Memory for so many rows. A plan's backward pass goes by its dropout: out of training it has none."""
@@ -52,7 +54,14 @@ class Passes:
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Logits (N,C) of x (N,I), in evaluation mode."""
-        return np.asarray(cpu.forward(self.plan, self.network.parameters, x))
+        try:
+            plan = self.idle.pop()
+        except IndexError:
+            plan = self.plan_for(BATCH)
+        try:
+            return np.asarray(cpu.forward(plan, self.network.parameters, x))
+        finally:
+            self.idle.append(plan)
 
     def forward(self, x: np.ndarray, training: bool, step: int) -> tuple[np.ndarray, PassCache]:
         if x.ndim != 2 or x.shape[1] != self.network.sizes[0]:  # the kernels do not check what they read
@@ -82,23 +91,17 @@ class Passes:
 
 
 class Epochs:
-    """Whole epochs of one training run, for the two losses that are compiled."""
+    """Whole epochs of one training run. `loss` and `optimizer` are what their `compiled()` returns."""
 
-    def __init__(self, network: "MLP", loss: Loss, optimizer: Optimizer, batch_size: int) -> None:
+    def __init__(self, network: "MLP", loss: dict[str, float], optimizer: dict[str, Any], batch_size: int) -> None:
         self.network = network
         self.batch_size = batch_size
         self.plan = Passes(network).plan_for(batch_size)
-        self.loss = loss_settings(loss)
-        self.optimizer = _optimizer_settings(optimizer)
-
-    @staticmethod
-    def can_train(loss: Loss, optimizer: Optimizer, labels: Any, targets: Any) -> bool:
-        """Whether the kernels know loss and optimizer and have what the loss needs: they read it without a check."""
-        alpha = loss.alpha if isinstance(loss, SoftTarget) else 0.0
-        known = type(loss) in (CrossEntropy, SoftTarget) and isinstance(optimizer, SGD | Adam)
-        has_labels = alpha == 1 or labels is not None
-        has_teacher = alpha == 0 or isinstance(targets, np.ndarray) or callable(targets)
-        return known and has_labels and has_teacher
+        self.loss = loss
+        kind = {"sgd": cpu.SGD, "adam": cpu.ADAM}[optimizer["rule"]]
+        settings = {name: value for name, value in optimizer.items() if name != "rule"}
+        settings["nesterov"] = bool(settings.get("nesterov", False))  # numba compiles another kernel for another type
+        self.optimizer = cpu.Optimizer(kind=int(kind), **settings)
 
     def losses(
         self,
@@ -112,7 +115,7 @@ class Epochs:
     ) -> Iterator[float]:
         """Trains on the rows `order` and yields the loss of each step; the last one may be not finite."""
         network, done, count = self.network, 0, 1
-        targets = targets if self.loss["alpha"] > 0 else None  # whatever they are, nobody looks at them
+        targets = targets if self.loss["alpha"] > 0 else None  # not read, whatever they are
         while done < len(rates):
             start = time.perf_counter()
             rows = order[done * self.batch_size : (done + count) * self.batch_size]
@@ -125,21 +128,3 @@ class Epochs:
             done += len(values)
             steps_a_second = count / (time.perf_counter() - start)
             count = max(1, min(len(rates) - done, int(SECONDS_A_CALL * steps_a_second)))
-
-
-def loss_settings(loss: Loss) -> dict[str, float]:
-    if isinstance(loss, SoftTarget):
-        return {"alpha": loss.alpha, "temperature": loss.temperature}
-    assert isinstance(loss, CrossEntropy)
-    return {"alpha": 0.0, "label_smoothing": loss.label_smoothing}
-
-
-def _optimizer_settings(optimizer: Optimizer) -> Any:
-    names = ["weight_decay", "clip_norm", "max_norm"]
-    if isinstance(optimizer, Adam):
-        kind, own = cpu.ADAM, ["beta1", "beta2", "epsilon"]
-    else:
-        kind, own = cpu.SGD, ["momentum", "nesterov"]
-    settings: dict[str, Any] = {name: getattr(optimizer, name) or 0.0 for name in names + own}  # no limit is 0 there
-    settings["nesterov"] = bool(settings.get("nesterov", False))
-    return cpu.Optimizer(kind=int(kind), **settings)

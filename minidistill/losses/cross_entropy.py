@@ -39,6 +39,10 @@ class CrossEntropy(Addable):
         value, cache = ops.cross_entropy_forward(s, y)
         return checked(value, s, None), ops.cross_entropy_backward(cache)
 
+    def compiled(self) -> dict[str, float] | None:
+        """What a compiled epoch needs to know of it; None for a subclass, which may compute something else."""
+        return {"alpha": 0.0, "label_smoothing": self.label_smoothing} if type(self) is CrossEntropy else None
+
     def smoothed(self, y: np.ndarray, s: np.ndarray) -> np.ndarray:
         e = self.label_smoothing
         return np.asarray((1 - e) * as_rows(y, s) + e / s.shape[1])             # (B,C)  [CE-3]

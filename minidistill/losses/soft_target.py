@@ -54,3 +54,7 @@ class SoftTarget(Addable):
             value = value + (1 - self.alpha) * ce                               # ()     [KD-4]
             ds = ds + (1 - self.alpha) * ops.cross_entropy_backward(cache)      # (B,C)  [KD-5]
         return checked(value, s, t), ds
+
+    def compiled(self) -> dict[str, float] | None:
+        """What a compiled epoch needs to know of it; None for a subclass, which may compute something else."""
+        return {"alpha": self.alpha, "temperature": self.temperature} if type(self) is SoftTarget else None

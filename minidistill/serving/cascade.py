@@ -88,7 +88,7 @@ class Cascade:
     classes           how many; needed where neither is an MLP that tells
 
     `Cascade.for_accuracy` and `Cascade.for_cost` choose threshold and temperature and leave what they expect in `plan`.
-    Raises ValueError where the two do not have the same classes, TypeError for what is no model.
+    Any number of threads may predict with one cascade. Raises ValueError where the two do not have the same classes, TypeError for what is no model.
     """
 
     plan: Plan | None = None
@@ -114,8 +114,9 @@ class Cascade:
         sent = _sent(probabilities.max(axis=1), self.threshold)                 # (N,)
         if sent.any():
             probabilities[sent] = ops.softmax_forward(self.pair.logits("teacher", x[sent]))[0]
-        self.rows += len(x)
-        self.rows_sent += int(sent.sum())
+        with self.pair.lock:
+            self.rows += len(x)
+            self.rows_sent += int(sent.sum())
         return probabilities
 
     def predict(self, x: Any) -> np.ndarray:

@@ -122,6 +122,10 @@ class QualityGate:
         """
         x = check_rows("x", x)
         labels = self.pair.labels("student", x)                                 # (N,)
+        with self.pair.lock:  # one batch after the other: a row's number in the stream decides whether it is sampled
+            return self._compare(x, labels)
+
+    def _compare(self, x: np.ndarray, labels: np.ndarray) -> Watched:
         rows = np.flatnonzero(sampled(self.seen, len(x), self.share, self.seed))  # (n,)
         agreed = np.zeros(0, bool)
         if len(rows) > 0:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A student and its teacher, of whatever kind, asked the same way: both serve, and both know the same classes."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,11 @@ class Pair:
             counts = ", ".join(f"{name} {count}" for name, count in known.items())
             raise ValueError(f"student and teacher must have the same number of classes, got {counts}")
         self.classes = next(iter(known.values()))
+        self.lock = threading.Lock()  # of what is counted about the two
         self._ask = {"student": as_teacher(student, self.classes), "teacher": as_teacher(teacher, self.classes)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Pair, (self.student, self.teacher, self.classes)
 
     def logits(self, name: str, x: np.ndarray) -> np.ndarray:
         """The logits (N,C), in float64, of the "student" or the "teacher" for x (N,I)."""
