@@ -262,9 +262,16 @@ class MLP:
         b -= (mean / scale) @ W                                                 # (O,)
         W /= scale[:, None]                                                     # (I,O)
 
+    def check_exportable(self) -> None:
+        """ValueError for NaN, TypeError for a forward pass of a subclass, which is more than layers and parameters."""
+        check_finite("network.parameters", self.parameters)
+        if type(self).forward is not MLP.forward:
+            name = type(self).__name__
+            raise TypeError(f"network must be an MLP as it is, got a {name}, whose own forward pass would be lost")
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the network to one .npz file, whole or not there; OSError where it cannot, ValueError for NaN."""
-        check_finite("parameters", self.parameters)
+        self.check_exportable()
         shape = {"sizes": self.sizes, "activation": self.activation, "dropout": self.dropout, "seed": self.seed}
         write_npz(path, "network", {**shape, "parameters": self.parameters})
 

@@ -124,7 +124,7 @@ def remove_units(network: MLP, keep: Sequence[int] | int, data: Dataset, by: str
             raise ValueError(f"keep[{k}] must be at most {width}, the units of hidden layer {k}, got {count}")
     if by == "gradient" and data.y is None:
         raise ValueError('data must have labels for by="gradient"')
-    check_finite("network.parameters", network.parameters)
+    network.check_exportable()
     x = check_rows("data.x", data.x, columns=network.sizes[0], dtype=network.dtype)
     for k, count in enumerate(wanted):
         h = network.outputs(x).hidden[k]                                        # (N,H)

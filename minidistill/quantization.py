@@ -189,7 +189,7 @@ def check_quantizable(network: Any) -> None:
     """Refuses what is no MLP, has NaN, or is so wide that 32 bits could not hold its sums."""
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
-    check_finite("network.parameters", network.parameters)
+    network.check_exportable()
     if max(network.sizes) > WIDEST:
         raise ValueError(f"network.sizes must be at most {WIDEST:,} each to be quantised, got {network.sizes}")
 
@@ -562,6 +562,10 @@ class QuantizationAwareMLP(MLP):
         for dW, inside in zip(self.weight_gradients, cache.weights_inside, strict=True):
             dW *= inside                                                        # (I,O)                    [Q-3]
         return None if dx is None else np.asarray(fake_quantize_backward(dx, cache.inputs_inside))
+
+    def check_exportable(self) -> None:
+        """ValueError for NaN. What is exported is the float network: its layers and unrounded parameters."""
+        check_finite("network.parameters", self.parameters)
 
     def rounded(self, layer: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """W (I,O) and b (O,) of a layer as the integer network has them, and where W was not clipped."""

@@ -21,7 +21,10 @@ from minidistill import (
     check_gradient,
     distill,
     fit,
+    quantize,
+    remove_units,
 )
+from minidistill.export.c import to_c
 from minidistill.files import read_npz, write_npz
 from minidistill.network import ACTIVATIONS, ROWS_AT_ONCE
 
@@ -621,3 +624,24 @@ def test_rows_may_lie_in_memory_as_they_like(name, backend):
         np.testing.assert_array_equal(cascade.predict(rows_of), Cascade(network, teacher, 0.5).predict(x))
         gate = QualityGate(network, teacher, 0.9, share=1.0)
         np.testing.assert_array_equal(gate.watch(rows_of).labels, network.predict(x))
+
+
+class Doubled(MLP):
+    def forward(self, x, training=False, step=0):
+        logits, cache = super().forward(x, training, step)
+        return 2 * logits, cache
+
+
+@pytest.mark.parametrize(
+    "export",
+    [lambda n, path: n.save(path), lambda n, path: quantize(n, np.ones((4, 3))), lambda n, path: to_c(n, path),
+     lambda n, path: remove_units(n, 1, Dataset(np.eye(3)))],
+    ids=["save", "quantize", "to_c", "remove_units"],
+)  # fmt: skip
+def test_a_forward_pass_of_ones_own_is_not_lost_in_a_file(export, tmp_path):
+    with pytest.raises(TypeError, match="network must be an MLP as it is, got a Doubled, whose own forward pass"):
+        export(Doubled((3, 2, 2)), tmp_path / "network")
+    assert not list(tmp_path.iterdir())
+    plain = MLP((3, 2, 2))
+    twin = pickle.loads(pickle.dumps(Doubled((3, 2, 2)).copy()))
+    np.testing.assert_array_equal(twin.logits(np.eye(3)), 2 * plain.logits(np.eye(3)))

@@ -60,7 +60,7 @@ def check_network(network: Any) -> None:
         raise TypeError("network must be an MLP, got a QuantizedMLP, which becomes C only: give the MLP it was made of")
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
-    check_finite("parameters", network.parameters)
+    network.check_exportable()
 
 
 def single_precision(network: MLP) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -88,7 +88,8 @@ class Cascade:
     classes           how many; needed where neither is an MLP that tells
 
     `Cascade.for_accuracy` and `Cascade.for_cost` choose threshold and temperature and leave what they expect in `plan`.
-    Any number of threads may predict with one cascade. Raises ValueError where the two do not have the same classes, TypeError for what is no model.
+    Any number of threads may predict with one cascade. Raises ValueError where the two do not have the same classes,
+    TypeError for what is no model.
     """
 
     plan: Plan | None = None
