@@ -81,7 +81,7 @@ def check_rows(name: str, rows: Any, columns: int | None = None, dtype: Any = No
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
             array = array.astype(dtype)
     check_finite(name, array)
-    return np.ascontiguousarray(array)
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
 MOST_CLASSES = 2**31

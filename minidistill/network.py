@@ -107,9 +107,9 @@ class MLP:
         self._training = threading.RLock()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in SETTINGS and name in vars(self):
+        if name in SETTINGS and hasattr(self, name):
             raise AttributeError(f"{name} of an MLP cannot be changed: make another one, MLP(sizes, ...)")
-        if name not in ("parameters", "gradients") or name not in vars(self):
+        if name not in ("parameters", "gradients") or not hasattr(self, name):
             super().__setattr__(name, value)
             return
         if np.shape(value) != (self.num_parameters,):

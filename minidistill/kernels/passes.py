@@ -59,9 +59,10 @@ class Passes:
         except IndexError:
             plan = self.plan_for(BATCH)
         try:
-            return np.asarray(cpu.forward(plan, self.network.parameters, x))
+            logits: np.ndarray = cpu.forward(plan, self.network.parameters, x)
         finally:
             self.idle.append(plan)
+        return logits
 
     def forward(self, x: np.ndarray, training: bool, step: int) -> tuple[np.ndarray, PassCache]:
         if x.ndim != 2 or x.shape[1] != self.network.sizes[0]:  # the kernels do not check what they read
