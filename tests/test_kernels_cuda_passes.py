@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from cards import LABELS, ROWS, SIZES, TEACHER, Elsewhere, close, pair
+from stress.concurrency import wrong_predictions
 
 from minidistill import MLP, Dataset, distill, fit
 from minidistill.kernels import cuda_passes
@@ -71,3 +72,7 @@ def test_distill_teaches_on_the_card():
 def test_a_network_goes_to_another_process_with_its_backend():
     network = pickle.loads(pickle.dumps(MLP((3, 2), backend="cuda")))
     assert network.backend == "cuda"
+
+
+def test_threads_that_share_a_network_get_the_logits_of_one_thread():
+    assert wrong_predictions("cuda", 24, threads=4, sizes=((4, 3, 2), (5, 4, 4, 3)), rows=(1, 9)) == 0

@@ -7,6 +7,7 @@ The simulator gives NaN for the functions of libdevice and knows no warp shuffle
 """
 
 import math
+import threading
 from functools import cache
 from importlib.util import find_spec
 
@@ -16,6 +17,7 @@ from numba.cuda.cudadrv import devicearray
 
 from ..checks import has_card_interface
 from . import rows
+from .threads import exclusive
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 THREADS = 8 if SIMULATED else 256  # of a block; a power of two
@@ -64,6 +66,16 @@ def formulas(dtype):
 
 
 if SIMULATED:
+    from numba.cuda.simulator.kernel import FakeCUDAKernel
+
+    call, launch = FakeCUDAKernel.__call__, exclusive(FakeCUDAKernel.__call__)
+
+    def call_or_launch(kernel, *arguments):
+        """The simulator replaces globals of a kernel while it runs: one launch at a time, and calls within it."""
+        inside = hasattr(threading.current_thread(), "blockIdx")
+        return (call if inside else launch)(kernel, *arguments)
+
+    FakeCUDAKernel.__call__ = call_or_launch
 
     def load_four(array, i):
         return array[i], array[i + 1], array[i + 2], array[i + 3]

@@ -12,14 +12,14 @@ SIZES = ((8, 4, 3), (64, 32, 10), (64, 512, 512, 10), (784, 30, 30, 10), (784, 4
 ROWS = (1, 40, 300)
 
 
-def wrong_predictions(backend, calls, threads, sizes=SIZES, seed=0):
+def wrong_predictions(backend, calls, threads, sizes=SIZES, rows=ROWS):
     """The number of `calls` predictions by so many threads that are not those of one thread, over all networks."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     networks = [MLP(widths, seed=k, backend=backend) for k, widths in enumerate(sizes)]
     cases = []
     for network in networks:
-        for rows in ROWS:
-            x = random.standard_normal((rows, network.sizes[0])).astype(np.float32)
+        for count in rows:
+            x = random.standard_normal((count, network.sizes[0])).astype(np.float32)
             cases.append((network, x, network.logits(x)))
     chosen = [cases[k % len(cases)] for k in range(calls)]
 
