@@ -19,7 +19,7 @@ from . import losses, ops
 from .checks import check_number
 from .fingerprints import FACTORS, examples, factor_mistakes, recognise, same, soft_target
 from .gradcheck import GradientError, check_gradient, numerical_gradient
-from .losses import CrossEntropy, SoftTarget, WeightedSum
+from .losses import CrossEntropy, SoftTarget, WeightedSum, need_loss
 from .mistakes import (
     CLIPPED,
     GRADIENT_INTO_TEACHER,
@@ -79,9 +79,9 @@ def check_loss(
     """
     if isinstance(loss, WeightedSum) and same_as is None:
         return _check_sum(loss, temperature, alpha, exempt)
-    for name, path in (("loss", loss), ("same_as", loss if same_as is None else same_as)):
-        if not callable(path):
-            raise TypeError(f"{name} must be a function of s, t and y, got {path!r}")
+    need_loss("loss", loss)
+    if same_as is not None:
+        need_loss("same_as", same_as)
     T = _setting("temperature", temperature, loss, TEMPERATURE, "(0, 1e4]", 1e4)
     weight = _setting("alpha", alpha, loss, ALPHA, "[0, 1]", 1)
     left_out = _left_out(loss, exempt, weight, same_as)
