@@ -159,6 +159,21 @@ DETACHED = Mistake(
     "the value depends on the student and its gradient is 0, as after detach(), stop_gradient() or a copy to NumPy",
     "keep the student's logits in the graph from the forward pass to the loss; detach the teacher's alone",
 )
+LABELS_OUT_OF_STEP = Mistake(
+    "labels out of step",
+    "the labels belong to other rows than those that the student sees",
+    "take rows and labels by the same indices: x[rows] and y[rows]",
+)
+ASCENT = Mistake(
+    "gradient ascent",
+    "each update goes along the gradient, so the loss rises",
+    "subtract the gradient: parameters -= learning_rate * gradients",
+)
+SAME_MASK = Mistake(
+    "dropout mask that repeats",
+    "`step` chooses the mask, and a step that comes again leaves out the same units again: some are never trained",
+    "count `step` up from one update to the next, over all epochs",
+)
 WEIGHTS_EXCHANGED = Mistake(
     "weights of labels and teacher exchanged",
     "alpha weighs the labels and 1 - alpha the teacher",
