@@ -171,7 +171,7 @@ ASCENT = Mistake(
 )
 SAME_MASK = Mistake(
     "dropout mask that repeats",
-    "`step` chooses the mask, and a step that comes again leaves out the same units again: some are never trained",
+    "`step` chooses the mask, and a step that comes again leaves out the same units at the same place in the batch",
     "count `step` up from one update to the next, over all epochs",
 )
 WEIGHTS_EXCHANGED = Mistake(
