@@ -156,6 +156,8 @@ def _formulas(T: float) -> list[Formula]:
         ((NO_TEMPERATURE,), lambda t: _softmax(t, 1.0)),
         ((RAW_LOGITS,), lambda t: t),
         ((RAW_LOGITS,), lambda t: t / T),
+        ((RAW_LOGITS,), np.exp),
+        ((RAW_LOGITS,), lambda t: np.exp(t / T)),
         *[((SOFTMAX_TWICE,), lambda t, of=of, by=by: _softmax(_softmax(t, of), by)) for of, by in twice],
     ]
     formulas = [

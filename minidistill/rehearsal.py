@@ -55,7 +55,7 @@ STATEMENTS = {
 def check_training(
     train: Callable[[MLP, MLP, Dataset, Any], Any], *, seed: int = 0, backend: str = "numpy"
 ) -> Diagnosis:
-    """Whether a training loop keeps teacher, student and labels in step, in the right mode, and goes downhill.
+    """Whether a training loop keeps student, teacher and labels in step, in the right mode, and follows the gradient.
 
     train    a function of (student, teacher, data, loss) that trains the student in place, for two epochs or more, with
              an evaluation between them where the loop has one. Both networks are MLPs with dropout; data is a Dataset
@@ -230,19 +230,21 @@ def _among(t: np.ndarray, rows: np.ndarray) -> bool:
 
 
 def _labels(steps: list[Step], x: np.ndarray, labels: np.ndarray) -> Seen:
-    """Rows that an augmentation has moved are those of `data` that they are nearest to, most of the time."""
-    rows = wrong = moved = wrong_moved = 0
+    """Whether labels agree with those of the nearest row of `data` no better than with those of any row.
+
+    Batches of a size are judged together: label noise and augmentations change some labels, a slip those of a batch.
+    """
+    agree: dict[int, list[bool]] = {}
     for step in steps:
-        if step.of is None or step.y is None or step.y.ndim != 1:
-            continue
-        distances = np.linalg.norm(step.of.x[:, None] - x[None], axis=2)        # (B,N)
-        differ = labels[distances.argmin(axis=1)] != step.y                     # (B,)
-        is_moved = distances.min(axis=1) > 0                                    # (B,)
-        rows, wrong = rows + len(differ), wrong + int(differ.sum())
-        moved, wrong_moved = moved + int(is_moved.sum()), wrong_moved + int((differ & is_moved).sum())
-    if wrong == wrong_moved and wrong_moved <= moved / 2:
-        return None
-    return f"{wrong} of {rows} labels were those of other rows", (LABELS_OUT_OF_STEP,)
+        if step.of is not None and step.y is not None and step.y.ndim == 1:
+            nearest = np.linalg.norm(step.of.x[:, None] - x[None], axis=2).argmin(axis=1)  # (B,)
+            agree.setdefault(len(nearest), []).extend(labels[nearest] == step.y)
+    by_chance = float(np.square(np.bincount(labels) / len(labels)).sum())
+    for B, right in agree.items():
+        if np.mean(right) < (1 + by_chance) / 2:
+            seen = f"in batches of {B} rows, {len(right) - sum(right)} of {len(right)} labels were those of other rows"
+            return seen, (LABELS_OUT_OF_STEP,)
+    return None
 
 
 def _mode(steps: list[Step]) -> Seen:

@@ -388,6 +388,8 @@ TERMS = {
     "kl_div(s / T, t / T)": (lambda s, t: 16 * kl_div(s / 4, t / 4), {RAW_LOGITS}),
     "kl_div(log_q, t)": (lambda s, t: 16 * kl_div(log_q_of(s), t), {RAW_LOGITS}),
     "kl_div(s, p)": (lambda s, t: 16 * kl_div(s, q_of(t)), {RAW_LOGITS}),
+    "kl_div(s, t, log_target=True)": (lambda s, t: kl_div(s, np.exp(t)), {RAW_LOGITS}),
+    "kl_div(log_q, t / T, log_target=True)": (lambda s, t: 16 * kl_div(log_q_of(s), np.exp(t / 4)), {RAW_LOGITS}),
     "kl_div(q, p)": (lambda s, t: 16 * kl_div(q_of(s), q_of(t)), {NOT_LOGARITHMS}),
     "kl_div(q, p), mean, no T^2": (
         lambda s, t: kl_div(q_of(s), q_of(t), True),

@@ -11,6 +11,7 @@ from minidistill import (
     Adam,
     AdamW,
     Cosine,
+    LabelNoise,
     Mixup,
     SoftTarget,
     SoftTargets,
@@ -51,6 +52,10 @@ def by_mixed_inputs(student, teacher, data, loss):
     distill(teacher, student, data, loss, epochs=3, augment=Mixup(5))
 
 
+def by_noisy_labels(student, teacher, data, loss):
+    distill(teacher, student, data, loss, epochs=3, augment=LabelNoise(0.2, 5))
+
+
 def in_parts_of_a_batch(student, teacher, data, loss):
     """The gradient of 20 rows is made of two halves, which share a step."""
     for _, step, rows in loops.batches(data, epochs=4):
@@ -79,6 +84,7 @@ def by_a_sum_over_the_batch(student, teacher, data, loss):
         by_kept_answers,
         by_noisy_inputs,
         by_mixed_inputs,
+        by_noisy_labels,
         in_parts_of_a_batch,
         by_a_sum_over_the_batch,
         loops.right,
