@@ -45,6 +45,7 @@ from .mistakes import (
 TEMPERATURE, ALPHA = 4.0, 1.0  # of a loss that does not say
 ROUNDING = 1e-6                # relative: what differs by less is the same, where the dtype has as many digits
 EPS_OF_FLOAT32 = float(np.finfo(np.float32).eps)
+HALF_PRECISION = (8, 11)       # bits in the significand of bfloat16 and float16
 SPREAD, LARGEST = 10.0, 100.0  # of the logits that two calls are compared on; the largest constant added to them
 B, C = 5, 7
 Answer = tuple[float, np.ndarray]  # value and ds (B,C)
@@ -221,8 +222,12 @@ S, TEACHER, Y = _logits(0, B, C), _logits(1, B, C), np.array([6, 0, 3, 3, 1])
 
 
 def form(case: Case) -> str | None:
-    """It gives a finite value, and a finite gradient of the shape of s."""
+    """It gives a finite value, and a finite gradient of the shape of s, in float32 or float64."""
     value, ds = case(S, TEACHER, Y)
+    for bits in HALF_PRECISION:
+        rounded = _rounded(S, bits), _rounded(TEACHER, bits)
+        if _equal((value, ds), case(*rounded, Y)) and not _equal((value, ds), case(_logits(2, B, C), TEACHER, Y)):
+            return f"it is the same for logits rounded to {bits} bits: half precision leaves too few digits for a check"
     return _not_finite(value, ds, "for logits a few units apart")
 
 
@@ -413,6 +418,17 @@ def _not_finite(value: float, ds: np.ndarray, where: str) -> str | None:
     if math.isfinite(value) and np.isfinite(ds).all():
         return None
     return f"{where} the value is {value:.4g}, and {np.isfinite(ds).mean():.0%} of the gradient is finite"
+
+
+def _equal(given: Answer, wanted: Answer) -> bool:
+    """Whether value and gradient are the same bit for bit."""
+    return given[0] == wanted[0] and np.array_equal(given[1], wanted[1])
+
+
+def _rounded(x: np.ndarray, bits: int) -> np.ndarray:
+    """x with so many bits in its significand."""
+    significand, exponent = np.frexp(x)
+    return np.asarray(np.ldexp(np.round(significand * 2**bits) / 2**bits, exponent))
 
 
 def _is_nothing(case: Case, value: float, ds: np.ndarray, s: np.ndarray) -> bool:

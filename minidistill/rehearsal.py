@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """check_training(): a training loop of one's own, rehearsed on a small student and teacher and watched.
 
-Some mistakes are in no loss: the loss gets logits and labels, and cannot tell whose they are, nor what becomes of its
-gradient. So the loop is given networks and a loss that record what happens: which rows are passed, in which mode and
-with which dropout mask, what the loss is called with, and what the parameters are from step to step.
+Some mistakes are in no loss: it receives logits and labels without their rows, and returns a gradient without an update.
+So the loop is given networks and a loss that record which rows are passed, in which mode and with which dropout mask,
+what the loss is called with, and what the parameters are from step to step.
 """
 
 from collections.abc import Callable

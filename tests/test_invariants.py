@@ -476,6 +476,25 @@ def test_a_loss_that_is_float32_inside_alone_passes():
     assert found, str(found)
 
 
+def in_bfloat16(x):
+    """As JAX and PyTorch round to it: 8 bits of the significand."""
+    significand, exponent = np.frexp(x.astype(np.float32))
+    return np.ldexp(np.round(significand * 256) / 256, exponent)
+
+
+@pytest.mark.parametrize(
+    ("loss", "bits"),
+    [
+        (lambda s, t, y: right(in_bfloat16(s), in_bfloat16(t), y), 8),
+        (lambda s, t, y: right(s.astype(np.float16), t.astype(np.float16), y), 11),
+    ],
+)
+def test_a_loss_in_half_precision_is_a_finding_of_its_form(loss, bits):
+    found = check_loss(loss)
+    assert found.broken == ("form",)
+    assert f"the same for logits rounded to {bits} bits: half precision leaves too few digits" in str(found)
+
+
 def test_a_fast_path_in_float32_agrees_with_a_slow_one_in_float64():
     assert check_loss(right, same_as=in_float32(right))
     assert check_loss(in_float32(right), same_as=right)
