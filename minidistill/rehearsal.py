@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """check_training(): a training loop of one's own, rehearsed on a small student and teacher and watched.
 
-Some mistakes are in no loss: it receives logits and labels without their rows, and returns a gradient without an update.
-So the loop is given networks and a loss that record which rows are passed, in which mode and with which dropout mask,
-what the loss is called with, and what the parameters are from step to step.
+Some mistakes are in no loss: it receives logits and labels without their rows, and takes no part in the update. So the
+loop is given networks and a loss that record which rows are passed, in which mode and with which dropout mask, what the
+loss is called with, and what the parameters are from step to step.
 """
 
 from collections.abc import Callable
@@ -297,6 +297,8 @@ def _descent(updates: list[Update], student: Watched) -> Seen:
 
 def _multiple(given: np.ndarray, of: np.ndarray) -> float:
     """How many times `of` it is; NaN where it is no multiple."""
+    if not of.any():
+        return np.nan
     factor = float(given @ of / (of @ of))
     return factor if np.linalg.norm(given - factor * of) <= FIT * np.linalg.norm(given) else np.nan
 
