@@ -6,9 +6,9 @@ what each formula below gives there. Where the ratio is the same on other logits
 and how the ratio changes with the batch and the number of classes says what it was divided by. Labels are taken away
 first, as their cross-entropy or as what is known to be handed over in its place.
 
-The logits lie between 0.05 and 0.95 times the temperature, ten times that for a second softmax, and for formulas without
-softmax between 0.05 and 0.95: there nothing underflows or is clipped, and even logits taken for probabilities have a
-logarithm. Those mistakes show elsewhere.
+The logits lie between 0.05 and 0.95 times the temperature, ten times that for a second softmax, and for formulas
+without softmax between 0.05 and 0.95: there nothing underflows or is clipped, and even logits taken for probabilities
+have a logarithm. Those mistakes show elsewhere.
 """
 
 import functools
