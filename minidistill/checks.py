@@ -36,6 +36,8 @@ def check_number(name: str, value: Any, wanted: str, low: float = -math.inf, hig
 
     `wanted` is the interval in mathematical notation, as the error shows it: '(0, inf)', '[0, 1]', '[0, 1)'.
     """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     if isinstance(value, bool | np.bool_ | str | bytes) or not np.isscalar(value) or np.iscomplexobj(value):
         raise TypeError(f"{name} must be a number in {wanted}, got {value!r}")
     try:
@@ -52,6 +54,13 @@ def check_number(name: str, value: Any, wanted: str, low: float = -math.inf, hig
 def check_field(instance: Any, name: str, wanted: str, low: float = -math.inf, high: float = math.inf) -> None:
     """`check_number` of a frozen dataclass's field, which becomes a plain float: that takes on any array's dtype."""
     object.__setattr__(instance, name, check_number(name, getattr(instance, name), wanted, low, high))
+
+
+def check_shares(name: str, values: Any) -> tuple[float, ...]:
+    """`values`, a sequence of numbers in [0, 1], as a tuple: an iterator could be read once only."""
+    if isinstance(values, str | bytes) or not np.iterable(values):
+        raise TypeError(f"{name} must be a sequence of numbers in [0, 1], such as (0.5, 0.75), got {values!r}")
+    return tuple(check_number(f"each share in {name}", value, "[0, 1]", 0, 1) for value in values)
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

@@ -149,6 +149,31 @@ WITHOUT_ENTROPY = Mistake(
     "the gradient is right, and the value is too large by the entropy of p: it is not 0 at the match",
     "subtract the entropy, or exempt 'match' and 'soft target' where that is meant",
 )
+LABELS_SOFTENED = Mistake(
+    "labels compared with softened logits",
+    "the cross-entropy with the labels is that of s / T, and its gradient is down to 1/T",
+    "take the cross-entropy with the labels of s itself",
+)
+DETACHED = Mistake(
+    "gradient cut off",
+    "the value depends on the student and its gradient is 0, as after detach(), stop_gradient() or a copy to NumPy",
+    "keep the student's logits in the graph from the forward pass to the loss; detach the teacher's alone",
+)
+LABELS_OUT_OF_STEP = Mistake(
+    "labels out of step",
+    "the labels belong to other rows than those that the student sees",
+    "take rows and labels by the same indices: x[rows] and y[rows]",
+)
+ASCENT = Mistake(
+    "gradient ascent",
+    "each update goes along the gradient, so the loss rises",
+    "subtract the gradient: parameters -= learning_rate * gradients",
+)
+SAME_MASK = Mistake(
+    "dropout mask that repeats",
+    "`step` chooses the mask, and a step that comes again leaves out the same units at the same place in the batch",
+    "count `step` up from one update to the next, over all epochs",
+)
 WEIGHTS_EXCHANGED = Mistake(
     "weights of labels and teacher exchanged",
     "alpha weighs the labels and 1 - alpha the teacher",

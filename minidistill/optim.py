@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .checks import check_field, check_number
+from .checks import check_field, check_shares
 from .kernels import aligned_zeros
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ class Step:
     def __post_init__(self) -> None:
         check_field(self, "rate", "(0, inf)", 0)
         check_field(self, "factor", "(0, inf)", 0)
-        for share in self.at:
-            check_number("each share in at", share, "[0, 1]", 0, 1)
+        object.__setattr__(self, "at", check_shares("at", self.at))
 
     def __call__(self, progress: float) -> float:
         return self.rate * self.factor ** sum(progress >= share for share in self.at)

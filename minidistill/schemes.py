@@ -26,7 +26,7 @@ from .augmentation import Augment, as_list
 from .checks import NotFiniteError, check_field, check_number, check_rows, check_seed, check_whole
 from .data import Dataset
 from .distillation import as_teacher, distill, members_probabilities
-from .losses import CrossEntropy, Loss, SoftTarget, loss_at
+from .losses import CrossEntropy, Loss, SoftTarget, answer_of, loss_at
 from .network import MLP
 from .optim import SGD, Optimizer
 from .progress import with_bar
@@ -322,7 +322,7 @@ def _mutual_step(peers: list[Run], loss: Loss, x: np.ndarray, y: np.ndarray, ste
     values = np.zeros(len(peers))                                               # (K,)
     for k, (peer, (s, cache)) in enumerate(zip(peers, passes, strict=True)):
         others = answers[:k] + answers[k + 1 :]
-        found = [loss(s, t, y, peer.network.ops) for t in others]
+        found = [answer_of(loss, s, t, y, peer.network.ops) for t in others]
         values[k] = np.mean([value for value, ds in found])
         ds = np.asarray(sum(ds for value, ds in found)) / len(others)           # (B,C)
         peer.network.backward(ds, cache)

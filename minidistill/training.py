@@ -14,7 +14,7 @@ from .augmentation import Augment, as_list, augmented
 from .checks import NotFiniteError, check_finite, check_labels, check_rows, check_seed, check_whole
 from .data import Dataset
 from .kernels import compiled_epochs
-from .losses import CrossEntropy, Loss, TopK, learners_of, loss_at, wants_hidden
+from .losses import CrossEntropy, Loss, TopK, answer_of, learners_of, loss_at, need_loss, wants_hidden
 from .network import MLP, Outputs
 from .optim import SGD, Optimizer
 from .progress import with_bar
@@ -252,7 +252,7 @@ class Run:
         logits, cache = self.network.forward(x, True, step, **options)          # (B,C)
         s: Any = Outputs(logits, cache.hidden) if self.wants_hidden else logits
         try:
-            value, ds = self.current(s, t, y, self.network.ops)                 # (), as s
+            value, ds = answer_of(self.current, s, t, y, self.network.ops)      # (), as s
         except NotFiniteError:
             for array in arrays_of(t):
                 check_finite("targets", array)
@@ -365,8 +365,7 @@ def check_settings(
     augment: list[Augment],
 ) -> None:
     """Refuses settings of a training run on so many rows."""
-    if not callable(loss):
-        raise TypeError(f"loss must be a loss, such as CrossEntropy(), got {loss!r}")
+    need_loss("loss", loss)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an optimizer, such as SGD(0.1), got {optimizer!r}")
     check_whole("epochs", epochs)

@@ -194,3 +194,11 @@ def test_a_tensor_that_will_not_say_where_it_is_counts_as_the_host_s():
             raise RuntimeError("cannot be had of a tensor that requires a gradient")
 
     assert not has_card_interface(Tensor())
+
+
+def test_an_array_without_dimensions_is_the_number_in_it():
+    assert check_number("T", np.array(0.5), "[0, 1]", 0, 1) == 0.5
+    with pytest.raises(ValueError, match=r"T must be in \[0, 1\], got np.float64\(1.5\)"):
+        check_number("T", np.array(1.5), "[0, 1]", 0, 1)
+    with pytest.raises(TypeError, match="T must be a number"):
+        check_number("T", np.array([0.5]), "[0, 1]", 0, 1)

@@ -242,3 +242,39 @@ def test_a_gradient_that_is_not_finite_is_refused(check, bad):
 def test_a_tolerance_that_is_not_above_0_is_refused(check, bad):
     with pytest.raises(ValueError, match=r"tolerance must be in \(0, inf\), got"):
         check(f, awkward(3, 4), np.ones((3, 4)), tolerance=bad)
+
+
+# ---------------------------------------------------------------------------------------------- float32
+
+EPS_OF_FLOAT32 = np.finfo(np.float32).eps
+
+
+def in_float32(x):
+    """f as JAX computes it, on logits rounded to float32."""
+    x = x.astype(np.float32)
+    return (np.exp(x / 3) * np.sin(weights(x).astype(np.float32) * x)).sum(dtype=np.float32)
+
+
+@either_check
+def test_a_function_that_computes_in_float32_is_checked_to_three_digits(check):
+    x = awkward(3, 4)
+    assert check(in_float32, x, slope(x), eps=EPS_OF_FLOAT32) < 1e-3
+    with pytest.raises(GradientError, match=r"tolerance 9\.7e-04"):
+        check(in_float32, x, 1.005 * slope(x), eps=EPS_OF_FLOAT32)
+    with pytest.raises(GradientError, match=r"tolerance 1\.0e-06"):
+        check(in_float32, x, slope(x))
+
+
+@either_check
+def test_a_tolerance_that_is_given_holds_whatever_the_rounding_errors_are(check):
+    x = awkward(3, 4)
+    with pytest.raises(GradientError, match=r"tolerance 1\.0e-02"):
+        check(f, x, 1.02 * slope(x), tolerance=0.01)
+    check(f, x, 1.005 * slope(x), tolerance=0.01)
+
+
+@either_check
+@pytest.mark.parametrize("bad", [0, 1, np.nan])
+def test_rounding_errors_out_of_bounds_are_refused(check, bad):
+    with pytest.raises(ValueError, match=r"eps must be in \(0, 1\), got"):
+        check(f, awkward(3, 4), np.ones((3, 4)), eps=bad)

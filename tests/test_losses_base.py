@@ -2,15 +2,31 @@
 """Sums of losses: what they are worth, how they print, and what is no sum."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 from methods import METHODS, T_LOGITS, S, Y
 
 import minidistill
-from minidistill import MLP, CrossEntropy, Dataset, LogitMatching, SoftTarget, TopK, TopKTarget, WeightedSum, distill
+from minidistill import (
+    MLP,
+    CrossEntropy,
+    Dataset,
+    Hint,
+    LogitMatching,
+    SoftTarget,
+    TopK,
+    TopKTarget,
+    WeightedSum,
+    check_loss,
+    distill,
+    fit,
+    mutual,
+)
 from minidistill.checks import NotFiniteError
 from minidistill.gradcheck import check_gradient
+from minidistill.network import Outputs
 
 SOFT, LOGITS = SoftTarget(4.0, 1.0), LogitMatching(1.0)
 
@@ -145,10 +161,167 @@ def test_what_is_no_loss_cannot_be_added(bad):
     [
         ((), (), ValueError, "losses must have a weight each, got 0 and 0 weights"),
         ((SOFT, LOGITS), (1.0,), ValueError, "losses must have a weight each, got 2 and 1 weights"),
-        ((SOFT, 3), (1.0, 1.0), TypeError, r"losses must be losses, such as CrossEntropy\(\), got 3"),
+        ((SOFT, 3), (1.0, 1.0), TypeError, r"each of losses must be a loss, such as CrossEntropy\(\), got 3"),
         (SOFT, 1.0, TypeError, "losses and weights must be tuples, got"),
     ],
 )
 def test_a_sum_that_is_none_is_refused(losses, weights, error, said):
     with pytest.raises(error, match=said):
         WeightedSum(losses, weights)
+
+
+# ---------------------------------------------------------------------------------------------- what is no loss
+
+DATA = Dataset(np.random.default_rng(3).standard_normal((40, 6)), np.arange(40) % 4)
+
+
+def network():
+    return MLP((6, 5, 4), seed=1)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: fit(network(), DATA, SoftTarget),
+        lambda: distill(network(), network(), DATA, SoftTarget),
+        lambda: mutual([MLP((6, 5, 4), seed=seed) for seed in (0, 1)], DATA, SoftTarget),
+        lambda: check_loss(SoftTarget),
+        lambda: check_loss(SOFT, same_as=SoftTarget),
+        lambda: 0.5 * SoftTarget,
+        lambda: SoftTarget * 0.5,
+        lambda: np.float64(0.5) * SoftTarget,
+        lambda: SoftTarget + LOGITS,
+        lambda: LOGITS + SoftTarget,
+        lambda: WeightedSum((SoftTarget,), (1.0,)),
+    ],
+)
+def test_the_class_of_a_loss_is_refused_with_what_to_write(use):
+    with pytest.raises(TypeError, match=r"must be a loss, got the class SoftTarget: write SoftTarget\(\)"):
+        use()
+
+
+def test_the_class_of_a_loss_of_hidden_activations_is_refused_too():
+    with pytest.raises(TypeError, match=r"loss must be a loss, got the class Hint: write Hint\(\)"):
+        distill(network(), network(), DATA, Hint)
+
+
+WRONG_ANSWERS = {
+    "None": lambda s: None,
+    "1.5": lambda s: 1.5,
+    "an array of shape (8, 4)": lambda s: s,
+    "a tuple of 3": lambda s: (1.5, s, s),
+    "None and an array of shape (8, 4)": lambda s: (None, s),
+    "1.5 and None": lambda s: (1.5, None),
+    "'1.5' and an array of shape (8, 4)": lambda s: ("1.5", s),
+    "1.5 and an array of shape (4,)": lambda s: (1.5, s[0]),
+    "1.5 and an array of shape (8, 1)": lambda s: (1.5, s[:, :1]),
+    "1.5 and a list of 8": lambda s: (1.5, s.tolist()),
+    "an array of shape (8,) and an array of shape (8, 4)": lambda s: (s[:, 0], s),
+    "an array of shape (8, 4) and 1.5": lambda s: (s, 1.5),
+    "complex and an array of shape (8, 4)": lambda s: (1j, s),
+    "1.5 and Outputs": lambda s: (1.5, Outputs(s, [])),
+}
+
+
+def with_a_peer(network, *rest, **settings):
+    return mutual([network, MLP((6, 4))], *rest, **settings)
+
+
+@pytest.mark.parametrize("got", WRONG_ANSWERS)
+@pytest.mark.parametrize("train", [fit, with_a_peer])
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_a_loss_returns_is_checked(got, train, beside):
+    def wrong(s, t, y, ops):
+        return WRONG_ANSWERS[got](s)
+
+    said = f"loss must return its value, a number, and ds, an array of shape (8, 4); wrong returned {got}"
+    with pytest.raises(TypeError, match=re.escape(said) + "$"):
+        train(network(), DATA, wrong + CrossEntropy() if beside else wrong, batch_size=8, epochs=1)
+
+
+def test_a_loss_of_hidden_activations_must_return_outputs():
+    class Wrong(Hint):
+        def __call__(self, s, t, y=None, ops=None):
+            return 1.5, s.logits
+
+    with pytest.raises(TypeError, match=r"ds, Outputs with logits of shape \(8, 4\); .* returned 1.5 and an array"):
+        distill(network(), network(), DATA, Wrong(), batch_size=8)
+
+
+@pytest.mark.parametrize("value", [1.5, np.float32(1.5), np.array(1.5), 2])
+def test_every_kind_of_number_is_a_value(value):
+    history = fit(network(), DATA, lambda s, t, y, ops: (value, np.zeros_like(s)), epochs=1)
+    assert history.column("loss")[0] == float(value)
+    assert type(history.epochs[0].loss) is float
+
+
+# ---------------------------------------------------------------------------------------------- what are no logits
+
+OF_LOGITS = {
+    "CrossEntropy": CrossEntropy(),
+    "SoftTarget": SoftTarget(),
+    "LogitMatching": LogitMatching(),
+    "a sum": 0.5 * SoftTarget() + CrossEntropy(),
+}
+every_loss = pytest.mark.parametrize("loss", OF_LOGITS.values(), ids=OF_LOGITS)
+
+
+@every_loss
+@pytest.mark.parametrize("form", [np.ndarray.tolist, lambda x: tuple(map(tuple, x.tolist()))])
+def test_nested_lists_are_logits(loss, form):
+    value, ds = loss(form(S), form(T_LOGITS), Y.tolist())
+    wanted_value, wanted_ds = loss(S, T_LOGITS, Y)
+    assert value == wanted_value
+    assert np.array_equal(ds, wanted_ds)
+
+
+@every_loss
+@pytest.mark.parametrize(
+    ("bad", "error", "said"),
+    [
+        (np.array(1.0), ValueError, r"s must be logits of shape \(B, C\) with at least one row, got shape \(\)"),
+        (1.0, ValueError, r"s must be logits of shape \(B, C\) with at least one row, got shape \(\)"),
+        (None, TypeError, "s must be an array of logits, got NoneType"),
+        ([[1.0, 2.0], [3.0]], ValueError, "s must be an array of logits, got rows of different lengths"),
+        (S.astype(str), TypeError, "s must be an array of logits, got dtype <U"),
+        (S.astype(object), TypeError, "s must be an array of logits, got dtype object"),
+        (S + 0j, TypeError, "s must be an array of logits, got dtype complex128"),
+    ],
+)
+def test_what_are_no_students_logits_is_refused(loss, bad, error, said):
+    with pytest.raises(error, match=said):
+        loss(bad, T_LOGITS, Y)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "said"),
+    [
+        (np.array(1.0), ValueError, r"t must have the shape of s, \(5, 7\), got \(\)"),
+        (1.0, TypeError, "t must be an array of logits, got float"),
+        ([[1.0, 2.0], [3.0]], ValueError, "t must be an array of logits, got rows of different lengths"),
+        (S.astype(str), TypeError, "t must be an array of logits, got dtype <U"),
+        (S + 0j, TypeError, "t must be an array of logits, got dtype complex128"),
+    ],
+)
+def test_what_are_no_teachers_logits_is_refused(bad, error, said):
+    with pytest.raises(error, match=said):
+        SoftTarget()(S, bad, Y)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "said"),
+    [
+        (np.array(1), ValueError, r"y must have shape \(5,\) \(labels\) or \(5, 7\) \(probabilities\), got \(\)"),
+        (1, ValueError, r"y must have shape \(5,\) \(labels\) or \(5, 7\) \(probabilities\), got \(\)"),
+        (["a"] * 5, TypeError, "y must be labels, or rows of probabilities, got list"),
+        (S.astype(str), TypeError, "y must be labels, or rows of probabilities, got dtype <U"),
+        ([[1.0], [0.5, 0.5]], ValueError, "y must be labels, or rows of probabilities, got rows of different lengths"),
+    ],
+)
+def test_what_are_no_labels_is_refused(bad, error, said):
+    with pytest.raises(error, match=said):
+        SoftTarget()(S, T_LOGITS, bad)
+
+
+def test_truth_values_are_logits_of_0_and_1():
+    assert SoftTarget()(S > 0, T_LOGITS, Y)[0] == SoftTarget()((S > 0).astype(float), T_LOGITS, Y)[0]

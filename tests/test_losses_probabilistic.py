@@ -66,3 +66,33 @@ def test_the_loss_and_its_gradient_are_those_of_pytorch():
     value, dh = ProbabilisticTransfer().between(H, G)
     assert value == pytest.approx(theirs.item(), rel=1e-10)
     np.testing.assert_allclose(dh, h.grad, rtol=0, atol=1e-10 * np.abs(dh).max())
+
+
+def divergence(q_of, p_of, epsilon=0.0):
+    return (p_of * np.log((p_of + epsilon) / (q_of + epsilon))).sum()
+
+
+def kernel(x):
+    u = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return (1 + u @ u.T) / 2
+
+
+def test_the_value_against_the_paper_and_the_authors_program():
+    """[PKT-1], [PKT-2]: what docs/features.md states."""
+    B, off_diagonal = len(H), ~np.eye(len(H), dtype=bool)
+    value, _ = ProbabilisticTransfer().between(H, G)
+
+    paper = [K[off_diagonal].reshape(B, -1) for K in (kernel(H), kernel(G))]
+    paper = divergence(*(K / K.sum(axis=1, keepdims=True) for K in paper))
+    assert value == pytest.approx(paper / B, rel=1e-5)
+
+    program = divergence(*(K / K.sum(axis=1, keepdims=True) for K in (kernel(H), kernel(G))), EPSILON) / B**2
+    assert 0.5 < program * B / value < 0.9  # the diagonal is 1 in both kernels
+
+
+def test_epsilon_in_the_kernel_bounds_the_loss_where_a_sample_lies_opposite():
+    """The paper's formula is infinite there; the program adds epsilon to both probabilities inside the logarithm."""
+    h, g = np.array([[1.0, 0], [-1, 0], [0, 1]]), np.array([[1.0, 0], [0.9, 0.1], [0, 1]])
+    value, dh = ProbabilisticTransfer().between(h, g)
+    assert 1 < value < -np.log(EPSILON)
+    assert np.isfinite(dh).all()

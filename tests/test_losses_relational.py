@@ -99,3 +99,24 @@ def test_distances_and_angles_are_those_of_pytorch():
         value, dh = loss.between(h.detach().numpy(), G)
         assert value == pytest.approx(theirs.item(), rel=1e-10)
         np.testing.assert_allclose(dh, h.grad, rtol=0, atol=1e-10 * np.abs(dh).max())
+
+
+def entries(x, y):
+    """The Huber losses of all pairs and of all triples, those with equal members included: (B,B) and (B,B,B)."""
+    pairs, triples = [], []
+    for h in (x, y):
+        d = np.linalg.norm(h[:, None] - h, axis=2)
+        pairs.append(d / d[d > 0].mean())
+        u = (h[:, None] - h) / np.where(d > 0, d, 1)[:, :, None]
+        triples.append(np.einsum("jid,jkd->jik", u, u))
+    return huber(pairs[0] - pairs[1])[0], huber(triples[0] - triples[1])[0]
+
+
+@pytest.mark.parametrize(("loss", "entry"), [(RelationalDistance(), 0), (RelationalAngle(), 1)])
+def test_the_value_against_the_sum_of_the_paper_and_the_mean_of_the_authors_program(loss, entry):
+    """[RKD-2], [RKD-4]: the factors that docs/features.md states."""
+    B, terms = len(H), entries(H, G)[entry]
+    value, _ = loss.between(H, G)
+    tuples = [B * (B - 1), B * (B - 1) * (B - 2)][entry]  # whose members differ
+    assert value == pytest.approx(terms.sum() / tuples, rel=1e-12)
+    assert terms.mean() == pytest.approx(value * [(B - 1) / B, (B - 1) * (B - 2) / B**2][entry], rel=1e-12)

@@ -251,3 +251,20 @@ def test_bad_settings_are_refused_by_name(make, error, message):
 def test_bad_schedules_are_refused_where_they_are_made(make):
     with pytest.raises((TypeError, ValueError), match="must be"):
         make()
+
+
+@pytest.mark.parametrize("at", [[0.5, 0.75], np.array([0.5, 0.75]), iter((0.5, 0.75))])
+def test_the_shares_of_a_step_may_be_any_sequence_and_are_kept_as_numbers(at):
+    assert Step(8.0, at=at) == Step(8.0, at=(0.5, 0.75))
+
+
+@pytest.mark.parametrize("at", [0.5, None, np.array(0.5), "0.5"])
+def test_shares_of_a_step_that_are_no_sequence_are_refused(at):
+    with pytest.raises(TypeError, match=r"at must be a sequence of numbers in \[0, 1\], such as \(0.5, 0.75\), got "):
+        Step(8.0, at=at)
+
+
+@pytest.mark.parametrize(("at", "error"), [((0.5, 1.5), ValueError), ((0.5, "a"), TypeError), ([[0.5]], TypeError)])
+def test_a_share_of_a_step_that_is_none_is_refused(at, error):
+    with pytest.raises(error, match=r"each share in at must be .*in \[0, 1\], got"):
+        Step(8.0, at=at)

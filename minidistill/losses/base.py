@@ -28,7 +28,18 @@ def loss_at(loss: Loss, progress: float) -> Loss:
     return found
 
 
-class Addable:
+class LossClass(type):
+    """The class of loss classes, so that 0.5 * SoftTarget names the missing parentheses."""
+
+    __array_ufunc__ = None
+
+    def _refuse(cls, other: Any) -> Any:
+        need_loss("a loss in a sum", cls)
+
+    __mul__ = __rmul__ = __add__ = __radd__ = _refuse
+
+
+class Addable(metaclass=LossClass):
     """Gives a loss `+`, and `*` with a weight: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0) is a loss too."""
 
     __array_ufunc__ = None  # or an array times a loss would be an array of losses
@@ -67,8 +78,7 @@ class WeightedSum(Addable):
         losses: list[Loss] = []
         weights: list[float] = []
         for loss, weight in zip(self.losses, self.weights, strict=True):
-            if not callable(loss):
-                raise TypeError(f"losses must be losses, such as CrossEntropy(), got {loss!r}")
+            need_loss("each of losses", loss)
             weight = check_number("the weight of a loss", weight, "[0, inf)", 0)
             inside = loss if isinstance(loss, WeightedSum) else None
             losses += inside.losses if inside else [loss]
@@ -80,13 +90,14 @@ class WeightedSum(Addable):
 
     def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
         """Value and gradient ds (B,C), or Outputs; what t and y must be is what the losses need."""
+        s = s if isinstance(s, Outputs) else _numbers("s must be an array of logits", s)
         value, ds = 0.0, np.zeros_like(_logits(s))
         dhidden: dict[int, Any] = {}  # of the layers that a loss looks at
         for weight, loss in self.terms:
             if not wants_hidden(loss):
-                part, dlogits = loss(_logits(s), _logits(t), y, ops)
+                part, dlogits = answer_of(loss, _logits(s), _logits(t), y, ops)
             else:
-                part, dpart = loss(s, t, y, ops)
+                part, dpart = answer_of(loss, s, t, y, ops)
                 dlogits = dpart.logits
                 for k, dh in enumerate(dpart.hidden):
                     if dh is not None:
@@ -138,6 +149,44 @@ def learners_of(loss: Any) -> tuple[Any, ...]:
     return getattr(loss, "learners", ())
 
 
+def need_loss(name: str, loss: Any) -> None:
+    """Refuses what is no loss. The class of a loss is callable too, and gets an error of its own."""
+    if isinstance(loss, type):
+        raise TypeError(f"{name} must be a loss, got the class {loss.__name__}: write {loss.__name__}()")
+    if not callable(loss):
+        raise TypeError(f"{name} must be a loss, such as CrossEntropy(), got {loss!r}")
+
+
+class WrongAnswer(TypeError):
+    """A loss returned something other than its value and ds."""
+
+
+def answer_of(loss: Loss, s: Any, t: Any, y: Any, *ops: Any) -> tuple[float, Any]:
+    """Value and ds that `loss` returns; WrongAnswer where that is no number and no array (or Outputs) in the form of s.
+
+    `ops` is the backend, left out where the loss is a function of s, t and y alone.
+    """
+    answer = loss(s, t, y, *ops)
+    value, ds = answer if isinstance(answer, tuple | list) and len(answer) == 2 else (None, None)
+    shape = np.shape(_logits(s))
+    is_number = hasattr(value, "__float__") and np.ndim(value) == 0 and not np.iscomplexobj(value)
+    if is_number and isinstance(ds, Outputs) == isinstance(s, Outputs) and getattr(_logits(ds), "shape", None) == shape:
+        return float(value), ds
+    got = f"{_form(value)} and {_form(ds)}" if value is not None or ds is not None else _form(answer)
+    wanted = f"an array of shape {shape}" if not isinstance(s, Outputs) else f"Outputs with logits of shape {shape}"
+    name = getattr(loss, "__name__", None) or repr(loss)
+    raise WrongAnswer(f"loss must return its value, a number, and ds, {wanted}; {name} returned {got}")
+
+
+def _form(returned: Any) -> str:
+    """What a loss returned, in a few words."""
+    if getattr(returned, "shape", ()):
+        return f"an array of shape {tuple(returned.shape)}"
+    if isinstance(returned, tuple | list):
+        return f"a {type(returned).__name__} of {len(returned)}"
+    return repr(returned) if returned is None or isinstance(returned, int | float | str) else type(returned).__name__
+
+
 def _logits(outputs: Any) -> Any:
     return outputs.logits if isinstance(outputs, Outputs) else outputs
 
@@ -147,19 +196,19 @@ def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
 
     Refuses what does not belong together: broadcasting, and negative indices, would hide the mistake.
     """
-    s = np.asarray(s)
+    s = _numbers("s must be an array of logits", s)
     if s.ndim != 2 or len(s) == 0:
         raise ValueError(f"s must be logits of shape (B, C) with at least one row, got shape {s.shape}")
-    if s.dtype.kind in "iu":
+    if s.dtype.kind != "f":
         s = s.astype(np.float64)  # or t would be rounded to whole numbers too
     if t is not None:
-        if not isinstance(t, np.ndarray | list):
+        if not isinstance(t, np.ndarray | list | tuple):
             raise TypeError(f"t must be an array of logits, got {type(t).__name__}")
-        t = np.asarray(t).astype(s.dtype, copy=False)
+        t = _numbers("t must be an array of logits", t).astype(s.dtype, copy=False)
         if t.shape != s.shape:
             raise ValueError(f"t must have the shape of s, {s.shape}, got {t.shape}")
     if y is not None:
-        y = np.asarray(y)
+        y = _numbers("y must be labels, or rows of probabilities", y)
         if y.ndim == 1:
             return s, t, check_labels("y", y, *s.shape)
         y = y.astype(s.dtype, copy=False)
@@ -168,6 +217,18 @@ def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
         if not np.allclose(y.sum(axis=1), 1, atol=1e-3):
             raise ValueError("y must have rows of probabilities that sum to 1")
     return s, t, y
+
+
+def _numbers(wanted: str, values: Any) -> np.ndarray:
+    """`values` as an array of real numbers; TypeError or ValueError, which say what is wanted, for anything else."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{wanted}, got rows of different lengths") from None
+    if array.dtype.kind not in "fiub":
+        dtype = f"dtype {array.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
+        raise TypeError(f"{wanted}, got {dtype}")
+    return array
 
 
 def need_teacher(t: Any) -> None:

@@ -7,7 +7,9 @@ How likely sample j is to be picked as a neighbour of sample i follows from the 
     L    = mean_i KL(p_i || q_i) over all j != i                                                  [PKT-2]
     dK   = (1 - p / q) / (B sum_k K_ik)           from there, dh by [FEAT-2]                      [PKT-3]
 
-The kernel has no width to be chosen, unlike a Gaussian one. EPSILON keeps a sample that lies opposite possible.
+The kernel has no width to be chosen, unlike a Gaussian one. The sums leave out j = i, as those of the paper do; the
+authors' program includes it. The paper has no EPSILON, which keeps the probability of a sample that lies opposite above
+0; the program adds it inside the logarithm, where p and q no longer sum to 1, the code here to the kernel.
 """
 
 from dataclasses import dataclass
@@ -17,12 +19,15 @@ import numpy as np
 
 from .features import FeatureLoss, unit_backward, unit_forward
 
-EPSILON = 1e-7  # of the authors' program
+EPSILON = 1e-7  # its size is that of the authors' program
 
 
 @dataclass(frozen=True)
 class ProbabilisticTransfer(FeatureLoss):
-    """KL between the two networks' probabilities that one sample is picked as the neighbour of another."""
+    """Mean KL between the two networks' probabilities that one sample is picked as the neighbour of another.
+
+    The paper sums over the rows. The authors' program has the mean over all B^2 entries, the diagonal among them.
+    """
 
     def between(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
         """Value and dh (B,H); one row has no neighbours, so both are 0."""

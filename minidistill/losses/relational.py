@@ -9,7 +9,8 @@ relations are compared,
     angle     x_ijk = (d_ij^2 + d_kj^2 - d_ik^2) / (2 d_ij d_kj)       the cosine at j, by its law   [RKD-4]
 
 with those of the teacher, by the Huber loss: squares near 0, straight lines from 1 on [RKD-2]. The mean is over all
-pairs or triples of samples that differ. mu is a function of h too, and has its share in the gradient [RKD-3].
+pairs or triples of samples that differ: the tuples are those of the paper, which sums over them; the authors' program
+takes a mean, over tuples with equal members too. mu is a function of h, and has its share in the gradient [RKD-3].
 
 Two equal rows have no direction: their distance of 0 has the gradient 0, angles with it are 0.
 """
@@ -24,7 +25,10 @@ from .features import FeatureLoss, near_one
 
 @dataclass(frozen=True)
 class RelationalDistance(FeatureLoss):
-    """Huber loss between the student's and the teacher's distances, each over its mean: RKD-D, section 3.2.1."""
+    """Mean Huber loss between the student's and the teacher's distances, each over its mean: RKD-D, section 3.2.1.
+
+    The paper sums over the pairs. The authors' program has the mean over all B^2 pairs, which is (B-1)/B of this one.
+    """
 
     def between(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
         """Value and dh (B,H); one row has no distance, so both are 0."""
@@ -42,7 +46,10 @@ class RelationalDistance(FeatureLoss):
 
 @dataclass(frozen=True)
 class RelationalAngle(FeatureLoss):
-    """Huber loss between the cosines of all angles that three samples make: RKD-A, section 3.2.2."""
+    """Mean Huber loss between the cosines of all angles that three samples make: RKD-A, section 3.2.2.
+
+    The paper sums over the triples. The authors' program has the mean over all B^3: (B-1)(B-2)/B^2 of this one.
+    """
 
     def between(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
         """Value and dh (B,H); two rows make no angle, so both are 0."""

@@ -171,6 +171,7 @@ EXHIBITS = (
         breaks=("labels", "match", "same path", "soft target", "sure and wrong"),
         alpha=0.5,
         same_as=losses.slow_path,
+        also=(known.LABELS_SOFTENED,),
     ),
     Exhibit(
         known.BATCH_TWICE,

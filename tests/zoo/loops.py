@@ -53,6 +53,34 @@ def student_left_in_evaluation_mode(student, teacher, data, loss):
         learn(student, loss(s, teacher.logits(x), y)[1], cache)
 
 
+def labels_out_of_step(student, teacher, data, loss):
+    for _, step, rows in batches(data):
+        x, y = data.x[rows], data.y[np.sort(rows)]
+        s, cache = student.forward(x, training=True, step=step)
+        learn(student, loss(s, teacher.logits(x), y)[1], cache)
+
+
+def divided_by_the_batch_in_the_step(student, teacher, data, loss):
+    for _, step, rows in batches(data):
+        x, y = data.x[rows], data.y[rows]
+        s, cache = student.forward(x, training=True, step=step)
+        learn(student, loss(s, teacher.logits(x), y)[1] / len(rows), cache)
+
+
+def gradient_ascent(student, teacher, data, loss):
+    for _, step, rows in batches(data, epochs=10):
+        x, y = data.x[rows], data.y[rows]
+        s, cache = student.forward(x, training=True, step=step)
+        learn(student, -loss(s, teacher.logits(x), y)[1], cache)
+
+
+def one_dropout_mask(student, teacher, data, loss):
+    for _, _, rows in batches(data):
+        x, y = data.x[rows], data.y[rows]
+        s, cache = student.forward(x, training=True)  # step is 0 in each
+        learn(student, loss(s, teacher.logits(x), y)[1], cache)
+
+
 def gradient_into_the_teacher(student, teacher, data, loss):
     for _, step, rows in batches(data):
         x, y = data.x[rows], data.y[rows]
