@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bounds on the rounding errors of logits that hold for every order of summation, and so on every processor."""
+"""Bounds on the rounding errors of products and logits, for every order of summation and so on every processor."""
 
 import numpy as np
 
@@ -18,6 +18,13 @@ def gamma(roundings, dtype):
 def in_any_order(inputs):
     """The most roundings of one term in a sum of `inputs` products and a bias: its product and every addition."""
     return inputs + 1
+
+
+def assert_product(C, A, B):
+    """That C is A (M,K) @ B (K,N) but for rounding."""
+    K, A, B = A.shape[1], A.astype(np.float64), B.astype(np.float64)
+    error, bound = abs(C - A @ B), (gamma(K, C.dtype) + gamma(K, np.float64)) * (abs(A) @ abs(B))
+    assert (error <= bound).all(), f"an error is {np.max(error / bound):.3g} of its bound"
 
 
 def logits_and_bound(network, x, roundings=in_any_order):

@@ -265,6 +265,7 @@ def test_code_and_data_beside_the_weights_are_under_ten_kibibytes(tmp_path, size
 
 @needs_gcc
 @pytest.mark.compiles
+@pytest.mark.one_width
 def test_from_c_a_row_takes_under_a_third_of_the_quickest_call_from_python(tmp_path, monkeypatch):
     path = Path(__file__).parent.parent / "docs" / "measure_export.py"
     spec = importlib.util.spec_from_file_location("measure_export", path)

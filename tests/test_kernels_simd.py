@@ -133,6 +133,7 @@ OTHER_PROCESSORS = [
 ]
 
 
+@pytest.mark.one_width
 @pytest.mark.skipif("x86" not in llvm.get_process_triple(), reason="these are x86 processors")
 @pytest.mark.parametrize(("variables", "width", "byte_products"), OTHER_PROCESSORS)
 def test_registers_and_byte_products_are_those_of_the_processor_that_numba_compiles_for(
