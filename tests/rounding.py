@@ -33,12 +33,12 @@ def logits_and_bound(network, x, roundings=in_any_order):
     Each layer adds gamma times the sum of absolute products to the error that comes from the layer below it.
     `roundings` (inputs of a layer) is for code that promises an order of summation in which errors grow less.
     """
-    activate = getattr(ops, f"{network.activation}_forward")
+    activate, own = getattr(ops, f"{network.activation}_forward"), ROUNDINGS[network.activation]
     a, error = np.asarray(x, np.float64), np.zeros(np.shape(x))
     for k, (W, b) in enumerate(zip(network.weights, network.biases, strict=True)):
         if k > 0:
             error = STEEPEST[network.activation] * error
-            error += gamma(ROUNDINGS[network.activation], network.dtype) * (abs(a) + error)
+            error += (gamma(own, network.dtype) + gamma(own, np.float64)) * (abs(a) + error)
             a, _ = activate(a)
         inputs, W, b = len(W), W.astype(np.float64), b.astype(np.float64)
         share = gamma(roundings(inputs), network.dtype) + gamma(in_any_order(inputs), np.float64)
