@@ -65,6 +65,16 @@ def test_large_products_give_the_same_bits_on_any_number_of_threads(shape):
         np.testing.assert_array_equal(one, many)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_transposed_A_with_its_columns_far_apart_is_packed_whatever_the_height_of_a_block(dtype):
+    M, K, N = 2 * matmul.PAGE_BYTES // np.dtype(dtype).itemsize + 5, 41, 200
+    random = np.random.default_rng(0)
+    A, B = random.standard_normal((K, M)).astype(dtype).T, random.standard_normal((K, N)).astype(dtype)
+    C = np.zeros((M, N), dtype)
+    matmul.packed(A, B, C)
+    assert_product(C, A, B)
+
+
 @pytest.mark.one_width
 def test_the_lower_rungs_stay_within_bounds():
     """numba can check every index, except those of simd.py's pointers."""
