@@ -19,8 +19,8 @@ test: $(VENV)/test.installed lint
 test-kernels: $(VENV)/test.installed
 	$(BIN)/python -m pytest -m compiles
 
-# Those that the width of the vectors changes, at each narrower width than the host's: with AVX2 where the host has
-# AVX-512, and with SSE2 alone. Numba compiles for these processors, and the host executes all that they do.
+# The tests that depend on the vector width, at each narrower width than the host's: numba compiles for a processor with
+# AVX2 where the host has AVX-512, then for one with SSE2 alone.
 REGISTER_BYTES = $(BIN)/python -c 'from minidistill.kernels.simd import REGISTER_BYTES; print(REGISTER_BYTES)'
 AT_ONE_WIDTH = $(BIN)/python -m pytest -m "compiles and not one_width"
 
