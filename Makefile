@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels test-cuda-sim cuda-extra peers lint student notebooks course docs test-docs results zoo \
-	gate quantize compress interactive reproduce leaderboard bench latency ptx cuda clean
+.PHONY: demo test test-kernels test-kernel-widths test-cuda-sim cuda-extra peers lint student notebooks course docs \
+	test-docs results zoo gate quantize compress interactive reproduce leaderboard bench latency ptx cuda clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
@@ -18,6 +18,16 @@ test: $(VENV)/test.installed lint
 # The tests of the compiled kernels, which take minutes to compile every kernel for both dtypes.
 test-kernels: $(VENV)/test.installed
 	$(BIN)/python -m pytest -m compiles
+
+# The tests that depend on the vector width, at each narrower width than the host's: numba compiles for a processor with
+# AVX2 where the host has AVX-512, then for one with SSE2 alone.
+REGISTER_BYTES = $(BIN)/python -c 'from minidistill.kernels.simd import REGISTER_BYTES; print(REGISTER_BYTES)'
+AT_ONE_WIDTH = $(BIN)/python -m pytest -m "compiles and not one_width"
+
+test-kernel-widths: $(VENV)/test.installed
+	host=$$($(REGISTER_BYTES)) && \
+	if [ $$host -gt 32 ]; then NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES=+avx2,+fma $(AT_ONE_WIDTH); fi && \
+	if [ $$host -gt 16 ]; then NUMBA_CPU_NAME=generic $(AT_ONE_WIDTH); fi
 
 # The kernels of the card, where there need be none: in the simulator, and as far as the compiler. Once the extra is there,
 # which this installs, `make test` does it too.

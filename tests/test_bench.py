@@ -194,6 +194,7 @@ SMALL_CASES = [
 
 
 @pytest.mark.compiles
+@pytest.mark.one_width
 @pytest.mark.filterwarnings("default")  # of other people's libraries
 @pytest.mark.parametrize(("group", "case"), SMALL_CASES, ids=lambda part: str(part))
 def test_every_library_that_is_here_does_the_same_work(group, case):

@@ -117,8 +117,8 @@ def assert_same_end(path, other_path, network, history, other, other_history):
     ("backend", "jitter"),
     [
         ("numpy", True),
-        pytest.param("cpu", True, marks=pytest.mark.compiles),
-        pytest.param("cpu", False, marks=pytest.mark.compiles),
+        pytest.param("cpu", True, marks=[pytest.mark.compiles, pytest.mark.one_width]),
+        pytest.param("cpu", False, marks=[pytest.mark.compiles, pytest.mark.one_width]),
     ],
 )
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path, backend, jitter):

@@ -425,7 +425,7 @@ def start(*arguments, backend="numpy"):
     )
 
 
-@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=[pytest.mark.compiles, pytest.mark.one_width])])
 def test_ctrl_c_keeps_the_best_network_so_far(folder, backend):
     train = ("train", "digits", "--hidden", "16", "--out", "x.npz", "--epochs")
     start(*train, "1", backend=backend).communicate(timeout=120)  # compiles, where that is needed

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import assert_logits
 
 from minidistill import MLP, QuantizedMLP, quantize
 from minidistill.export import c_source, to_c
-from minidistill.export.c import hexadecimal
+from minidistill.export.c import PORTION, hexadecimal
 from minidistill.quantization import Grid, IntegerLayer
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -52,6 +53,11 @@ def rows(n, columns):
     return np.random.default_rng(1).standard_normal((n, columns)).astype(np.float32)
 
 
+def roundings(inputs):
+    """Of one term of a sum in the C file, which adds up portions: the product, a portion, all portions and the bias."""
+    return min(inputs, PORTION) + -(-inputs // PORTION) + 1
+
+
 def answers(folder, source, x, *flags):
     """Classes and logits of the program that the source and ROWS_OF_STDIN make, which must say nothing on stderr."""
     (folder / "mlp.c").write_text(source + ROWS_OF_STDIN)
@@ -79,9 +85,23 @@ def object_bytes(net, folder, *flags):
 @pytest.mark.parametrize("sizes", SHAPES, ids=str)
 def test_the_compiled_file_gives_the_logits_and_classes_of_the_network(tmp_path, sizes, activation, flags):
     net, x = network(sizes, activation), rows(20, sizes[0])
-    expected = net.logits(x)
     labels, logits = answers(tmp_path, c_source(net), x, *flags)
-    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    assert_logits(logits, net, x, roundings)
+    np.testing.assert_array_equal(labels, logits.argmax(axis=1))
+
+
+@needs_gcc
+@pytest.mark.parametrize("sizes", [(64, 32, 10), (65, 7, 3), (784, 30, 30, 10)], ids=str)
+def test_where_no_order_of_summation_rounds_the_bits_are_those_of_the_network(tmp_path, sizes):
+    random, net = np.random.default_rng(0), MLP(sizes)
+    net.parameters[:] = random.integers(-1, 2, net.num_parameters)
+    x = random.integers(-1, 2, (20, sizes[0])).astype(np.float32)
+    largest = np.abs(x)
+    for W, b in zip(net.weights, net.biases, strict=True):
+        largest = largest @ np.abs(W) + np.abs(b)
+    assert largest.max() < 2**24, "float32 holds every whole number up to there"
+    labels, logits = answers(tmp_path, c_source(net), x, "-O2")
+    np.testing.assert_array_equal(logits, net.logits(x))
     np.testing.assert_array_equal(labels, net.predict(x))
 
 
@@ -208,7 +228,7 @@ def test_weights_of_float64_are_rounded_to_the_nearest_float32(tmp_path):
     assert "rounded from float64" in source
     assert source.replace(", rounded from float64", "") == c_source(single)
     _, logits = answers(tmp_path, source, x, "-O2")
-    np.testing.assert_allclose(logits, double.logits(x), rtol=0, atol=1e-6 * np.abs(logits).max())
+    assert_logits(logits, single, x, roundings)
 
 
 @needs_gcc
@@ -226,10 +246,10 @@ def test_the_file_can_be_called_from_python_by_ctypes(tmp_path):
     subprocess.run(command, cwd=tmp_path, check=True)
     predict = ctypes.CDLL(str(tmp_path / "net.so")).net_predict
     logits = (ctypes.c_float * 3)()
-    for row, expected in zip(x, net.logits(x), strict=True):
+    for row in x:
         label = predict((ctypes.c_float * 4)(*row.tolist()), logits)
-        assert label == expected.argmax()
-        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+        assert label == np.argmax(logits)
+        assert_logits(np.array([logits]), net, row[None], roundings)
 
 
 @needs_gcc
@@ -245,6 +265,7 @@ def test_code_and_data_beside_the_weights_are_under_ten_kibibytes(tmp_path, size
 
 @needs_gcc
 @pytest.mark.compiles
+@pytest.mark.one_width
 def test_from_c_a_row_takes_under_a_third_of_the_quickest_call_from_python(tmp_path, monkeypatch):
     path = Path(__file__).parent.parent / "docs" / "measure_export.py"
     spec = importlib.util.spec_from_file_location("measure_export", path)

@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from rounding import assert_logits, assert_probabilities
 
 from minidistill import MLP, SoftTarget, digits, distill
 from minidistill.export import from_onnx, to_onnx
@@ -29,10 +30,6 @@ def rows(n, columns):
     return np.random.default_rng(2).standard_normal((n, columns)).astype(np.float32)
 
 
-def assert_same_logits(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
-
-
 # ---------------------------------------------------------------------------------------------- out
 
 
@@ -50,7 +47,7 @@ def test_checker_reference_and_runtime_read_the_file_for_any_number_of_rows(tmp_
         for run in (session.run, evaluator.run):
             (logits,) = run(["logits"], {"x": x})
             assert logits.dtype == np.float32
-            assert_same_logits(logits, net.logits(x))
+            assert_logits(logits, net, x)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
@@ -140,29 +137,28 @@ MORE = {"W0T": np.ascontiguousarray(W0.T), "row": B0[None], "scalar": np.float32
 def test_a_chain_as_others_write_it_gives_the_logits_of_onnx_itself(tmp_path, name):
     path, x = written(tmp_path / "net.onnx", CHAINS[name], "logits", MORE), rows(9, 3)
     (expected,) = reference.ReferenceEvaluator(str(path)).run(None, {"x": x})
-    assert_same_logits(from_onnx(path).logits(x), expected)
+    assert_logits(expected, from_onnx(path), x)
 
 
 @pytest.mark.parametrize(("kind", "attributes"), [("Relu", {}), ("Tanh", {}), ("Gelu", {"approximate": "tanh"})])
 def test_the_activation_is_that_of_the_file(tmp_path, kind, attributes):
     path, x = written(tmp_path / "net.onnx", [FIRST, node(kind, "z", "a", **attributes), LAST], "logits"), rows(9, 3)
     (expected,) = reference.ReferenceEvaluator(str(path)).run(None, {"x": x})
-    assert_same_logits(from_onnx(path).logits(x), expected)
+    assert_logits(expected, from_onnx(path), x)
 
 
 @pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
 def test_a_softmax_at_the_end_is_left_out_and_the_probabilities_are_the_same(tmp_path, kind):
     path, x = written(tmp_path / "net.onnx", [*PLAIN, node(kind, "logits", "p", axis=1)], "p"), rows(9, 3)
     (expected,) = reference.ReferenceEvaluator(str(path)).run(None, {"x": x})
-    found = from_onnx(path).predict_proba(x)
-    np.testing.assert_allclose(found, expected if kind == "Softmax" else np.exp(expected), atol=1e-6)
+    assert_probabilities(expected if kind == "Softmax" else np.exp(expected), from_onnx(path), x)
 
 
 def test_a_sigmoid_at_the_end_becomes_two_logits_of_the_same_probabilities(tmp_path):
     nodes = [*PLAIN[:2], node("Gemm", "a w b", "k"), node("Sigmoid", "k", "p")]
     path, x = written(tmp_path / "net.onnx", nodes, "p", {"w": W1[:, :1], "b": B1[:1]}), rows(9, 3)
     (expected,) = reference.ReferenceEvaluator(str(path)).run(None, {"x": x})
-    np.testing.assert_allclose(from_onnx(path).predict_proba(x), np.hstack([1 - expected, expected]), atol=1e-6)
+    assert_probabilities(np.hstack([1 - expected, expected]), from_onnx(path), x)
 
 
 def test_weights_keep_their_precision_unless_another_is_asked_for(tmp_path):

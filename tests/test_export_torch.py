@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from rounding import assert_logits, assert_probabilities
 
 from minidistill import MLP
 from minidistill.export import from_onnx, from_pt, from_safetensors, from_torch, to_pt, to_safetensors, to_state_dict
@@ -36,10 +37,6 @@ def theirs(model, x):
         return model(torch.from_numpy(x)).numpy()
 
 
-def assert_same(found, expected, atol=1e-6):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=atol * np.abs(expected).max())
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("sizes", [(5, 3), (5, 7, 6, 3)], ids=str)
 def test_a_sequential_takes_our_state_dict_and_gives_our_logits(activation, sizes):
@@ -48,7 +45,7 @@ def test_a_sequential_takes_our_state_dict_and_gives_our_logits(activation, size
         b[:] = np.random.default_rng(1).standard_normal(b.shape)
     model = sequential(activation, sizes)
     model.load_state_dict(to_state_dict(net))
-    assert_same(theirs(model, rows()), net.logits(rows()))
+    assert_logits(theirs(model, rows()), net, rows())
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -56,14 +53,14 @@ def test_a_sequential_becomes_a_network_of_the_same_logits(activation):
     model = sequential(activation)
     net = from_torch(model)
     assert (net.sizes, net.activation, net.dtype) == ((5, 7, 6, 3), activation, np.float32)
-    assert_same(net.logits(rows()), theirs(model, rows()))
+    assert_logits(theirs(model, rows()), net, rows())
 
 
 def test_float64_is_kept_both_ways():
     model, x = sequential("tanh").double(), rows(dtype=np.float64)
     net = from_torch(model)
     assert net.dtype == np.float64
-    assert_same(net.logits(x), theirs(model, x), atol=1e-14)
+    assert_logits(theirs(model, x), net, x)
     assert to_state_dict(net)["0.weight"].dtype == torch.float64
     assert from_torch(model, dtype="float32").dtype == np.float32
 
@@ -84,13 +81,13 @@ def test_what_leaves_rows_as_they_are_is_passed_over_and_dropout_becomes_the_net
                           nn.Linear(6, 3), nn.Softmax(dim=1)).eval()  # fmt: skip
     net = from_torch(model)
     assert (net.sizes, net.dropout) == ((5, 7, 6, 3), (0.2, 0.5, 0))
-    assert_same(net.predict_proba(rows()), theirs(model, rows()))
+    assert_probabilities(theirs(model, rows()), net, rows())
 
 
 def test_a_sigmoid_at_the_end_becomes_two_logits():
     model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1), nn.Sigmoid())
     expected = theirs(model, rows())
-    assert_same(from_torch(model).predict_proba(rows()), np.hstack([1 - expected, expected]))
+    assert_probabilities(np.hstack([1 - expected, expected]), from_torch(model), rows())
 
 
 def test_a_subclass_that_only_lists_its_layers_is_a_sequential():
@@ -99,7 +96,7 @@ def test_a_subclass_that_only_lists_its_layers_is_a_sequential():
             super().__init__(collections.OrderedDict(first=nn.Linear(5, 4), act=nn.ReLU(), last=nn.Linear(4, 3)))
 
     model = Net()
-    assert_same(from_torch(model).logits(rows()), theirs(model, rows()))
+    assert_logits(theirs(model, rows()), from_torch(model), rows())
 
 
 class Doubled(nn.Sequential):
@@ -176,7 +173,7 @@ def test_another_model_is_refused():
 def test_a_state_dict_needs_its_activation_and_is_then_the_same_network():
     model = sequential("tanh")
     net = from_torch(model.state_dict(), "tanh")
-    assert_same(net.logits(rows()), theirs(model, rows()))
+    assert_logits(theirs(model, rows()), net, rows())
     with pytest.raises(ValueError, match="model does not say the activation of its hidden layers"):
         from_torch(model.state_dict())
     with pytest.raises(ValueError, match=r"model: 0\.weight must be a tensor, got a list"):
@@ -191,17 +188,17 @@ def test_a_pt_file_goes_out_and_in_and_torch_reads_it(tmp_path):
     np.testing.assert_array_equal(from_pt(tmp_path / "net.pt", "gelu").parameters, net.parameters)
     model = sequential("gelu", (5, 7, 3))
     model.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
-    assert_same(theirs(model, rows()), net.logits(rows()))
+    assert_logits(theirs(model, rows()), net, rows())
 
 
 def test_a_safetensors_file_and_torch_agree(tmp_path):
     safetensors = pytest.importorskip("safetensors.torch")
     model = sequential("tanh")
     safetensors.save_file(model.state_dict(), tmp_path / "theirs.safetensors")
-    assert_same(from_safetensors(tmp_path / "theirs.safetensors", "tanh").logits(rows()), theirs(model, rows()))
+    assert_logits(theirs(model, rows()), from_safetensors(tmp_path / "theirs.safetensors", "tanh"), rows())
     to_safetensors(MLP((5, 7, 6, 3), "tanh", seed=1), tmp_path / "ours.safetensors")
     model.load_state_dict(safetensors.load_file(tmp_path / "ours.safetensors"))
-    assert_same(MLP((5, 7, 6, 3), "tanh", seed=1).logits(rows()), theirs(model, rows()))
+    assert_logits(theirs(model, rows()), MLP((5, 7, 6, 3), "tanh", seed=1), rows())
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -211,7 +208,7 @@ def test_an_onnx_file_of_torch_is_read(tmp_path, activation):
     model, path = sequential(activation), tmp_path / "torch.onnx"
     names = {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}}
     torch.onnx.export(model, torch.zeros(1, 5), path, dynamo=False, verbose=False, **names)
-    assert_same(from_onnx(path).logits(rows()), theirs(model, rows()))
+    assert_logits(theirs(model, rows()), from_onnx(path), rows())
 
 
 def saved(content):

@@ -464,6 +464,7 @@ ONCE_A_LAYER_OR_A_STEP = {
 }
 
 
+@pytest.mark.one_width
 def test_float32_kernels_hold_no_double_arithmetic(functions_in_float32):
     """The settings of an optimizer come as doubles and are converted once a step; what is done to rows never is."""
     parts = {"exp", "adam", "make_loss.<locals>.loss_of", "make_product.<locals>.part", "top_k_row", "_train_steps"}
@@ -491,6 +492,7 @@ def run_with_cache(folder):
     return int(done.stdout)
 
 
+@pytest.mark.one_width
 def test_kernels_are_kept_on_disk_and_damage_is_survived(tmp_path):
     assert run_with_cache(tmp_path) == 0
     assert run_with_cache(tmp_path) == 1
@@ -501,12 +503,14 @@ def test_kernels_are_kept_on_disk_and_damage_is_survived(tmp_path):
         assert run_with_cache(tmp_path) == 1
 
 
+@pytest.mark.one_width
 def test_without_a_writable_folder_kernels_still_work(tmp_path):
     file = tmp_path / "file"
     file.write_text("no folder can be made below a file")
     assert run_with_cache(file) == 0
 
 
+@pytest.mark.one_width
 def test_an_edited_formula_gets_a_new_folder(tmp_path, monkeypatch):
     from minidistill.kernels import cache
 
@@ -520,6 +524,7 @@ def test_an_edited_formula_gets_a_new_folder(tmp_path, monkeypatch):
     assert cache.fingerprint() != before
 
 
+@pytest.mark.one_width
 def test_functions_compiled_in_two_processes_never_have_the_same_name():
     """A kernel from the disk would call the function of its name that another kernel was compiled with just now."""
     program = (

@@ -77,6 +77,7 @@ def compiled(formula):
     return run
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(("dtype", "reach", "promised"), [(np.float32, 87, 1.2e-7), (np.float64, 708, 2.5e-16)])
 def test_exp_exp2_and_log_are_as_exact_as_they_say(dtype, reach, promised):
     x = np.concatenate([np.linspace(-reach, reach, 200_001), np.linspace(-1, 1, 20_001)]).astype(dtype)
@@ -99,6 +100,7 @@ def test_exp_exp2_and_log_are_as_exact_as_they_say(dtype, reach, promised):
     assert np.max(abs(out - exact) / np.maximum(abs(exact), 0.1)) < 4 * promised
 
 
+@pytest.mark.compiles
 def test_nan_stays_nan():
     x = np.array([np.nan, 1, np.nan], np.float32)
     for name in ("exp", "exp2", "log", "relu", "tanh", "gelu"):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from numba import njit
@@ -123,19 +124,22 @@ def test_float32_vectors_hold_no_doubles():
     assert "double>" not in code and "fpext" not in code
 
 
-@pytest.mark.parametrize("width", [16, 32, 64])
-def test_every_width_gives_the_same_products(width):
-    """Registers wider than the host's are cut in two by LLVM: all widths are right on any machine."""
-    program = (
-        "import numpy as np; from minidistill.kernels import matmul, simd\n"
-        f"assert simd.REGISTER_BYTES == {width}\n"
-        "r = np.random.default_rng(0)\n"
-        "for m, k, n in (1, 5, 3), (9, 33, 70), (17, 40, 34):\n"
-        "    for dtype in (np.float32,):\n"
-        "        A, B = r.standard_normal((m, k)).astype(dtype), r.standard_normal((k, n)).astype(dtype)\n"
-        "        C = np.zeros((m, n), dtype)\n"
-        "        matmul.packed(A, B, C)\n"
-        "        np.testing.assert_allclose(C, A @ B, rtol=1e-5, atol=1e-5)\n"
-    )
-    environment = {**os.environ, "MINIDISTILL_REGISTER_BYTES": str(width)}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+OTHER_PROCESSORS = [
+    ({"NUMBA_CPU_NAME": "generic"}, 16, "madd"),
+    ({"NUMBA_ENABLE_AVX": "0"}, 16, "madd"),
+    ({"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma"}, 32, "madd"),
+    ({"NUMBA_CPU_NAME": "alderlake", "NUMBA_CPU_FEATURES": "+avx2,+fma,+avxvnni"}, 32, "vnni"),
+    ({"NUMBA_CPU_NAME": "skylake-avx512", "NUMBA_CPU_FEATURES": "+avx512f,+avx512bw"}, 64, "madd"),
+]
+
+
+@pytest.mark.one_width
+@pytest.mark.skipif("x86" not in llvm.get_process_triple(), reason="these are x86 processors")
+@pytest.mark.parametrize(("variables", "width", "byte_products"), OTHER_PROCESSORS)
+def test_registers_and_byte_products_are_those_of_the_processor_that_numba_compiles_for(
+    variables, width, byte_products
+):
+    program = "from minidistill.kernels import simd; print(simd.REGISTER_BYTES, simd.BYTE_PRODUCTS)"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")} | variables
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(width), byte_products]

@@ -102,6 +102,7 @@ def test_nobody_learns_from_images_to_validate_or_test_on(name, quick):
 
 
 @pytest.mark.compiles
+@pytest.mark.one_width
 def test_results_do_not_depend_on_the_number_of_workers(monkeypatch):
     images, test = leaderboard.digits()
     teachers = [leaderboard.MLP((64, 16, 10), seed=seed) for seed in range(3)]
@@ -120,6 +121,7 @@ def test_results_do_not_depend_on_the_number_of_workers(monkeypatch):
 
 
 @pytest.mark.compiles
+@pytest.mark.one_width
 def test_the_quick_form_ranks_every_method_on_the_digits(tmp_path):
     figure = tmp_path / "figure.png"
     command = [sys.executable, "-m", "minidistill", "leaderboard", "digits", "--quick", "--seeds", "1", "--json"]
@@ -177,6 +179,7 @@ def test_a_mistake_gets_one_clear_line_before_the_work(arguments, said, capsys):
 
 
 @pytest.mark.compiles
+@pytest.mark.one_width
 def test_ctrl_c_ends_it_cleanly():
     command = [sys.executable, "-m", "minidistill", "leaderboard", "digits"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)

@@ -4,6 +4,7 @@
 import ast
 import io
 import os
+import statistics
 import subprocess
 import sys
 import tokenize
@@ -16,7 +17,7 @@ import minidistill
 PACKAGE = Path(minidistill.__file__).parent
 READING_PATH = ("ops", "network", "losses/soft_target", "optim", "training", "distillation")
 MOST_LINES = 900
-MOST_MILLISECONDS = 30
+MOST_OF_NUMPY = 0.5  # of the processor time of importing NumPy; it takes some 30 milliseconds of 75
 
 
 def lines_of_code(path):
@@ -49,12 +50,12 @@ def in_a_new_process(code, cache):
 
 def test_the_import_is_quick(tmp_path):
     code = (
-        "import time, numpy; start = time.perf_counter(); import minidistill; "
-        "print(1000 * (time.perf_counter() - start))"
+        "import time; start = time.process_time(); import numpy; between = time.process_time(); import minidistill; "
+        "print((time.process_time() - between) / (between - start))"
     )
     in_a_new_process(code, tmp_path)  # compiles
-    times = (float(in_a_new_process(code, tmp_path)) for _ in range(100))
-    assert any(time <= MOST_MILLISECONDS for time in times)  # other programs may disturb many of the runs
+    shares = [float(in_a_new_process(code, tmp_path)) for _ in range(25)]
+    assert statistics.median(shares) <= MOST_OF_NUMPY  # other programs disturb single runs
 
 
 def test_the_import_brings_nothing_heavy(tmp_path):

@@ -25,8 +25,9 @@ IMAGES = {
 
 
 @pytest.mark.compiles
+@pytest.mark.one_width
 @pytest.mark.parametrize("name", NAMES)
-def test_the_quick_form_takes_less_than_a_minute(name, tmp_path):
+def test_the_quick_form_gives_every_claim_and_the_figure(name, tmp_path):
     missing = [images.folder for images in IMAGES[name] if place_of(images, None) is None]
     if missing:
         pytest.skip(f"neither MINIDISTILL_DATA nor a package of the system has {' and '.join(missing)}")
@@ -36,7 +37,6 @@ def test_the_quick_form_takes_less_than_a_minute(name, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     found = json.loads(done.stdout)
     assert found["name"] == name
-    assert found["seconds"] < 60
     assert found["settings"]["seeds"] == [0]
     for claim in found["claims"]:
         assert set(claim) == {"claim", "paper", "mean", "std", "values", "holds"}

