@@ -6,6 +6,9 @@ Inside the library nothing is checked twice; a wrong value is stopped here, wher
 
 import math
 import operator
+import os
+import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -99,6 +102,20 @@ def check_probabilities(name: str, rows: Any, columns: int | None = None) -> np.
     return array
 
 
+FEWEST_PROBABILITIES = 5  # rows: fewer rows of logits could look like probabilities by chance
+
+
+def check_logits(name: str, rows: Any, columns: int | None = None, dtype: Any = None) -> np.ndarray:
+    """`rows` as a finite float array (N, columns) of logits; ValueError where they are probabilities."""
+    array = check_rows(name, rows, columns, dtype)
+    if len(array) < FEWEST_PROBABILITIES or array.min() < 0 or np.abs(array.sum(axis=1) - 1).max() > 1e-3:
+        return array
+    raise ValueError(
+        f"{name} must be logits, got probabilities: all are at least 0, and each row sums to 1. Pass "
+        "np.log(probabilities + 0.01), which are logits, or an object with predict_proba"
+    )
+
+
 def check_finite(name: str, rows: np.ndarray) -> None:
     """Refuses NaN and infinity, and says where the first one stands."""
     if not np.isfinite(rows).all():
@@ -125,6 +142,14 @@ def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) 
         limit = "at least 0, and below 2^31" if classes is None else f"0 to {classes - 1} ({classes} classes)"
         raise ValueError(f"{name} must be {limit}, got {array[outside][0]} at row {np.argmax(outside)}")
     return array.astype(np.int64, copy=False)
+
+
+def warn(message: str) -> None:
+    """A UserWarning at the line that called the package, however deep inside it the cause is found."""
+    frame, level, package = sys._getframe(), 1, os.path.dirname(__file__) + os.sep
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def has_card_interface(values: Any) -> bool:

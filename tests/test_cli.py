@@ -341,7 +341,6 @@ def test_help_teaches(capsys):
         (["train", "clouds.csv", "--out", "nowhere/x.npz"], "cannot write nowhere/x.npz"),
         (["train", "clouds.csv", "--out", "."], "it is a folder"),
         (["train", "clouds.csv", "--out", "x.npz", "--epochs", "0"], "epochs must be at least 1, got 0"),
-        (["train", "clouds.csv", "--out", "x.npz", "--batch-size", "99"], "batch_size must be at most the 64 rows"),
         (["train", "clouds.csv", "--out", "x.npz", "--hidden", "8,0"], "whole numbers parted by commas"),
         (["train", "clouds.csv", "--out", "x.npz", "--dropout", "1"], "dropout must be in [0, 1), got 1.0"),
         (["train", "clouds.csv", "--out", "x.npz", "--validation", "1.5"], "--validation must be in [0, 1), got 1.5"),
