@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from minidistill import MLP, SGD, CrossEntropy, Dataset, SoftTarget, compare, digits, distill, fit
-from minidistill.distillation import class_probabilities
 from minidistill.files import read_arrays, write_npz
 from minidistill.quantization import (
     LARGEST,
@@ -29,6 +28,7 @@ from minidistill.quantization import (
     unpack_nibbles,
     weight_codes,
 )
+from minidistill.teachers import class_probabilities
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((90, 6)).astype(np.float32)
