@@ -146,8 +146,9 @@ def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) 
 
 def warn(message: str) -> None:
     """A UserWarning at the line that called the package, however deep inside it the cause is found."""
-    frame, level, package = sys._getframe(), 1, os.path.dirname(__file__) + os.sep
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+    inside = tuple(os.path.dirname(file) + os.sep for file in (__file__, np.__file__))  # np.errstate decorates some
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
 

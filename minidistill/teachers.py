@@ -3,7 +3,7 @@
 
 A model that has logits is used by its logits. Probabilities become logits by one rule, a floor under each of them:
 
-    t = log((p + eps) / (1 + C eps))                                                                [FLOOR-1]
+    t = log((p + eps) / (1 + C eps))
 
 A model that counts, such as a forest or nearest neighbors, gives many classes a probability of 0, which means "none of
 a hundred trees" and not "impossible". Without a floor its logit is arbitrary, no temperature softens it, and T^2
@@ -62,7 +62,7 @@ def as_probabilities(teacher: Any, classes: int) -> Teacher:
 def floored_logits(probabilities: np.ndarray) -> np.ndarray:
     """Logits (N,C) of probabilities (N,C), by the rule above."""
     C = probabilities.shape[1]
-    logits: np.ndarray = np.log((probabilities + FLOOR) / (1 + C * FLOOR))     # (N,C)                [FLOOR-1]
+    logits: np.ndarray = np.log((probabilities + FLOOR) / (1 + C * FLOOR))     # (N,C)
     return logits
 
 
