@@ -17,7 +17,7 @@ from .data import Dataset
 from .network import MLP, Outputs
 
 FEWEST_ROWS = 30    # with fewer, chance alone can make a good teacher look like a wrong one
-MOST_ROWS = 2000    # drawn at random to compare a teacher with the baselines: its accuracy is known to a few percent
+MOST_ROWS = 1000    # drawn at random: they give the accuracy of a teacher to within 5 percentage points
 FAR_BELOW = 0.75    # of the accuracy of nearest centroids: weak teachers stay above it, mismatched rows do not
 DEVIATIONS = 3      # standard deviations by which an accuracy must be below another one
 ROUNDING = 1e-9     # a standard deviation below this is 0: no order of these rows is better than another

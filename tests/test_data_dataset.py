@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistill.data import Dataset
+from minidistill.data.dataset import _proportional_shares
 
 
 def numbered(labels):
@@ -319,6 +320,12 @@ def test_bad_statistics_are_refused(mean, scale, message):
 def test_what_overflows_in_standardising_is_refused():
     with pytest.raises(ValueError, match="x must be finite"):
         Dataset(np.array([[1e30]], np.float32)).standardise([0.0], [1e-30])
+
+
+def test_shares_are_right_where_counts_have_32_bits():
+    """There 50,000 times 60,000 would overflow."""
+    shares = _proportional_shares(50_000, np.array([60_000, 40_000], np.int32), np.random.default_rng(0))
+    np.testing.assert_array_equal(shares, [30_000, 20_000])
 
 
 # ---------------------------------------------------------------------------------------------- telling rows apart

@@ -226,6 +226,7 @@ def _proportional_shares(count: int, sizes: np.ndarray, generator: "np.random.Ge
     Each share is its exact proportion rounded down or up. Among equal remainders chance decides, not the order of the
     classes: otherwise a small sample would always lack the same ones.
     """
+    sizes = sizes.astype(np.int64)  # on a 32-bit Python the products would overflow
     shares: np.ndarray = count * sizes // sizes.sum()
     remainders = count * sizes % sizes.sum()
     missing = count - shares.sum()
