@@ -47,9 +47,9 @@ def distill(
     options  all else that `fit` takes: epochs, batch_size, optimizer, seed, validation, patience, callbacks,
              progress, checkpoint
 
-    A UserWarning says where the teacher is nearly one-hot, or less accurate on the labels than trivial classifiers,
-    which it then names with likely causes. `check_teacher=False` is for controls, such as a shuffled teacher.
-    Probabilities in place of logits are a ValueError.
+    Gives a UserWarning where the teacher is nearly one-hot, or less accurate on the labels than trivial classifiers.
+    `check_teacher=False` turns both off, for controls such as a shuffled teacher. Raises ValueError for probabilities
+    in place of logits.
     """
     if not isinstance(student, MLP):
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
@@ -82,7 +82,8 @@ def _hidden_targets(teacher: Any, student: MLP, data: Dataset, again: bool) -> A
     if callable(getattr(teacher, "outputs", None)):
         return teacher.outputs if again else teacher.outputs(data.x)
     if not isinstance(teacher, Outputs):
-        raise TypeError(f"teacher must be an MLP or its Outputs for this loss, got {type(teacher).__name__}")
+        name = type(teacher).__name__
+        raise TypeError(f"teacher must be Outputs or have outputs(x), as an MLP has, for this loss, got {name}")
     if again:
         raise ValueError("augment changes the rows: the teacher must be one that can be asked again, got kept Outputs")
     check_logits("teacher logits", teacher.logits)
@@ -100,7 +101,7 @@ class SoftTargets:
 
     @classmethod
     def of(cls, logits: Any, data: Dataset) -> "SoftTargets":
-        """Logits of which the caller vouches that row i belongs to row i of `data`; ValueError for probabilities."""
+        """Logits whose row i belongs to row i of `data`, as the caller states; ValueError for probabilities."""
         logits = check_logits("teacher logits", logits)
         if len(logits) != len(data):
             raise ValueError(f"teacher logits must have a row for each of the data's {len(data)}, got {len(logits)}")

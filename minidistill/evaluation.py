@@ -163,8 +163,8 @@ def compare(teacher: Any, students: Mapping[str, Any], data: Dataset, *, check_t
     teacher   an MLP, an object with predict_proba, or a list of either (their mean probability)
     students  {name: model, or list of the models that several seeds gave}: {"alone": [...], "distilled": [...]}
 
-    A UserWarning says where the teacher is less accurate than trivial classifiers, with likely causes;
-    `check_teacher=False` is for teachers that are meant to be. A retention above 105% is marked as suspicious.
+    Gives a UserWarning where the teacher is less accurate than trivial classifiers, unless `check_teacher` is False. A
+    retention above 105% is marked as suspicious.
     """
     if not isinstance(students, Mapping) or not students or "teacher" in students:
         raise ValueError("students must be a dictionary from names, other than 'teacher', to models, and not empty")

@@ -465,7 +465,7 @@ def quantize(
     method       how the ranges of activations are found, and `percentile`: as in `calibrate`
 
     A `QuantizationAwareMLP` brings bits and ranges of its own. Raises ValueError as `calibrate`, and for other bits.
-    All inputs have one step: a UserWarning says where they differ so much in scale that the first layer is lost.
+    All inputs have one step: gives a UserWarning where they differ so much in scale that the first layer is lost.
     """
     if isinstance(network, QuantizationAwareMLP):
         if calibration is not None or bits not in (None, network.bits):

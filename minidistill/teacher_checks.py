@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What is checked of a teacher before a student trains: are its outputs those of these rows, and do they help?
 
-Logits without fingerprints are refused where their rows may be in the wrong order. A warning says where the teacher is
-less accurate than a simple classifier of the same rows, and where its outputs hold no more than one class per row.
+Logits without fingerprints are refused where their rows may be in the wrong order. Warnings name a teacher that is less
+accurate than a simple classifier of the same rows, and one whose outputs hold hardly more than one class per row.
 """
 
 from collections.abc import Sequence
@@ -98,12 +98,16 @@ def _logits(outputs: Any) -> np.ndarray:
 
 
 def warn_if_one_hot(logits: np.ndarray) -> None:
-    """Warns where nearly all rows of a teacher's logits (N,C) hold the same gap between one class and all others."""
-    log_p, _ = ops.log_softmax_forward(logits.astype(np.float64))               # (N,C)
-    top = log_p.max(axis=1)                                                     # (N,)
-    rest = np.log(-np.expm1(np.minimum(top, -np.finfo(top.dtype).tiny)))        # (N,) of all other classes together
-    gap = top - rest                                                            # (N,)
-    same = np.isclose(gap, gap.max(), rtol=1e-3) & (top > np.log(CONFIDENT))    # (N,)
+    """Warns where nearly all rows of a teacher's logits (N,C) have the same gap between one class and all others.
+
+    The gap, log(p / (1 - p)) of the largest probability p, is computed from logits: even a network whose p rounds to 1
+    has another gap in each row.
+    """
+    others = logits.astype(np.float64)                                          # (N,C)
+    top = others.max(axis=1)                                                    # (N,)
+    others[np.arange(len(others)), others.argmax(axis=1)] = -np.inf
+    gap = top - np.logaddexp.reduce(others, axis=1)                             # (N,)
+    same = np.isclose(gap, gap.max(), rtol=1e-3) & (gap > np.log(CONFIDENT / (1 - CONFIDENT)))     # (N,)
     if same.mean() >= NEARLY_ALL:
         warn(
             f"the teacher is nearly one-hot: in {same.mean():.0%} of the rows it gives one class all of the "

@@ -2,8 +2,8 @@
 """Warns of inputs whose scale keeps a network from learning: numbers far from 1, or columns of very different size.
 
 The first layer starts with weights whose variance suits inputs of mean square about 1 (He et al. 2015, equation 10).
-Measured with SGD(0.1) on tables and images multiplied by a factor: from a root mean square of 10 on, a constant class
-is all that is learned. The pixels of digits, 0 to 16, have 8, those of MNIST, 0 to 255, have 85.
+Measured on tables and images multiplied by a factor: with SGD(0.1) a root mean square of 10 and more trains to one
+constant class, with Adam(0.003) accuracy falls from about 30 on. Digits of 0 to 16 have 8, MNIST of 0 to 255 has 85.
 """
 
 from collections.abc import Sequence
