@@ -422,7 +422,7 @@ def test_activations_that_are_not_finite_are_refused_and_located(loss):
 
 @pytest.mark.parametrize("as_teacher", [lambda x: x[:, :3], np.ones((120, 3)), [], object()])
 def test_a_teacher_that_shows_no_hidden_activations_is_refused(as_teacher, data):
-    with pytest.raises(TypeError, match=r"teacher must be Outputs or have outputs\(x\), as an MLP has, for this loss, got"):
+    with pytest.raises(TypeError, match=r"teacher must be Outputs or have outputs\(x\), as an MLP has, for this"):
         taught(as_teacher, data, Hint())
 
 
