@@ -111,8 +111,8 @@ def check_logits(name: str, rows: Any, columns: int | None = None, dtype: Any = 
     if len(array) < FEWEST_PROBABILITIES or array.min() < 0 or np.abs(array.sum(axis=1) - 1).max() > 1e-3:
         return array
     raise ValueError(
-        f"{name} must be logits, got probabilities: all are at least 0, and each row sums to 1. Pass "
-        "np.log(probabilities + 0.01), which are logits, or an object with predict_proba"
+        f"{name} must be values before the softmax, got probabilities: all are at least 0, and each row sums to 1. "
+        "Pass their logarithms, np.log(probabilities + 0.01), or an object with predict_proba"
     )
 
 

@@ -139,8 +139,9 @@ def warn_if_inaccurate(predicted: np.ndarray, x: np.ndarray, y: np.ndarray) -> N
     warn(
         f"the teacher's accuracy on the labeled rows is {teacher[0]:.1%}. The largest class has {constant[0]:.1%} of "
         f"the rows, and nearest centroids reach {centroids[0]:.1%}. Likely causes: the teacher was fitted on rows with "
-        "other scaling, on columns in another order, or with the classes in another order. Pass check_teacher=False "
-        "where such a teacher is intended, as in a control"
+        "other scaling, on columns in another order, or with the classes in another order. Evaluate it on rows like "
+        "those that it was fitted on, and distill from SoftTargets.of(logits, data). Pass check_teacher=False where "
+        "such a teacher is intended, as in a control"
     )
 
 

@@ -199,7 +199,7 @@ def probabilities(rows, C=3):
     return np.random.default_rng(1).dirichlet(np.ones(C), rows)
 
 
-PROBABILITIES = r"must be logits, got probabilities.*np\.log\(probabilities \+ 0\.01\).* predict_proba"
+PROBABILITIES = r"values before the softmax, got probabilities.*np\.log\(probabilities \+ 0\.01\).* predict_proba"
 
 
 @pytest.mark.parametrize("C", [2, 3, 100])
@@ -228,7 +228,7 @@ def test_soft_targets_of_an_old_file_of_probabilities_are_refused(tmp_path):
 
 def test_probabilities_are_refused_as_targets_of_fit_and_of_augmented_rows_and_of_hidden_layers(network):
     data = Dataset(X, np.arange(40) % 3)
-    with pytest.raises(ValueError, match="targets must be logits, got probabilities"):
+    with pytest.raises(ValueError, match="targets must be values before the softmax, got probabilities"):
         fit(MLP((4, 3)), data, SoftTarget(), targets=probabilities(40))
     with pytest.raises(ValueError, match=PROBABILITIES):
         distill(network.predict_proba, MLP((4, 3)), data, augment=lambda x, y, generator: (x, y), check_teacher=False)
