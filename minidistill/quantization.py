@@ -37,7 +37,7 @@ SHRINKS = np.linspace(1.0, 0.3, 36)  # of a range, tried in turn where the mean 
 SAMPLE = 1 << 16  # values by which ranges are judged
 SMALLEST = 1e-30  # below it, what is wanted of float32 could vanish
 MOST_BIAS = 1 << 29
-MOST_ERROR = 0.3  # of the first layer's outputs, in their standard deviations
+MOST_ERROR = 0.2  # of the first layer's outputs, as a share of their distance to the mean row
 REMEDY = (
     "its inputs differ too much in scale for one step. Quantize a network of standardized rows, before "
     "absorb_standardisation, and standardize the rows that it is given"
@@ -181,15 +181,16 @@ def calibrate(network: MLP, calibration: Any, method: str = "mse", percentile: f
 def warn_of_first_layer(network: MLP, x: np.ndarray, inputs: Grid) -> None:
     """Warns where the grids of x (N,I) and of the first layer's weights, one step for all columns, lose its outputs.
 
-    With 8 bits the error is 1% to 5% of their standard deviation where columns have one scale, and 60% and more where a
-    network takes raw columns of different scales.
+    The median row is judged, for a broken one may be clipped. Its error is at most 5% of the distance to the mean row
+    where columns have one scale, and 60% and more where a network takes raw columns of different scales.
     """
     W = network.weights[0]                                                      # (I,O)
     codes, units, scale, _ = weight_codes(W, 8)
     z, rounded = x @ W, _on_grid(x, inputs)[0] @ (codes * (scale * units))      # each (N,O)
-    error = np.sqrt(np.square(rounded - z).sum() / max(np.square(z - z.mean(axis=0)).sum(), SMALLEST))
+    errors, distances = (np.median(np.square(d).sum(axis=1)) for d in (rounded - z, z - z.mean(axis=0)))
+    error = np.sqrt(errors / max(distances, SMALLEST))
     if error > MOST_ERROR:
-        warn(f"8 bits change the outputs of the first layer by {error:.0%} of their standard deviation: {REMEDY}")
+        warn(f"8 bits change the outputs of the first layer by {error:.0%} of their deviation: {REMEDY}")
 
 
 def range_of(values: np.ndarray, method: str, percentile: float) -> tuple[float, float]:

@@ -367,6 +367,9 @@ def test_learning_with_rounding_on_raw_columns_is_named_too():
 def test_sparse_pixels_and_one_hot_columns_are_not_named(trained, bits, method):
     student, training, _ = trained
     quantize(student, training.x, bits, method)  # a warning would be an error
+    broken = training.x.copy()
+    broken[0] *= 8
+    quantize(student, broken, bits, method, percentile=99.9)
     columns = np.eye(105, dtype=np.float32)[RANDOM.integers(0, [5, 100], (500, 2)) + [0, 5]].sum(axis=1)
     quantize(network((105, 8, 3)), columns, bits, method)
 
