@@ -18,6 +18,7 @@ from .network import MLP, Outputs
 
 FEWEST_ROWS = 30    # with fewer, chance alone can make a good teacher look like a wrong one
 MOST_ROWS = 1000    # drawn at random: they give the accuracy of a teacher to within 5 percentage points
+MOST_LOGITS = 1 << 22  # that are looked at: with many classes fewer rows are
 FAR_BELOW = 0.75    # of the accuracy of nearest centroids: weak teachers stay above it, mismatched rows do not
 DEVIATIONS = 3      # standard deviations by which an accuracy must be below another one
 ROUNDING = 1e-9     # a standard deviation below this is 0: no order of these rows is better than another
@@ -75,7 +76,7 @@ def diagnose(targets: Any, student: MLP, data: Dataset, augment: Augment | Seque
     """
     if len(data) < FEWEST_ROWS:
         return
-    rows = _sample(len(data))                                                   # (n,)
+    rows = _sample(len(data))[: max(MOST_LOGITS // student.sizes[-1], FEWEST_ROWS)]         # (n,)
     x, y = data.x[rows], None if data.y is None else data.y[rows]
     if callable(targets):
         x, y = augmented(as_list(augment), x.astype(student.dtype), y, np.random.default_rng(0))

@@ -51,6 +51,7 @@ SOUND = {
     "rare columns, standardized": lambda: Dataset(one_hot()).standardise().x,
     "a constant column": lambda: np.column_stack([table().standardise().x, np.ones(400)]),
     "nothing": lambda: np.zeros((10, 3)),
+    "next to nothing": lambda: np.full((10, 3), 1e-300),
 }
 
 
@@ -64,11 +65,12 @@ def test_rows_of_usual_scale_are_not_named(name):
     [
         (lambda: table().x, r"column 2 has values of about 1\.\d+e\+04, .* root mean square of all is 5\.\d+e\+03"),
         (lambda: 255 * images(), r"root mean square of all is \d+(\.\d)? instead of about 1"),
-        (lambda: 1e-4 * table().x, r"column 2 .* a quarter of the columns .* times less"),
+        (lambda: 1e-4 * table().x, r"column 2 .* a quarter of the columns are at least 5e\+04 times smaller"),
         (lambda: 1e200 * np.ones((5, 2)), "root mean square of all is"),
+        (lambda: np.tile([1.0, 1e-200, 1.0], (5, 1)), "column 0 .* are at least inf times smaller"),
         (lambda: np.column_stack([np.full(50, 2024.0), np.random.default_rng(0).normal(size=(50, 3))]), "column 0 has"),
     ],
-    ids=["a raw table", "bytes of images", "apart but small", "huge", "years"],
+    ids=["a raw table", "bytes of images", "apart but small", "huge", "tiny", "years"],
 )
 def test_rows_of_bad_scale_are_named(x, fault):
     assert re.search(fault, fault_of_scale(x()))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Outputs of any model become logits by one rule, probabilities of 0 included, and its number of classes is stated."""
 
-import importlib
+import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,15 @@ def test_the_floor_is_the_one_that_was_chosen_on_validation_rows():
     found = json.loads(RESULTS.read_text())
     assert found["chosen"] == FLOOR
     assert max(found["means"], key=found["means"].get) == f"{FLOOR:g}"
+
+
+def test_the_rule_that_was_measured_is_the_rule_of_the_library():
+    pytest.importorskip("sklearn")
+    spec = importlib.util.spec_from_file_location("measure_floor", RESULTS.parents[1] / "measure_floor.py")
+    measure_floor = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(measure_floor)
+    p = Counting().predict_proba(X)
+    np.testing.assert_allclose(measure_floor.floored(p)[f"{FLOOR:g}"], floored_logits(p), rtol=1e-12)
 
 
 @pytest.mark.parametrize("temperature", [2.0, 4.0, 8.0, 20.0])
@@ -269,5 +279,5 @@ def test_the_remedy_that_the_error_names_teaches_as_an_object_does(images):
 
 
 def test_the_floor_in_the_error_is_the_one_of_the_rule():
-    message = Path(importlib.import_module("minidistill.checks").__file__).read_text()
-    assert f"np.log(probabilities + {FLOOR:g})" in message
+    with pytest.raises(ValueError, match=re.escape(f"np.log(probabilities + {FLOOR:g})")):
+        as_teacher(lambda x: probabilities(40), 3)(X)

@@ -48,7 +48,7 @@ def fault_of_scale(x: np.ndarray) -> str | None:
     if root_mean_square > LARGEST:
         return f"{largest}, and the root mean square of all is {root_mean_square:.3g} instead of about 1"
     if apart(sizes) > MOST_APART:
-        return f"{largest}, and a quarter of the columns {apart(sizes):.3g} times less or still smaller"
+        return f"{largest}, those of a quarter of the columns are at least {apart(sizes):.3g} times smaller"
     return None
 
 
@@ -63,6 +63,7 @@ def column_sizes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return columns, np.sqrt(np.square(x, dtype=np.float64).sum(axis=0)[columns] / counts[columns])
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # the squares of tiny numbers are 0
 def apart(sizes: np.ndarray) -> float:
     """The largest of sizes (I,) over their lower quartile; 1 where there are none."""
     return float(sizes.max() / np.quantile(sizes, 0.25, method="lower")) if len(sizes) else 1.0
