@@ -90,6 +90,11 @@ quantize: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_quantize.py
 	$(BIN)/python docs/quote_results.py
 
+# Chooses anew the floor under a teacher's probabilities, in some five minutes, and quotes it.
+floor: $(VENV)/demo.installed
+	$(ONE_THREAD) $(BIN)/python docs/measure_floor.py
+	$(BIN)/python docs/quote_results.py
+
 # Compiles the kernels of the card anew, in some minutes, and quotes what they need.
 ptx: $(VENV)/cuda.installed
 	$(BIN)/python docs/measure_cuda.py

@@ -213,6 +213,30 @@ def _shape(sizes: list[int]) -> str:
     return "-".join(map(str, sizes))
 
 
+def floor_table(found: dict[str, Any]) -> str:
+    """Accuracy of students of counting teachers by each floor, on validation rows, and on test images, as Markdown."""
+    settings, rules = found["settings"], list(found["means"])
+    rows = [(f"T = {row['temperature']:g}", row) for row in found["by_temperature"]]
+    rows += [("mean", found["means"]), ("logistic regression", found["smooth"])]
+    lines = [f"| validation accuracy, % | {' | '.join(rules)} |", f"| --- |{' ---: |' * len(rules)}"]
+    lines += [f"| {title} | {' | '.join(f'{100 * row[rule]:.1f}' for rule in rules)} |" for title, row in rows]
+    chosen = f"{found['chosen']:g}"
+    lines += [
+        "",
+        f"Means over {', '.join(settings['data'])}; over {', '.join(settings['teachers'])}; over alpha = "
+        f"{' and '.join(f'{alpha:g}' for alpha in settings['alphas'])}; and over {len(settings['seeds'])} seeds. "
+        f"Students of {settings['hidden']} hidden units, {settings['epochs']} epochs with SGD(0.1). *None* is a logit "
+        "of -1e4 for probability 0. The last line is of a teacher without zeros.",
+        "",
+        f"| forest, test images of digits | none | eps = {chosen} |",
+        "| --- | ---: | ---: |",
+    ]
+    for row in found["test_images"]:
+        cells = (f"{row[rule]['mean']:.1%} ± {100 * row[rule]['std']:.1f}" for rule in ("none", chosen))
+        lines.append(f"| T = {row['temperature']:g} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"Means of {len(settings['seeds'])} seeds, ± standard deviation."])
+
+
 def compress_table(found: dict[str, Any]) -> str:
     """The forms of a student beside its teacher, for each data set, as Markdown."""
     machine = f"One core of {found['machine']['processor']}."
@@ -353,6 +377,7 @@ PAGES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
     "docs/cuda.md": {"cuda": cuda_table, "cuda_bench": card_table},
     "docs/quantize.md": {"quantize": quantize_table},
     "docs/compress.md": {"compress": compress_table},
+    "docs/howto/any_teacher.md": {"floor": floor_table},
     "docs/results.md": dict.fromkeys(EXPERIMENTS, claims_table),
     "docs/leaderboard.md": dict.fromkeys(BOARDS, board_table),
 }

@@ -6,6 +6,9 @@ Inside the library nothing is checked twice; a wrong value is stopped here, wher
 
 import math
 import operator
+import os
+import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -108,6 +111,20 @@ def check_probabilities(name: str, rows: Any, columns: int | None = None) -> np.
     return array
 
 
+FEWEST_PROBABILITIES = 5  # rows: fewer rows of logits could look like probabilities by chance
+
+
+def check_logits(name: str, rows: Any, columns: int | None = None, dtype: Any = None) -> np.ndarray:
+    """`rows` as a finite float array (N, columns) of logits; ValueError where they are probabilities."""
+    array = check_rows(name, rows, columns, dtype)
+    if len(array) < FEWEST_PROBABILITIES or array.min() < 0 or np.abs(array.sum(axis=1) - 1).max() > 1e-3:
+        return array
+    raise ValueError(
+        f"{name} must be values before the softmax, got probabilities: all are at least 0, and each row sums to 1. "
+        "Pass their logarithms, np.log(probabilities + 0.01), or an object with predict_proba"
+    )
+
+
 def check_finite(name: str, rows: np.ndarray) -> None:
     """Refuses NaN and infinity, and says where the first one stands."""
     if not np.isfinite(rows).all():
@@ -141,6 +158,15 @@ def check_targets(name: str, targets: Any, rows: int) -> np.ndarray:
     if np.ndim(targets) != 2:
         return check_labels(name, targets, rows)
     return check_probabilities(name, targets)
+
+
+def warn(message: str) -> None:
+    """A UserWarning at the line that called the package, however deep inside it the cause is found."""
+    inside = tuple(os.path.dirname(file) + os.sep for file in (__file__, np.__file__))  # np.errstate decorates some
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def has_card_interface(values: Any) -> bool:

@@ -164,7 +164,8 @@ class _Classroom:
         if shuffle:
             wrong_order = np.random.default_rng(seed).permutation(len(data))
             teacher = SoftTargets.of(self.teacher.logits(data.x)[wrong_order], data)
-        distill(teacher, student, data, SoftTarget(T, ALPHA), **self._budget(seed, DISTILLING_RATE))
+        options = self._budget(seed, DISTILLING_RATE)
+        distill(teacher, student, data, SoftTarget(T, ALPHA), check_teacher=not shuffle, **options)
         return student
 
     def _seen(self, seed: int) -> Dataset:

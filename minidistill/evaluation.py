@@ -14,10 +14,12 @@ import numpy as np
 
 from .checks import check_labels, check_probabilities, check_whole
 from .data import Dataset
-from .distillation import class_probabilities
+from .teacher_checks import warn_if_inaccurate
+from .teachers import class_probabilities, number_of_classes
 
 TIMING_SECONDS = 0.05  # how long each model is called for each of its two timings, in each round,
 FEWEST_CALLS = 5
+MOST_RETENTION = 1.05  # a student far better than its teacher points to a teacher that was used wrongly
 ROUNDS = 5             # in which models that are compared take turns
 
 
@@ -48,7 +50,7 @@ def expected_calibration_error(probabilities: np.ndarray, y: np.ndarray, bins: i
     y = check_labels("y", y, len(probabilities), probabilities.shape[1])
     confidence = probabilities.max(axis=1)                                      # (N,)
     right = probabilities.argmax(axis=1) == y                                   # (N,)
-    which = np.minimum((confidence * check_whole("bins", bins)).astype(int), bins - 1)      # (N,)
+    which = np.minimum((confidence * check_whole("bins", bins)).astype(np.intp), bins - 1)      # (N,)
     gaps = np.bincount(which, weights=right - confidence, minlength=bins)       # (bins,) sums within each bin
     return float(np.abs(gaps).sum() / len(y))
 
@@ -95,6 +97,11 @@ class Row:
     latency_us: float         # one sample, microseconds
     throughput: float         # samples a second, in one call over the data
 
+    @property
+    def suspicious(self) -> bool:
+        """Whether the retention is above 105%."""
+        return self.retention > MOST_RETENTION
+
     def ratios_to(self, teacher: "Row") -> dict[str, float | None]:
         """Each cost as a share of the teacher's."""
         costs = ("parameters", "bytes", "multiply_adds", "latency_us", "throughput")
@@ -119,14 +126,15 @@ class Report:
         raise KeyError(f"no row {name!r}: there are {', '.join(row.name for row in self.rows)}")
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """{name: {figure: value}}, each row with its `ratios` to the teacher."""
-        return {row.name: {**asdict(row), "ratios": row.ratios_to(self.teacher)} for row in self.rows}
+        """{name: {figure: value}}, each row with whether it is `suspicious` and its `ratios` to the teacher."""
+        more = {row.name: {"suspicious": row.suspicious, "ratios": row.ratios_to(self.teacher)} for row in self.rows}
+        return {row.name: asdict(row) | more[row.name] for row in self.rows}
 
     def __str__(self) -> str:
         lines = {
             "accuracy": lambda row: f"{row.accuracy_mean:.2%}",
             "  spread over seeds": lambda row: f"{100 * row.accuracy_std:.2f}" if len(row.accuracies) > 1 else "-",
-            "retention": lambda row: f"{row.retention:.1%}",
+            "retention": lambda row: f"{row.retention:.1%}" + " (suspicious)" * row.suspicious,
             "agreement with teacher": lambda row: f"{row.agreement:.1%}",
             "calibration error": lambda row: f"{row.calibration_error:.3f}",
             "parameters": lambda row: self._with_ratio(row, "parameters", ",d"),
@@ -149,16 +157,21 @@ class Report:
         return f"{shown} ({ratio:.1f}x)" if ratio > 0.5 else f"{shown} (1/{1 / ratio:.0f})"
 
 
-def compare(teacher: Any, students: Mapping[str, Any], data: Dataset) -> Report:
+def compare(teacher: Any, students: Mapping[str, Any], data: Dataset, *, check_teacher: bool = True) -> Report:
     """Measures a teacher and its students on labelled data that none of them was trained on.
 
     teacher   an MLP, an object with predict_proba, or a list of either (their mean probability)
     students  {name: model, or list of the models that several seeds gave}: {"alone": [...], "distilled": [...]}
+
+    Gives a UserWarning where the teacher is less accurate than trivial classifiers, unless `check_teacher` is False. A
+    retention above 105% is marked as suspicious.
     """
     if not isinstance(students, Mapping) or not students or "teacher" in students:
         raise ValueError("students must be a dictionary from names, other than 'teacher', to models, and not empty")
     rows = [measure("teacher", teacher, data)]
     taught = predict_proba(teacher, data.x, _classes(teacher, data, "teacher"))             # (N,C)
+    if check_teacher:
+        warn_if_inaccurate(taught.argmax(axis=1), data.x, np.asarray(data.y))
     rows += [measure(name, models, data, taught) for name, models in students.items()]
     timed = [teacher, *(_first(models) for models in students.values())]
     for _ in range(ROUNDS - 1):  # in turns: what slows the machine for a while must not slow one of them alone
@@ -223,8 +236,8 @@ def _quicker(row: Row, model: Any, data: Dataset) -> Row:
 
 
 def _classes(model: Any, data: Dataset, name: str) -> int:
-    """How many classes the model knows of; where it left out some (it has `classes_`), those of the data count too."""
-    columns = int(predict_proba(model, data.x[:1], name=name).shape[1])
+    """The number of classes that the model states or gives; where `classes_` may lack some, those of the data count."""
+    columns = number_of_classes(model) or int(predict_proba(model, data.x[:1], name=name).shape[1])
     return max(columns, data.classes) if hasattr(model, "classes_") else columns
 
 

@@ -24,7 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import ops
-from .checks import check_choice, check_finite, check_number, check_rows, check_whole
+from .checks import check_choice, check_finite, check_number, check_rows, check_whole, warn
+from .data.scaling import MOST_APART, apart, column_sizes
 from .files import read_npz, write_npz
 from .kernels import compiled_integers, load_backend, resolved
 from .network import ACTIVATIONS, MLP, ROWS_AT_ONCE, Cache, Outputs
@@ -36,6 +37,11 @@ SHRINKS = np.linspace(1.0, 0.3, 36)  # of a range, tried in turn where the mean 
 SAMPLE = 1 << 16  # values by which ranges are judged
 SMALLEST = 1e-30  # below it, what is wanted of float32 could vanish
 MOST_BIAS = 1 << 29
+MOST_ERROR = 0.2  # of the first layer's outputs, as a share of their distance to the mean row
+REMEDY = (
+    "its inputs differ too much in scale for one step. Quantize a network of standardized rows, before "
+    "absorb_standardisation, and standardize the rows that it is given"
+)
 WIDEST = 1 << 14  # 255 * 127 * WIDEST < 2^29: with a bias, and with the zero point times the weights, below 2^31
 
 # ---------------------------------------------------------------------------------------------- codes
@@ -166,7 +172,25 @@ def calibrate(network: MLP, calibration: Any, method: str = "mse", percentile: f
     hidden = network.outputs(x).hidden                                          # each (N,H)
     layers = zip([x, *hidden[:-1]], network.weights[:-1], network.biases[:-1], strict=False)
     before = [None if network.activation == "relu" else grid(h @ W + b) for h, W, b in layers]
-    return Grids(grid(x), [grid(h) for h in hidden], before)
+    grids = Grids(grid(x), [grid(h) for h in hidden], before)
+    warn_of_first_layer(network, x, grids.inputs)
+    return grids
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def warn_of_first_layer(network: MLP, x: np.ndarray, inputs: Grid) -> None:
+    """Warns where the grids of x (N,I) and of the first layer's weights, one step for all columns, lose its outputs.
+
+    The median row is judged, for a broken one may be clipped. Its error is at most 5% of the distance to the mean row
+    where columns have one scale, and 60% and more where a network takes raw columns of different scales.
+    """
+    W = network.weights[0]                                                      # (I,O)
+    codes, units, scale, _ = weight_codes(W, 8)
+    z, rounded = x @ W, _on_grid(x, inputs)[0] @ (codes * (scale * units))      # each (N,O)
+    errors, distances = (np.median(np.square(d).sum(axis=1)) for d in (rounded - z, z - z.mean(axis=0)))
+    error = np.sqrt(errors / max(distances, SMALLEST))
+    if error > MOST_ERROR:
+        warn(f"8 bits change the outputs of the first layer by {error:.0%} of their deviation: {REMEDY}")
 
 
 def range_of(values: np.ndarray, method: str, percentile: float) -> tuple[float, float]:
@@ -442,6 +466,7 @@ def quantize(
     method       how the ranges of activations are found, and `percentile`: as in `calibrate`
 
     A `QuantizationAwareMLP` brings bits and ranges of its own. Raises ValueError as `calibrate`, and for other bits.
+    All inputs have one step: gives a UserWarning where they differ so much in scale that the first layer is lost.
     """
     if isinstance(network, QuantizationAwareMLP):
         if calibration is not None or bits not in (None, network.bits):
@@ -450,6 +475,8 @@ def quantize(
     bits = check_bits(8 if bits is None else bits)
     check_quantizable(network)
     if calibration is None:
+        if apart(column_sizes(network.weights[0].T)[1]) > MOST_APART:
+            warn(f"the first layer's weights of some inputs are {MOST_APART:g} times as large as others: {REMEDY}")
         layers, ranges = _measured_layers(network, bits), None
     else:
         given = isinstance(calibration, Grids)

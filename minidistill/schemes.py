@@ -21,15 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
 from .augmentation import Augment, as_list
 from .checks import NotFiniteError, check_field, check_number, check_rows, check_seed, check_whole
 from .data import Dataset
-from .distillation import as_teacher, distill, members_probabilities
+from .data.scaling import warn_if_badly_scaled
+from .distillation import distill
 from .losses import CrossEntropy, Loss, SoftTarget, answer_of, loss_at
 from .network import MLP
 from .optim import SGD, Optimizer
 from .progress import with_bar
+from .teachers import as_probabilities, as_teacher, common_number_of_classes, mixture_logits
 from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, validate
 
 # ---------------------------------------------------------------------------------------------- teachers of teachers
@@ -44,7 +45,7 @@ class Ensemble:
 
     members  each what `distill` takes as a teacher and can ask: networks, functions, objects with predict_proba
     weights  one a member, at least 0 and not all 0, of which only the ratios count; equal unless given
-    classes  how many, where no member is an MLP that tells
+    classes  the number of classes, where no member states it as a network does
 
     The mean is one of probabilities. Hinton et al. 2015 (section 1) allow a geometric mean as well, which is a mean of
     logits: with it one member alone can rule a class out, and one with larger logits than the rest, which may mean no
@@ -64,17 +65,26 @@ class Ensemble:
         weights = [check_number("each weight", weight, "[0, inf)", 0) for weight in weights]
         if sum(weights) == 0:
             raise ValueError("weights must not all be 0")
-        object.__setattr__(self, "classes", _classes_of(self.members, self.classes))
+        members = {f"members[{k}]": member for k, member in enumerate(self.members)}
+        object.__setattr__(self, "classes", common_number_of_classes(members, self.classes))
         object.__setattr__(self, "weights", tuple(weight / sum(weights) for weight in weights))
-        self._teachers()  # says now what is no teacher
+        self._teachers()  # refuses what is no teacher
 
     def _teachers(self) -> list[Any]:
         return [as_teacher(member, self.classes or 0) for member in self.members]
 
+    def _probabilities(self, x: np.ndarray) -> np.ndarray:
+        """The probabilities (K,N,C) of each member for x (N,I)."""
+        return np.stack([as_probabilities(member, self.classes or 0)(x) for member in self.members])
+
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
         """The weighted mean of the members' probabilities, (N,C)."""
-        p = members_probabilities(self._teachers(), x, self.classes or 0)       # (K,N,C)
+        p = self._probabilities(x)                                              # (K,N,C)
         return np.tensordot(np.array(self.weights), p, axes=1)                  # (N,C)
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """The logarithm of that mean, (N,C), with a floor under the probabilities of members that have no logits."""
+        return mixture_logits(self._teachers(), x, self.classes or 0, self.weights)
 
     @classmethod
     def weighed(cls, members: Sequence[Any], validation: Dataset, classes: int | None = None) -> "Ensemble":
@@ -91,7 +101,7 @@ class Ensemble:
         equal = cls(members, None, classes)
         if validation.y.max() >= (equal.classes or 0):
             raise ValueError(f"validation must have labels of {equal.classes} classes, got {validation.y.max()}")
-        p = members_probabilities(equal._teachers(), validation.x, equal.classes or 0)      # (K,N,C)
+        p = equal._probabilities(validation.x)                                  # (K,N,C)
         p_label = np.maximum(p[:, np.arange(len(validation)), validation.y], SMALLEST)      # (K,N)
         w = np.array(equal.weights)                                             # (K,)
         for _ in range(ROUNDS):
@@ -109,7 +119,7 @@ class NoisyTeacher:
     share    of the rows that are blurred, in [0, 1]
     seed     the blur of a row is a function of the seed and of the row's values: whoever asks again, in whatever order,
              hears the same. With `augment` every epoch has rows, and so a blur, of its own
-    classes  how many, where the teacher is no MLP that tells
+    classes  the number of classes, where the teacher does not state it as a network does
 
     It is a regulariser, for a student that would follow a single teacher into every detail. A row takes some 20 us.
     """
@@ -124,7 +134,7 @@ class NoisyTeacher:
         check_field(self, "noise", "[0, inf)", 0)
         check_field(self, "share", "[0, 1]", 0, 1)
         check_seed(self.seed)
-        object.__setattr__(self, "classes", _classes_of([self.teacher], self.classes))
+        object.__setattr__(self, "classes", common_number_of_classes({"teacher": self.teacher}, self.classes))
         as_teacher(self.teacher, self.classes or 0)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -140,19 +150,6 @@ class NoisyTeacher:
         noise = self.noise if random.random() < self.share else 0.0
         xi: np.ndarray = noise * random.standard_normal(classes)                # (C,)
         return xi
-
-
-def _classes_of(teachers: Sequence[Any], given: int | None) -> int:
-    """How many classes the teachers answer about: what those say that know, or the caller."""
-    told = [one.sizes[-1] for one in teachers if isinstance(one, MLP)]
-    told += [one.classes or 0 for one in teachers if isinstance(one, Ensemble | NoisyTeacher)]
-    if given is not None:
-        told.append(check_whole("classes", given, minimum=2))
-    if not told:
-        raise ValueError("classes must be given where no teacher is an MLP: nobody else says how many there are")
-    if len(set(told)) > 1:
-        raise ValueError(f"classes must be the same for all teachers, got {', '.join(map(str, sorted(set(told))))}")
-    return told[0]
 
 
 # ---------------------------------------------------------------------------------------------- chains
@@ -254,8 +251,9 @@ def mutual(
     loss, optimizer, augment = loss or SoftTarget(1.0, 0.5), optimizer or SGD(), as_list(augment)
     for network in networks:
         check_data(network, data, validation, targets=None)
-    check_settings(len(data), loss, epochs, batch_size, optimizer, seed, None, validation, None, augment)
+    check_settings(loss, epochs, batch_size, optimizer, seed, None, validation, None, augment)
     data = Dataset(check_rows("data.x", data.x, dtype=networks[0].dtype), data.y)
+    warn_if_badly_scaled(data, augment)
     peers = [Run(network, data, loss, epochs, batch_size, optimizer, seed, None, augment) for network in networks]
     with ExitStack() as held:
         for network in networks:
@@ -345,8 +343,7 @@ def pseudo_labelled(teacher: Any, unlabelled: Dataset, classes: int, threshold: 
     if not isinstance(unlabelled, Dataset):
         raise TypeError(f"unlabelled must be a Dataset, got {type(unlabelled).__name__}: Dataset(x) makes one")
     check_number("threshold", threshold, "[0, 1]", 0, 1)
-    logits = check_rows("teacher logits", as_teacher(teacher, classes)(unlabelled.x), columns=classes)      # (N,C)
-    p, _ = ops.softmax_forward(logits)                                          # (N,C)
+    p = as_probabilities(teacher, classes)(unlabelled.x)                        # (N,C)
     sure = p.max(axis=1) >= threshold                                           # (N,)
     if not sure.any():
         raise ValueError(f"threshold must leave a row: the teacher's largest probability is {p.max():.3f}")

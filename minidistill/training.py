@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .augmentation import Augment, as_list, augmented
-from .checks import NotFiniteError, check_finite, check_labels, check_rows, check_seed, check_whole
+from .checks import NotFiniteError, check_finite, check_labels, check_logits, check_rows, check_seed, check_whole
 from .data import Dataset
+from .data.scaling import warn_if_badly_scaled
 from .kernels import compiled_epochs
 from .losses import CrossEntropy, Loss, TopK, answer_of, learners_of, loss_at, need_loss, wants_hidden
 from .network import MLP, Outputs
@@ -103,6 +104,7 @@ def fit(
     """Trains `network` in place on mini-batches of `data`, and returns what happened.
 
     loss        CrossEntropy() unless given
+    batch_size  rows per step; all of them where the data have fewer
     optimizer   SGD() unless given
     seed        of the order of the rows and of the augmentation; the order of an epoch depends on (seed, epoch) alone
     targets     teacher logits (N,C), or a TopK of them, row i for row i of the data; or, where `augment` changes the
@@ -127,12 +129,13 @@ def fit(
     loss = loss or CrossEntropy()
     optimizer = optimizer or SGD()
     if not (targets is None or isinstance(targets, TopK | Outputs) or callable(targets)):
-        targets = check_rows("targets", targets, dtype=network.dtype)
+        targets = check_logits("targets", targets, dtype=network.dtype)
     check_data(network, data, validation, targets)
     augment = as_list(augment)
-    check_settings(len(data), loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
+    check_settings(loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
     callbacks = _listed(callbacks)
     data = Dataset(check_rows("data.x", data.x, dtype=network.dtype), data.y)
+    warn_if_badly_scaled(data, augment)
     loss = _started(loss, network, data, targets, seed)
     with network.held_for_training():
         run = Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
@@ -185,6 +188,7 @@ class Run:
     augment: list[Augment]
 
     def __post_init__(self) -> None:
+        self.batch_size = min(self.batch_size, len(self.data))
         self.wants_hidden = wants_hidden(self.loss)
         self.trained: list[Any] = [self.network, *learners_of(self.loss)]  # a regressor learns as well
         self.states = [self.optimizer.initial_state(one.parameters) for one in self.trained]
@@ -353,7 +357,6 @@ def check_data(network: MLP, data: Dataset, validation: Dataset | None, targets:
 
 
 def check_settings(
-    rows: int,
     loss: Loss,
     epochs: int,
     batch_size: int,
@@ -364,14 +367,13 @@ def check_settings(
     patience: int | None,
     augment: list[Augment],
 ) -> None:
-    """Refuses settings of a training run on so many rows."""
+    """Refuses settings of a training run."""
     need_loss("loss", loss)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an optimizer, such as SGD(0.1), got {optimizer!r}")
     check_whole("epochs", epochs)
     check_seed(seed)
-    if check_whole("batch_size", batch_size) > rows:
-        raise ValueError(f"batch_size must be at most the {rows} rows of data, got {batch_size}")
+    check_whole("batch_size", batch_size)
     if patience is not None:
         check_whole("patience", patience)
         if validation is None:

@@ -230,7 +230,7 @@ def test_a_teacher_sees_the_moved_rows_in_the_numbers_of_the_file(pictures, monk
     command = ["distill", pictures, "--epochs", "1", "--teacher", "t.npz", "--jitter", "1", "--out", "s.npz"]
     assert main([*command, "--hidden", "5"]) == 0
     rows = np.concatenate([x for sizes, x in asked if sizes == (36, 64, 2)])
-    assert rows.shape == (48, 36)  # a fifth of the sixty is held out
+    assert rows.shape == (2 * 48, 36)  # a fifth of the sixty is held out; the teacher is checked, then the epoch begins
     values = np.round(rows).astype(int)
     np.testing.assert_allclose(rows, values, atol=1e-3)
     assert set(np.unique(values)) <= {0, 3, *range(90, 150)}
@@ -263,7 +263,8 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(pictures, capsys
     assert "going on from run.npz" in capsys.readouterr().err
     np.testing.assert_array_equal(MLP.load("killed.npz").parameters, MLP.load("whole.npz").parameters)
     distill = ["distill", pictures, "--teacher", "whole.npz", "--epochs", "2", "--out", "s.npz"]
-    assert main([*distill, "--checkpoint", "student.npz"]) == 0
+    with pytest.warns(UserWarning, match=r"the teacher's accuracy on the labeled rows is 50\.0%"):  # of six epochs
+        assert main([*distill, "--checkpoint", "student.npz"]) == 0
     assert os.path.exists("student.npz")
 
 
@@ -287,7 +288,8 @@ def test_a_network_becomes_a_c_file_of_any_name(teacher, folder, capsys):
 
 def test_an_integer_network_predicts_is_evaluated_and_watched_like_any_other(teacher, table, folder, capsys):
     data = load_table(table)
-    integers = quantize(MLP.load(teacher), data.x)
+    with pytest.warns(UserWarning, match="8 bits change the outputs of the first layer"):  # it takes raw columns
+        integers = quantize(MLP.load(teacher), data.x)
     integers.save("integers.npz")
     assert main(["predict", "integers.npz", table, "--label", "cloud"]) == 0
     assert capsys.readouterr().out.split() == list(map(str, integers.predict(data.x)))
@@ -303,7 +305,8 @@ def test_an_integer_network_predicts_is_evaluated_and_watched_like_any_other(tea
 def test_an_integer_network_becomes_a_c_file_and_no_other(teacher, folder, capsys):
     integers = quantize(MLP.load(teacher), np.eye(2))
     integers.save("integers.npz")
-    quantize(MLP.load(teacher)).save("measured.npz")
+    with pytest.warns(UserWarning, match="its inputs differ too much in scale"):
+        quantize(MLP.load(teacher)).save("measured.npz")
     assert main(["export", "integers.npz", "--out", "clouds.c"]) == 0
     assert "QuantizedMLP(2-" in capsys.readouterr().out
     assert (folder / "clouds.c").read_text() == c_source(integers)
@@ -341,7 +344,6 @@ def test_help_teaches(capsys):
         (["train", "clouds.csv", "--out", "nowhere/x.npz"], "cannot write nowhere/x.npz"),
         (["train", "clouds.csv", "--out", "."], "it is a folder"),
         (["train", "clouds.csv", "--out", "x.npz", "--epochs", "0"], "epochs must be at least 1, got 0"),
-        (["train", "clouds.csv", "--out", "x.npz", "--batch-size", "99"], "batch_size must be at most the 64 rows"),
         (["train", "clouds.csv", "--out", "x.npz", "--hidden", "8,0"], "whole numbers parted by commas"),
         (["train", "clouds.csv", "--out", "x.npz", "--dropout", "1"], "dropout must be in [0, 1), got 1.0"),
         (["train", "clouds.csv", "--out", "x.npz", "--validation", "1.5"], "--validation must be in [0, 1), got 1.5"),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistill.data import Dataset
+from minidistill.data.dataset import _proportional_shares
 
 
 def numbered(labels):
@@ -321,6 +322,12 @@ def test_what_overflows_in_standardising_is_refused():
         Dataset(np.array([[1e30]], np.float32)).standardise([0.0], [1e-30])
 
 
+def test_shares_are_right_where_counts_have_32_bits():
+    """There 50,000 times 60,000 would overflow."""
+    shares = _proportional_shares(50_000, np.array([60_000, 40_000], np.int32), np.random.default_rng(0))
+    np.testing.assert_array_equal(shares, [30_000, 20_000])
+
+
 # ---------------------------------------------------------------------------------------------- telling rows apart
 
 MASK = 2**64 - 1
@@ -344,16 +351,24 @@ def fingerprint(row):
 @pytest.mark.parametrize("columns", [1, 2, 3, 64])
 def test_fingerprints_follow_the_formula(dtype, columns):
     x = np.random.default_rng(columns).normal(size=(2500, columns)).astype(dtype)
-    prints = Dataset(x).fingerprints
-    assert prints.shape == (2500,)
-    assert prints.dtype == np.uint64
-    assert prints.tolist() == [fingerprint(row) for row in x]
+    data = Dataset(x)
+    for prints, rows in ((data.fingerprints, x.astype(np.float32)), (data.exact_fingerprints, x)):
+        assert prints.shape == (2500,)
+        assert prints.dtype == np.uint64
+        assert prints.tolist() == [fingerprint(row) for row in rows]
 
 
 def test_fingerprints_stay_what_they_were_when_files_were_written():
     """Saved targets hold fingerprints: another formula would refuse every file that exists."""
     rows = np.array([[0.0, 0.5, 1.0], [1.0, 0.5, 0.0]], np.float32)
-    assert Dataset(rows).fingerprints.tolist() == [8420993618106041944, 15823756305277785238]
+    for data in (Dataset(rows), Dataset(rows.astype(np.float64))):
+        assert data.fingerprints.tolist() == [8420993618106041944, 15823756305277785238]
+
+
+def test_values_beyond_float32_and_below_it_have_fingerprints():
+    huge, tiny = Dataset(np.array([[1e300], [-1e300], [1e-300], [0.0]])).fingerprints.reshape(2, 2)
+    assert huge[0] != huge[1]
+    assert tiny[0] == tiny[1]
 
 
 def test_a_fingerprint_belongs_to_the_row_and_not_to_its_place_or_label():
@@ -379,7 +394,7 @@ def test_any_changed_or_exchanged_value_changes_the_fingerprint(dtype):
         for k in range(j):
             variants.append(row.copy())
             variants[-1][[j, k]] = row[[k, j]]
-    assert len(np.unique(Dataset(np.array(variants)).fingerprints)) == len(variants)
+    assert len(np.unique(Dataset(np.array(variants)).exact_fingerprints)) == len(variants)
 
 
 def test_rows_of_few_small_whole_numbers_do_not_collide():

@@ -169,6 +169,7 @@ def test_weights_keep_their_precision_unless_another_is_asked_for(tmp_path):
     np.testing.assert_array_equal(from_onnx(path, "float32").weights[0], double["W0"].astype(np.float32))
 
 
+@pytest.mark.filterwarnings("ignore:the teacher's accuracy")  # it has seen 50 images
 def test_a_network_that_came_in_teaches_and_learns_on(tmp_path):
     train, test = digits()
     teacher = MLP((64, 32, 10))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from minidistill import MLP, SGD, CrossEntropy, Dataset, SoftTarget, compare, digits, distill, fit
-from minidistill.distillation import class_probabilities
 from minidistill.files import read_arrays, write_npz
 from minidistill.quantization import (
     LARGEST,
@@ -29,6 +28,7 @@ from minidistill.quantization import (
     unpack_nibbles,
     weight_codes,
 )
+from minidistill.teachers import class_probabilities
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((90, 6)).astype(np.float32)
@@ -326,6 +326,52 @@ def test_students_of_the_digits_take_at_most_27_percent_of_the_bytes_and_keep_th
         quantized = quantize(student, training.x[:500], method=method)
         assert quantized.nbytes <= 0.27 * student.nbytes
         assert (quantized.predict(test.x) == test.y).mean() >= accuracy - 0.003
+
+
+def raw_and_standardized():
+    """One network for standardized rows and the same one for raw rows, with both rows, whose columns differ widely."""
+    random = np.random.default_rng(0)
+    y = random.integers(0, 4, 400)
+    raw = Dataset(((y[:, None] + 0.3 * random.standard_normal((400, 4))) * [1, 30, 5000, 0.1]).astype(np.float32), y)
+    rows = raw.standardise()
+    student = MLP((4, 16, 4))
+    fit(student, rows, epochs=20)
+    for_raw = student.copy()
+    for_raw.absorb_standardisation(*raw.column_statistics())
+    return student, rows, for_raw, raw
+
+
+ONE_STEP = "its inputs differ too much in scale for one step. Quantize a network of standardized rows, before absorb_"
+
+
+@pytest.mark.parametrize("calibrated", [True, False], ids=["calibrated", "row by row"])
+def test_a_network_of_raw_columns_is_named_and_its_remedy_keeps_the_accuracy(calibrated):
+    student, rows, for_raw, raw = raw_and_standardized()
+    assert (for_raw.predict(raw.x) == raw.y).mean() > 0.95
+    with pytest.warns(UserWarning, match=ONE_STEP) as found:
+        lost = quantize(for_raw, raw.x if calibrated else None)
+    assert [one.filename for one in found] == [__file__]
+    assert (lost.predict(raw.x) == raw.y).mean() < 0.7
+    kept = quantize(student, rows.x if calibrated else None)
+    assert (kept.predict(rows.x) == rows.y).mean() > 0.95
+
+
+def test_learning_with_rounding_on_raw_columns_is_named_too():
+    _, _, for_raw, raw = raw_and_standardized()
+    with pytest.warns(UserWarning, match=ONE_STEP):
+        QuantizationAwareMLP(for_raw, raw.x)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("method", ["minmax", "percentile", "mse"])
+def test_sparse_pixels_and_one_hot_columns_are_not_named(trained, bits, method):
+    student, training, _ = trained
+    quantize(student, training.x, bits, method)  # a warning would be an error
+    broken = training.x.copy()
+    broken[0] *= 8
+    quantize(student, broken, bits, method, percentile=99.9)
+    columns = np.eye(105, dtype=np.float32)[RANDOM.integers(0, [5, 100], (500, 2)) + [0, 5]].sum(axis=1)
+    quantize(network((105, 8, 3)), columns, bits, method)
 
 
 def test_compare_takes_it_and_it_may_teach(trained):

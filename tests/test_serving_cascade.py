@@ -233,7 +233,7 @@ def choose(accuracy=0.9, data=None, **options):
             lambda: Cascade.for_cost(two_student, two_teacher, world(9, 0), 3, classes=2, costs=(4, 9)),
             "cost 3 cannot be reached: the student alone costs 4",
         ),
-        (lambda: Cascade(MLP((4, 2)), MLP((4, 3)), 0.5), "same number of classes"),
+        (lambda: Cascade(MLP((4, 2)), MLP((4, 3)), 0.5), "numbers of classes must be equal"),
         (lambda: Cascade(MLP((4, 2)), MLP((4, 2)), 1.5), "threshold must be in"),
         (lambda: Cascade(MLP((4, 2)), MLP((4, 2)), 0.5, 0), "temperature must be in"),
         (lambda: Cascade(MLP((4, 2)), MLP((4, 2)), 0.5).predict([[1, 2, np.nan, 4]]), "x must be finite, got nan"),

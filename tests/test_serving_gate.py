@@ -254,7 +254,7 @@ def test_the_file_of_another_gate_is_refused_and_what_differs_is_named(tmp_path)
         (lambda: gate(false_alarms=1), "false_alarms must be in"),
         (lambda: gate(horizon=0), "horizon must be at least 1"),
         (lambda: gate(seed=-1), "seed must be at least 0"),
-        (lambda: QualityGate(MLP((3, 2)), MLP((3, 4)), 0.9), "same number of classes"),
+        (lambda: QualityGate(MLP((3, 2)), MLP((3, 4)), 0.9), "numbers of classes must be equal"),
         (lambda: gate().watch([[1, np.nan, 0]]), "x must be finite, got nan at row 0, column 1"),
         (lambda: gate().watch(np.zeros((0, 3))), "x is empty"),
         (lambda: QualityGate(MLP((3, 2)), MLP((3, 2)), 0.9).watch([[1.0, 2.0]]), "x must have 3 columns"),

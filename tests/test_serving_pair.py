@@ -7,6 +7,7 @@ import pytest
 from minidistill import MLP
 from minidistill.ops import softmax_forward
 from minidistill.serving.pair import Pair
+from minidistill.teachers import floored_logits
 
 X = np.random.default_rng(0).standard_normal((9, 4))
 
@@ -34,16 +35,17 @@ def test_each_kind_of_model_gives_logits_of_all_classes(teacher):
 
 def test_a_list_answers_by_its_mean_probability():
     members = [network(4, 3, seed=1), Forest()]
-    mean = (members[0].predict_proba(X) + members[1].predict_proba(X)) / 2
+    floored = softmax_forward(floored_logits(members[1].predict_proba(X)))[0]
+    mean = (members[0].predict_proba(X) + floored) / 2
     np.testing.assert_allclose(softmax_forward(Pair(network(4, 3), members).logits("teacher", X))[0], mean, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("student", "teacher", "classes", "message"),
     [
-        (network(4, 3), network(4, 5), None, "same number of classes, got student 3, teacher 5"),
-        (network(4, 3), [Forest(), network(4, 5)], None, "same number of classes, got student 3, teacher 5"),
-        (network(4, 3), Forest(), 4, "same number of classes, got student 3, classes 4"),
+        (network(4, 3), network(4, 5), None, "numbers of classes must be equal, got student 3, teacher 5"),
+        (network(4, 3), [Forest(), network(4, 5)], None, "numbers of classes must be equal, got student 3, teacher 5"),
+        (network(4, 3), Forest(), 4, "numbers of classes must be equal, got student 3, classes 4"),
         (Forest(), Forest(), None, "classes must be given"),
         (Forest(), Forest(), 1, "classes must be at least 2"),
         (network(4, 3), [], None, "empty list"),

@@ -325,7 +325,6 @@ def test_where_all_fail_there_is_no_best(teacher):
         ({"activation": "step"}, "activation must be one of"),
         ({"dropout": 1}, "dropout must be in [0, 1), got 1"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"batch_size": 1000}, "batch_size must be at most the 150 rows of data, got 1000"),
         ({"optimizer": "sgd"}, "optimizer must be an optimizer, such as SGD(Cosine(0.1))"),
         ({"optimizer": SGD(lambda progress: 0.1)}, "whose schedule can be told from others"),
         ({"classes": 4}, "validation.y must be 0 to 3"),

@@ -60,6 +60,15 @@ def trained(data, **options):
 # ---------------------------------------------------------------------------------------------- it learns
 
 
+@pytest.mark.parametrize("backend", ["numpy", None], ids=["readable", "default"])
+def test_a_batch_larger_than_the_data_is_all_rows(data, backend):
+    networks = [small(dropout=0.2, backend=backend) for _ in range(2)]
+    for network, batch_size in zip(networks, (20, 1000), strict=True):
+        history = fit(network, data, epochs=3, batch_size=batch_size)
+        assert np.isfinite(history.column("loss")).all()
+    np.testing.assert_array_equal(networks[0].parameters, networks[1].parameters)
+
+
 @pytest.mark.parametrize("optimizer", [SGD(Cosine(0.3)), SGD(0.1, nesterov=True), Adam(0.01)], ids=repr)
 def test_a_network_learns_spirals(optimizer):
     data, new = spirals(300, noise=0.1, seed=0), spirals(300, noise=0.1, seed=1)
@@ -475,7 +484,6 @@ ZEROS = np.zeros((20, 2), np.float32)
         (Dataset(ROWS[:, :1], LABELS), {}, ValueError, r"data.x must have 2 columns, got shape \(20, 1\)"),
         (Dataset(ROWS, LABELS + 1), {}, ValueError, r"data.y must be 0 to 1 \(2 classes\), got 2 at row 1"),
         (Dataset(ROWS, LABELS * 0 + 1), {}, ValueError, "at least two classes to learn from, every label is 1"),
-        (GOOD, {"batch_size": 21}, ValueError, "batch_size must be at most the 20 rows of data, got 21"),
         (GOOD, {"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         (GOOD, {"batch_size": 2.5}, TypeError, "batch_size must be a whole number, got 2.5"),
         (GOOD, {"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),

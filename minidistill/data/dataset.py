@@ -175,26 +175,35 @@ class Dataset:
     def fingerprints(self) -> np.ndarray:
         """A 64-bit hash of each row of x, (N,) uint64: proof that row i here is row i of what was computed before.
 
-        Equal rows have equal fingerprints, in whatever dataset they stand. Rows that differ in any value, or in the
-        order of their values, have different ones but for a chance of about 2^-64 a pair. Rows of float32 and rows of
-        float64 do not compare. The labels play no part. This is no cryptographic hash: it finds accidents, not
-        forgeries.
+        Rows that are equal in float32 have equal fingerprints, in whatever dataset and dtype they stand. Rows that
+        differ there in any value, or in the order of their values, have different ones but for a chance of about 2^-64
+        per pair. The labels play no part. This is no cryptographic hash: it finds accidents, not forgeries.
 
-        Method: the bytes of a row, read as 64-bit words w_0, w_1, ... (two float32 or one float64 each, the last one
-        filled up with zeros), go through `mix`, a bijection that spreads each bit over the whole word (the finaliser
-        of SplitMix64: Steele, Lea, Flood 2014). A key of its own for each position j makes the order count:
+        Method: the bytes of a row, read as 64-bit words w_0, w_1, ... (two float32 each, the last one filled up with
+        zeros), go through `mix`, a bijection that spreads each bit over the whole word (the finalizer of SplitMix64:
+        Steele, Lea, Flood 2014). A key of its own for each position j makes the order count:
 
             fingerprint = mix(I + sum over j of mix(w_j XOR mix(j+1)))        modulo 2^64
 
-        The hash sees -0.0 as 0.0, since the two are equal. It is computed once, when first asked for.
+        The hash sees -0.0 as 0.0, since the two are equal. It is computed once, on first use.
         """
+        return self._hashes(np.dtype(np.float32))
+
+    @cached_property
+    def exact_fingerprints(self) -> np.ndarray:
+        """The same of the values in their own dtype, with one float64 per word: files of version 0.1 hold these."""
+        return self.fingerprints if self.x.dtype == np.float32 else self._hashes(self.x.dtype)
+
+    def _hashes(self, dtype: "np.dtype[Any]") -> np.ndarray:
         rows, columns = self.x.shape
-        words = -(-columns * self.x.itemsize // 8)  # of 8 bytes, rounded up
+        words = -(-columns * dtype.itemsize // 8)  # of 8 bytes, rounded up
         keys = _mix(np.arange(1, words + 1, dtype=np.uint64))  # (words,)
         sums = np.empty(rows, dtype=np.uint64)  # (N,)
         for block in self._blocks():
-            padded = np.zeros((len(self.x[block]), words * 8 // self.x.itemsize), dtype=self.x.dtype)
-            np.add(self.x[block], 0.0, out=padded[:, :columns])  # -0.0 + 0.0 is 0.0; all else stays as it is
+            padded = np.zeros((len(self.x[block]), words * 8 // dtype.itemsize), dtype)
+            with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which has a hash too
+                padded[:, :columns] = self.x[block]
+            padded += 0.0  # -0.0 + 0.0 is 0.0; all else stays as it is
             sums[block] = _mix(padded.view(np.uint64) ^ keys).sum(axis=1)
         return _read_only(_mix(sums + np.uint64(columns)))
 
@@ -217,6 +226,7 @@ def _proportional_shares(count: int, sizes: np.ndarray, generator: "np.random.Ge
     Each share is its exact proportion rounded down or up. Among equal remainders chance decides, not the order of the
     classes: otherwise a small sample would always lack the same ones.
     """
+    sizes = sizes.astype(np.int64)  # on a 32-bit Python the products would overflow
     shares: np.ndarray = count * sizes // sizes.sum()
     remainders = count * sizes % sizes.sum()
     missing = count - shares.sum()

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""What is checked of a teacher before a student trains: are its outputs those of these rows, and do they help?
+
+Logits without fingerprints are refused where their rows may be in the wrong order. Warnings name a teacher that is less
+accurate than a simple classifier of the same rows, and one whose outputs hold hardly more than one class per row.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .augmentation import Augment, as_list, augmented
+from .checks import check_rows, warn
+from .data import Dataset
+from .network import MLP, Outputs
+
+FEWEST_ROWS = 30    # with fewer, chance alone can make a good teacher look like a wrong one
+MOST_ROWS = 1000    # drawn at random: they give the accuracy of a teacher to within 5 percentage points
+MOST_LOGITS = 1 << 22  # that are looked at: with many classes fewer rows are
+FAR_BELOW = 0.75    # of the accuracy of nearest centroids: weak teachers stay above it, mismatched rows do not
+DEVIATIONS = 3      # standard deviations by which an accuracy must be below another one
+ROUNDING = 1e-9     # a standard deviation below this is 0: no order of these rows is better than another
+CONFIDENT = 0.8     # the least largest probability of an output that may be called one-hot
+NEARLY_ALL = 0.9    # of the rows
+
+
+def check_order(logits: np.ndarray, data: Dataset) -> None:
+    """Refuses bare logits (N,C) whose rows suit the labels no better than the same rows in any order.
+
+    The mean log-probability of the labels is compared with its mean and standard deviation over all orders of the rows.
+    It must be three standard deviations above the mean.
+    """
+    if data.y is None or len(data) < FEWEST_ROWS:
+        return
+    classes = logits.shape[1]
+    if data.y.max() >= classes:
+        return  # `fit` refuses these labels
+    probabilities, _ = ops.softmax_forward(logits.astype(np.float64))           # (N,C)
+    shares = class_counts(data.y, classes) / len(data)                          # (C,)
+    in_place = probabilities[np.arange(len(data)), data.y].mean()
+    anywhere = (probabilities @ shares).mean()
+    deviation = _deviation_over_orders(probabilities, shares)
+    if deviation > ROUNDING and in_place < anywhere + DEVIATIONS * deviation:
+        raise ValueError(
+            f"teacher logits do not seem to belong to these rows: they give the labels a mean probability of "
+            f"{in_place:.3f}, and would give {anywhere:.3f} in a random order. Where the order is right all the same, "
+            "say so with SoftTargets.of(logits, data)"
+        )
+
+
+def _deviation_over_orders(probabilities: np.ndarray, shares: np.ndarray) -> float:
+    """Standard deviation, over all orders of the N rows, of the mean probability given to the labels.
+
+    It is that of a permutation statistic: the sum of d^2 over all pairs of a row and a label, over N^2 (N - 1), where d
+    is a probability minus the means of its row and its label plus the overall mean (Hoeffding 1951, theorem 2).
+    """
+    N = len(probabilities)
+    row_means = probabilities @ shares                                          # (N,)
+    label_means = probabilities.mean(axis=0)                                    # (C,)
+    d = probabilities - row_means[:, None] - label_means + row_means.mean()     # (N,C)
+    return float(np.sqrt((d**2 @ shares).sum() / (N * (N - 1))))
+
+
+def class_counts(y: np.ndarray, classes: int) -> np.ndarray:
+    """The number of rows of each class, (classes,), of the labels y (N,)."""
+    return np.bincount(y.astype(np.intp, copy=False), minlength=classes)  # a 32-bit Python takes no int64 here
+
+
+def diagnose(targets: Any, student: MLP, data: Dataset, augment: Augment | Sequence[Augment] | None = None) -> None:
+    """Warns where the outputs of a teacher for `data` are likely to mislead the student.
+
+    targets  the teacher's logits (N,C) or its Outputs, or a function from x (N,I) to either, which is called with rows
+             that `augment` has changed, as the student sees them
+    """
+    if len(data) < FEWEST_ROWS:
+        return
+    rows = _sample(len(data))[: max(MOST_LOGITS // student.sizes[-1], FEWEST_ROWS)]         # (n,)
+    x, y = data.x[rows], None if data.y is None else data.y[rows]
+    if callable(targets):
+        x, y = augmented(as_list(augment), x.astype(student.dtype), y, np.random.default_rng(0))
+        logits = _logits(targets(x))
+    elif len(targets) == len(data):
+        logits = _logits(targets)[rows]
+    else:
+        return  # `fit` refuses these targets
+    logits = check_rows("teacher logits", logits)                               # (n,C)
+    warn_if_one_hot(logits)
+    if y is None or len(y) != len(logits):
+        return
+    labels = y if y.ndim == 1 else y.argmax(axis=1)                             # mixed labels are rows of shares
+    if labels.max() < student.sizes[-1] == logits.shape[1]:
+        warn_if_inaccurate(logits.argmax(axis=1), x, labels)
+
+
+def _logits(outputs: Any) -> np.ndarray:
+    return np.asarray(outputs.logits if isinstance(outputs, Outputs) else outputs)
+
+
+def warn_if_one_hot(logits: np.ndarray) -> None:
+    """Warns where nearly all rows of a teacher's logits (N,C) have the same gap between one class and all others.
+
+    The gap, log(p / (1 - p)) of the largest probability p, is computed from logits: even a network whose p rounds to 1
+    has another gap in each row.
+    """
+    others = logits.astype(np.float64)                                          # (N,C)
+    top = others.max(axis=1)                                                    # (N,)
+    others[np.arange(len(others)), others.argmax(axis=1)] = -np.inf
+    gap = top - np.logaddexp.reduce(others, axis=1)                             # (N,)
+    same = np.isclose(gap, gap.max(), rtol=1e-3) & (gap > np.log(CONFIDENT / (1 - CONFIDENT)))     # (N,)
+    if same.mean() >= NEARLY_ALL:
+        warn(
+            f"the teacher is nearly one-hot: in {same.mean():.0%} of the rows it gives one class all of the "
+            "probability, so that the student learns hardly more than a label. Decision trees and nearest neighbors "
+            "do so on the rows that they were fitted on. Use out-of-fold probabilities "
+            "(sklearn.model_selection.cross_val_predict), a forest with min_samples_leaf=5 or another ensemble, or "
+            "calibrated probabilities; a temperature does not change it"
+        )
+
+
+def warn_if_inaccurate(predicted: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """Warns where a teacher's classes (N,) of x (N,I) are wrong more often than those of trivial classifiers.
+
+    They are compared with the best constant class and with the nearest centroid of the standardized columns, each row
+    by the centroids of the other half of the rows. That classifier has no hyperparameters and takes two products.
+    Accuracy and the mean recall of the classes must both be below, by more than
+    chance: teachers of imbalanced classes may have been fitted for either.
+    """
+    if len(y) < FEWEST_ROWS:
+        return
+    rows = _sample(len(y))                                                      # (n,)
+    predicted, x, y = predicted[rows], x[rows], y[rows]
+    present = np.unique(y)
+    shares = class_counts(y, int(y.max()) + 1) / len(y)                         # (C,)
+    constant = np.array([shares.max(), 1 / len(present)])                       # accuracy, mean recall
+    teacher, centroids = _scores(predicted, y), _scores(_by_nearest_centroid(x, y), y)
+    if not (_below(teacher, constant, len(y)) or _below(teacher, FAR_BELOW * centroids, len(y))):
+        return
+    warn(
+        f"the teacher's accuracy on the labeled rows is {teacher[0]:.1%}. The largest class has {constant[0]:.1%} of "
+        f"the rows, and nearest centroids reach {centroids[0]:.1%}. Likely causes: the teacher was fitted on rows with "
+        "other scaling, on columns in another order, or with the classes in another order. Evaluate it on rows like "
+        "those that it was fitted on, and distill from SoftTargets.of(logits, data). Pass check_teacher=False where "
+        "such a teacher is intended, as in a control"
+    )
+
+
+def _sample(rows: int) -> np.ndarray:
+    """The indices of all rows, or of some of many, in random order."""
+    return np.random.default_rng(0).permutation(rows)[:MOST_ROWS]
+
+
+def _scores(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Accuracy and the mean recall over the classes that y (N,) has: (2,)."""
+    right = predicted == y                                                      # (N,)
+    counts = class_counts(y, 0)                                                 # (C,)
+    recalls = class_counts(y[right], len(counts))[counts > 0] / counts[counts > 0]
+    return np.array([right.mean(), recalls.mean()])
+
+
+def _below(scores: np.ndarray, bounds: np.ndarray, rows: int) -> bool:
+    """Whether both scores are below their bounds by more than chance explains."""
+    return bool((scores < bounds - DEVIATIONS * np.sqrt(bounds * (1 - bounds) / rows)).all())
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _by_nearest_centroid(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The class (N,) of the nearest centroid for each row of x (N,I), of centroids of the other half of the rows."""
+    x = x.astype(np.float64)                                                    # (N,I)
+    deviations = x.std(axis=0)                                                  # (I,)
+    x = (x - x.mean(axis=0)) / np.where(deviations > 0, deviations, 1)          # (N,I)
+    order = np.random.default_rng(0).permutation(len(y))                        # (N,)
+    halves = order[::2], order[1::2]
+    predicted = np.empty(len(y), np.int64)                                      # (N,)
+    for these, others in (halves, halves[::-1]):
+        classes, index = np.unique(y[others], return_inverse=True)
+        members = index == np.arange(len(classes))[:, None]                     # (C,N/2)
+        centroids = members @ x[others] / members.sum(axis=1, keepdims=True)    # (C,I)
+        squared_distances = (centroids**2).sum(axis=1) - 2 * x[these] @ centroids.T     # (N/2,C) up to a constant
+        predicted[these] = classes[squared_distances.argmin(axis=1)]
+    return predicted

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Teachers of any kind: how their outputs become logits or probabilities, and how many classes they have.
+
+A model that has logits is used by its logits. Probabilities become logits by one rule, a floor under each of them:
+
+    t = log((p + eps) / (1 + C eps))
+
+A model that counts, such as a forest or nearest neighbors, gives many classes a probability of 0, which means "none of
+a hundred trees" and not "impossible". Without a floor its logit is arbitrary, no temperature softens it, and T^2
+multiplies its gradient. softmax(t) is (p + eps) / (1 + C eps), not p. The value of eps was chosen on validation rows of
+six data sets by docs/measure_floor.py.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .checks import check_logits, check_probabilities, check_rows, check_whole
+from .network import MLP
+
+FLOOR = 0.01  # eps
+
+Teacher = Callable[[np.ndarray], np.ndarray]  # from x (N,I) to logits (N,C)
+
+
+def as_teacher(teacher: Any, classes: int) -> Teacher:
+    """A function from x (N,I) to the teacher's logits (N,C), in evaluation mode.
+
+    Of these the first that `teacher` is decides: an MLP; a list of teachers, by their mean probability; an object with
+    `logits`; one with `predict_proba`, by its floored probabilities; a function to logits. Raises TypeError otherwise.
+    """
+    if isinstance(teacher, MLP):
+        return teacher.logits
+    if isinstance(teacher, list | tuple):
+        members = _members(teacher, classes)
+        return lambda x: mixture_logits(members, x, classes)
+    if callable(getattr(teacher, "logits", None)):
+        return lambda x: check_logits("teacher logits", teacher.logits(x))
+    if hasattr(teacher, "predict_proba"):
+        return lambda x: floored_logits(class_probabilities(teacher, x, classes))
+    if callable(teacher):
+        return lambda x: check_logits("teacher logits", teacher(x))
+    raise TypeError(
+        "teacher must be an MLP, a list of teachers, SoftTargets, an array of logits, a function of x or an object "
+        f"with predict_proba, got {type(teacher).__name__}"
+    )
+
+
+def as_probabilities(teacher: Any, classes: int) -> Teacher:
+    """A function from x (N,I) to the teacher's probabilities (N,C): without a floor where it has `predict_proba`."""
+    if isinstance(teacher, list | tuple):
+        members = [as_probabilities(member, classes) for member in teacher]
+        return lambda x: np.mean([member(x) for member in members], axis=0)
+    logits = as_teacher(teacher, classes)  # TypeError for what is no teacher
+    if not hasattr(teacher, "logits") and hasattr(teacher, "predict_proba"):
+        return lambda x: class_probabilities(teacher, x, classes)
+    return lambda x: ops.softmax_forward(check_rows("teacher logits", logits(x), columns=classes))[0]
+
+
+def floored_logits(probabilities: np.ndarray) -> np.ndarray:
+    """Logits (N,C) of probabilities (N,C), by the rule above."""
+    C = probabilities.shape[1]
+    logits: np.ndarray = np.log((probabilities + FLOOR) / (1 + C * FLOOR))     # (N,C)
+    return logits
+
+
+def mixture_logits(
+    members: Sequence[Teacher], x: np.ndarray, classes: int, weights: Sequence[float] | None = None
+) -> np.ndarray:
+    """The logarithm (N,C) of the weighted mean of the members' probabilities for x (N,I); equal weights unless given.
+
+    It is computed from logarithms, so that no probability becomes 0 by rounding.
+    """
+    logits = [check_rows("a teacher's logits", member(x), columns=classes) for member in members]
+    log_p = np.stack([ops.log_softmax_forward(rows)[0] for rows in logits])    # (K,N,C)
+    w = np.full(len(members), 1 / len(members)) if weights is None else np.asarray(weights)     # (K,)
+    with np.errstate(divide="ignore"):  # a member of weight 0 has no part
+        log_w = np.log(w).astype(log_p.dtype)                                   # (K,)
+    return np.asarray(np.logaddexp.reduce(log_p + log_w[:, None, None], axis=0))    # (N,C)
+
+
+def class_probabilities(model: Any, x: np.ndarray, classes: int | None = None) -> np.ndarray:
+    """predict_proba's rows, each column at the index of its class: a class never seen has probability 0.
+
+    Models that leave out classes say which they have in `classes_`, as scikit-learn's do. Gives (N, classes); unless
+    given, `classes` is the number that the model has.
+    """
+    name = type(model).__name__
+    found = check_probabilities(f"predict_proba of {name}", model.predict_proba(x))
+    width = found.shape[1]
+    columns = np.asarray(getattr(model, "classes_", range(width)))              # (width,)
+    numbers = columns.tolist()
+    if columns.dtype.kind not in "iu" or len(set(numbers)) != width or min(numbers) < 0:
+        raise ValueError(f"classes_ of {name} must be {width} whole numbers from 0, got {numbers}")
+    if classes is None:
+        classes = max(numbers) + 1
+    if max(numbers) >= classes or (width < classes and not hasattr(model, "classes_")):
+        raise ValueError(f"{name} must have {classes} classes, it gives probabilities of {numbers}")
+    probabilities: np.ndarray = np.zeros((len(found), classes), found.dtype)
+    probabilities[:, columns] = found
+    return probabilities
+
+
+def number_of_classes(model: Any) -> int | None:
+    """The number of classes that a model, or the first member of a list that states it, has; None where none does.
+
+    It is stated by `sizes`, as of an MLP or a QuantizedMLP, or by `classes`, as of an Ensemble. The `classes_` of a
+    scikit-learn model do not state it: they lack the classes that its training rows lacked.
+    """
+    if isinstance(model, list | tuple):
+        return next((count for count in map(number_of_classes, model) if count is not None), None)
+    sizes = getattr(model, "sizes", None)
+    count = sizes[-1] if isinstance(sizes, tuple) else getattr(model, "classes", None)
+    return int(count) if isinstance(count, int | np.integer) else None
+
+
+def common_number_of_classes(models: dict[str, Any], given: int | None = None) -> int:
+    """The number of classes that all of `models`, a dictionary from names, have: what they state, and what is given.
+
+    Raises ValueError where two of these differ, or nothing states it.
+    """
+    stated = {name: number_of_classes(model) for name, model in models.items()}
+    stated["classes"] = None if given is None else check_whole("classes", given, minimum=2)
+    known = {name: count for name, count in stated.items() if count is not None}
+    if not known:
+        raise ValueError(f"classes must be given: no number of classes is stated by {' or '.join(models)}")
+    if len(set(known.values())) > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in known.items())
+        raise ValueError(f"the numbers of classes must be equal, got {counts}")
+    return next(iter(known.values()))
+
+
+def _members(teachers: Sequence[Any], classes: int) -> list[Teacher]:
+    if len(teachers) == 0:
+        raise ValueError("teacher is an empty list: at least one teacher is needed")
+    return [as_teacher(member, classes) for member in teachers]
