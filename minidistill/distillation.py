@@ -110,6 +110,8 @@ class SoftTargets:
     def logits_for(self, data: Dataset) -> np.ndarray:
         """The logits, if row i belongs to row i of `data`, in float32 or float64; ValueError otherwise."""
         theirs = data.fingerprints
+        if np.array_equal(self.fingerprints, theirs):
+            return self.logits
         if not np.isin(theirs, self.fingerprints).any():
             theirs = data.exact_fingerprints  # as in files of version 0.1
         if len(theirs) != len(self.fingerprints):
