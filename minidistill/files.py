@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Files that are whole or not there: written beside their place and renamed, read without running any code in them."""
 
+import io
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ZIP_MAGIC = b"PK"  # an .npz is a zip archive of .npy files
+UNPACKED_FREELY = 2**26  # bytes of arrays that a file of any size may hold,
+MOST_UNPACKING = 100     # and how many more for each byte of the file
 
 
 def cache_folder(parent: str = "") -> "Path":
@@ -34,6 +38,34 @@ def check_place(name: str, path: str | os.PathLike[str]) -> None:
         raise IsADirectoryError(f"{name}: cannot write {os.fspath(path)!r}: it is a folder")
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise FileNotFoundError(f"{name}: cannot write {path}: no folder {folder} that one may write to")
+
+
+def check_apart(outputs: Sequence[tuple[str, str]], inputs: Iterable[tuple[str, str]] = ()) -> None:
+    """Refuses an output file that is one of the inputs, or another output; each is a pair of a name and a path.
+
+    Links are followed. Where the file system ignores case, so does the comparison of files that exist. Devices and
+    pipes are not compared: /dev/null may stand for several outputs.
+    """
+    for k, (name, path) in enumerate(outputs):
+        for other, place in (*inputs, *outputs[:k]):
+            if _is_same_file(path, place):
+                raise ValueError(f"{name}: {path} is the same file as {other}, {place}, which would be overwritten")
+
+
+def _is_same_file(path: str, other: str) -> bool:
+    if os.path.exists(path) and os.path.exists(other):
+        return os.path.isfile(path) and os.path.samefile(path, other)
+    return os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other))
+
+
+def check_unpacked(path: str | os.PathLike[str], claimed: int, packed: int) -> None:
+    """Refuses a file of `packed` bytes that claims `claimed` bytes of arrays, before they take that memory."""
+    most = UNPACKED_FREELY + MOST_UNPACKING * packed
+    if claimed > most:
+        raise ValueError(
+            f"{path} claims {claimed:,} bytes of arrays in a file of {packed:,}, for which at most {most:,} are read: "
+            "store the arrays without compression"
+        )
 
 
 @contextmanager
@@ -90,16 +122,45 @@ def read_npz(path: str | os.PathLike[str], kind: str, names: tuple[str, ...]) ->
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """All arrays of an .npz by name; ValueError for a file that is none or is damaged, FileNotFoundError for none."""
-    import zipfile  # here, since it takes as long to import as all of this package
-    import zlib
+    with opened(path) as stream:
+        return arrays_in(stream, path)
 
-    damage = (ValueError, KeyError, EOFError, OSError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+
+def arrays_in(stream: IO[bytes], path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """As `read_arrays`, of a stream that can seek, from its start; errors call it `path`.
+
+    The sizes that the file claims are checked before memory is allocated: see `check_unpacked`.
+    """
+    import zipfile  # here, since it takes as long to import as all of this package
+
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    if stream.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
+        raise ValueError(f"{path} is not an .npz file")
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+            check_unpacked("it", sum(entry.file_size for entry in entries), size)
+            return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in entries}
+    except Exception as error:  # the bytes are arbitrary: the parsers may raise nearly anything
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} is not an .npz file, or is damaged: {reason}") from None
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file to read, opened once, as a stream that can seek: what comes from a pipe is read whole first."""
     with open(path, "rb") as stream:
-        if stream.read(2) != ZIP_MAGIC:
-            raise ValueError(f"{path} is not an .npz file")
-        stream.seek(0)
-        try:
-            stored = np.load(stream, allow_pickle=False)
-            return {name: stored[name] for name in stored.files}
-        except damage as error:
-            raise ValueError(f"{path} is not an .npz file, or is damaged: {error}") from None
+        yield stream if stream.seekable() else io.BytesIO(stream.read())
+
+
+def _array(archive: Any, entry: Any) -> np.ndarray:
+    """An array of an open zip archive, whose header claims no more bytes than the archive has for it."""
+    with archive.open(entry) as stream:
+        read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+        shape, _, dtype = read_header[np.lib.format.read_magic(stream)[0]](stream)
+        claimed = math.prod(shape) * max(dtype.itemsize, 1)
+        if claimed > entry.file_size and not dtype.hasobject:
+            raise ValueError(f"{entry.filename} claims {claimed:,} bytes, and has {entry.file_size:,}")
+    with archive.open(entry) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
