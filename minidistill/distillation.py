@@ -14,7 +14,7 @@ import numpy as np
 
 from . import ops
 from .augmentation import Augment, as_list
-from .checks import check_probabilities, check_rows
+from .checks import check_options, check_probabilities, check_rows, options_of
 from .data import Dataset
 from .files import read_npz, write_npz
 from .losses import Loss, SoftTarget, wants_hidden
@@ -49,6 +49,7 @@ def distill(
     options  all else that `fit` takes: epochs, batch_size, optimizer, seed, validation, patience, callbacks,
              progress, checkpoint
     """
+    check_options("distill", options, options_of(fit) - {"targets"})
     if not isinstance(student, MLP):
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
     if not isinstance(data, Dataset):

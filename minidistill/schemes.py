@@ -22,14 +22,14 @@ import numpy as np
 
 from . import ops
 from .augmentation import Augment, as_list
-from .checks import NotFiniteError, check_field, check_number, check_rows, check_seed, check_whole
+from .checks import NotFiniteError, check_field, check_number, check_options, check_rows, check_seed, check_whole, options_of
 from .data import Dataset
 from .distillation import as_teacher, distill, members_probabilities
 from .losses import CrossEntropy, Loss, SoftTarget, loss_at
 from .network import MLP
 from .optim import SGD, Optimizer
 from .progress import with_bar
-from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, validate
+from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, fit, validate
 
 # ---------------------------------------------------------------------------------------------- teachers of teachers
 
@@ -156,6 +156,8 @@ def _classes_of(teachers: Sequence[Any], given: int | None) -> int:
 
 # ---------------------------------------------------------------------------------------------- chains
 
+OPTIONS = (options_of(distill) | options_of(fit)) - {"targets"}  # that `distill` takes
+
 
 def assist(
     teacher: Any, students: Sequence[MLP], data: Dataset, loss: Loss | None = None, **options: Any
@@ -166,6 +168,7 @@ def assist(
     2020). The students are trained in place, from the largest to the smallest as a rule, the last one being what one
     wants. `loss` and `options` are those of `distill`, and each student has the same.
     """
+    check_options("assist", options, OPTIONS)
     students = _chain(teacher, students, data, options)
     histories = []
     for student in students:
@@ -181,6 +184,7 @@ def born_again(first: MLP, data: Dataset, generations: int, loss: Loss | None = 
     capacity of its teacher, it can do better than that. `Ensemble([first, *generations])` is the paper's ensemble.
     `loss` and `options` are those of `distill`.
     """
+    check_options("born_again", options, OPTIONS)
     if not isinstance(first, MLP):
         raise TypeError(f"first must be an MLP, got {type(first).__name__}")
     seeds = range(first.seed + 1, first.seed + 1 + check_whole("generations", generations))
@@ -364,6 +368,7 @@ def self_train(
     threshold  as in `pseudo_labelled`
     options    those of `distill`
     """
+    check_options("self_train", options, OPTIONS)
     if not isinstance(student, MLP):
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
     if not isinstance(labelled, Dataset) or labelled.y is None:
