@@ -22,7 +22,16 @@ import numpy as np
 
 from . import ops
 from .augmentation import Augment, as_list
-from .checks import NotFiniteError, check_field, check_number, check_options, check_rows, check_seed, check_whole, options_of
+from .checks import (
+    NotFiniteError,
+    check_field,
+    check_number,
+    check_options,
+    check_rows,
+    check_seed,
+    check_whole,
+    options_of,
+)
 from .data import Dataset
 from .distillation import as_teacher, distill, members_probabilities
 from .losses import CrossEntropy, Loss, SoftTarget, loss_at
