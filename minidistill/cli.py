@@ -8,6 +8,7 @@ Each command imports what it needs when it runs, so that --help is quick.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -55,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that its encoding does not have
     options = _parser().parse_args(arguments)
     try:
         _check_files(options)

@@ -105,7 +105,7 @@ class SoftTargets:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "SoftTargets":
         """The soft targets saved at `path`; ValueError for a damaged file or one that holds something else."""
-        return cls(**read_npz(path, "soft-targets", ("logits", "fingerprints")))
+        return cls(**read_npz(path, "soft-targets", {"logits": "NC", "fingerprints": "N"}))
 
 
 def soft_targets(teacher: Any, data: Dataset, classes: int) -> SoftTargets:

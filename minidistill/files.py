@@ -4,6 +4,7 @@
 import io
 import math
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -111,12 +112,26 @@ def write_npz(path: str | os.PathLike[str], kind: str, arrays: dict[str, Any]) -
         np.savez(stream, kind=np.array(kind), **arrays)
 
 
-def read_npz(path: str | os.PathLike[str], kind: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The named arrays of an .npz written as `kind`; ValueError for any other file, FileNotFoundError for none."""
+def read_npz(
+    path: str | os.PathLike[str], kind: str, names: tuple[str, ...] | dict[str, str]
+) -> dict[str, np.ndarray]:
+    """The named arrays of an .npz written as `kind`; ValueError for any other file, FileNotFoundError for none.
+
+    names  a tuple; or {name: shape} for arrays of numbers, with a letter for each dimension: {"x": "NI", "y": "N"}. The
+           same letter stands for the same size
+    """
     arrays = read_arrays(path)
     if str(arrays.get("kind")) != kind or not set(names) <= set(arrays):
         found = ", ".join(sorted(arrays)) or "nothing"
         raise ValueError(f"{path} is not a {kind} of minidistill: it holds {found}")
+    sizes: dict[str, int] = {}
+    for name, letters in names.items() if isinstance(names, dict) else ():
+        array = arrays[name]
+        pairs = zip(letters, array.shape, strict=False)
+        fits = array.ndim == len(letters) and all(sizes.setdefault(letter, size) == size for letter, size in pairs)
+        if not fits or array.dtype.kind not in "fiub":
+            wanted = f"numbers of shape ({', '.join(letters)})"
+            raise ValueError(f"{path} is damaged: {name} must be {wanted}, got {array.dtype} {array.shape}")
     return {name: arrays[name] for name in names}
 
 
@@ -149,8 +164,14 @@ def arrays_in(stream: IO[bytes], path: str | os.PathLike[str]) -> dict[str, np.n
 
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A file to read, opened once, as a stream that can seek: what comes from a pipe is read whole first."""
+    """A file to read, opened once, as a stream that can seek: what comes from a pipe is read whole first.
+
+    Devices other than a terminal are a ValueError: /dev/zero has no end.
+    """
     with open(path, "rb") as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        if (stat.S_ISCHR(mode) and not stream.isatty()) or stat.S_ISBLK(mode):
+            raise ValueError(f"{path} is a device, and neither a file nor a pipe")
         yield stream if stream.seekable() else io.BytesIO(stream.read())
 
 
@@ -163,4 +184,7 @@ def _array(archive: Any, entry: Any) -> np.ndarray:
         if claimed > entry.file_size and not dtype.hasobject:
             raise ValueError(f"{entry.filename} claims {claimed:,} bytes, and has {entry.file_size:,}")
     with archive.open(entry) as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+        array = np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    if dtype.kind == "U" and array.size and array.ravel().view(f"{dtype.byteorder}u4").max() > sys.maxunicode:
+        raise ValueError(f"{entry.filename} holds text with a character that Unicode does not have")
+    return array

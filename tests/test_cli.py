@@ -425,6 +425,15 @@ def test_closed_streams_are_no_error(teacher, table):
     assert MLP.load("x.npz").sizes == (2, 64, 2)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux")
+def test_a_file_name_that_cannot_be_printed_is_no_error(table):
+    command = [sys.executable, "-m", "minidistill", "train", table, "--epochs", "1", "--out", b"caf\xe9.npz"]
+    environment = {**os.environ, "MINIDISTILL_BACKEND": "numpy"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert done.stdout.splitlines()[-1] == b"saved caf\\udce9.npz"
+    assert os.path.exists(b"caf\xe9.npz")
+
+
 def test_a_truncated_network_is_refused(teacher, folder, capsys):
     whole = (folder / teacher).read_bytes()
     (folder / "half.npz").write_bytes(whole[: len(whole) // 2])

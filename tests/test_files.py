@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fifo import through_a_pipe
 
+from minidistill import load_idx, load_table
 from minidistill.files import cache_folder, check_apart, read_npz, replacing, write_npz
 
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array("text")}
@@ -135,6 +136,24 @@ def test_another_kind_is_refused_and_its_content_named(tmp_path):
 def test_an_npz_of_somebody_else_is_refused(tmp_path):
     np.savez(tmp_path / "f.npz", weights=np.zeros(3))
     with pytest.raises(ValueError, match="is not a sample of minidistill: it holds weights"):
+        read_npz(tmp_path / "f.npz", "sample", ("a",))
+
+
+@pytest.mark.parametrize("b", [np.zeros(()), np.zeros(3), np.zeros((2, 1)), np.array(["a", "b"])])
+def test_arrays_whose_shapes_do_not_belong_together_are_refused(tmp_path, b):
+    path, shapes = tmp_path / "f.npz", {"a": "NI", "b": "N"}
+    write_npz(path, "sample", {"a": np.zeros((2, 3)), "b": np.zeros(2)})
+    assert read_npz(path, "sample", shapes)["b"].shape == (2,)
+    write_npz(path, "sample", {"a": np.zeros((2, 3)), "b": b})
+    with pytest.raises(ValueError, match=r"f\.npz is damaged: b must be numbers of shape \(N\), got"):
+        read_npz(path, "sample", shapes)
+
+
+def test_text_that_is_no_unicode_is_refused(tmp_path):
+    characters = np.array(["text"])
+    characters.view(np.uint32)[2] = 2**21
+    write_npz(tmp_path / "f.npz", "sample", {"a": characters})
+    with pytest.raises(ValueError, match="damaged: a.npy holds text with a character that Unicode does not have"):
         read_npz(tmp_path / "f.npz", "sample", ("a",))
 
 
@@ -267,6 +286,13 @@ def test_a_pipe_is_read_whole(tmp_path):
     write_npz(tmp_path / "f.npz", "sample", ARRAYS)
     with through_a_pipe(tmp_path / "pipe", (tmp_path / "f.npz").read_bytes()) as path:
         assert set(read_npz(path, "sample", tuple(ARRAYS))) == set(ARRAYS)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="has no /dev/zero")
+@pytest.mark.parametrize("read", [load_table, load_idx, lambda path: read_npz(path, "sample", ("x",))])
+def test_a_device_without_an_end_is_refused(read):
+    with pytest.raises(ValueError, match="/dev/zero is a device, and neither a file nor a pipe"):
+        read("/dev/zero")
 
 
 # ---------------------------------------------------------------------------------------------- outputs and inputs
