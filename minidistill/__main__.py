@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # the exit status after Ctrl-C, as in a shell: 128 and the number of the signal
 IMPORT = "<frozen importlib._bootstrap>"  # the file of the functions that import a module
+AGAIN = 0.1  # seconds until an interrupt is repeated
 
 
 def main() -> int:
@@ -38,13 +39,19 @@ def main() -> int:
 
 
 def _interrupt(number: int, frame: "FrameType | None") -> None:
-    """KeyboardInterrupt; or the end of the process where a module is imported: its C code may lose the exception."""
+    """KeyboardInterrupt, except where C code would lose it: in an import the process ends, in LLVM it comes later."""
     import os
 
     while frame is not None:
         if frame.f_code.co_filename == IMPORT:
             os.write(2, b"interrupted\n")
             os._exit(INTERRUPTED)
+        if "llvmlite" in frame.f_code.co_filename:  # perhaps a callback, whose exceptions are printed and ignored
+            import _thread
+            import threading
+
+            threading.Timer(AGAIN, _thread.interrupt_main).start()
+            return
         frame = frame.f_back
     raise KeyboardInterrupt
 

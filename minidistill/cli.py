@@ -36,7 +36,7 @@ a first walk, from the handwriting that comes with the package to a student of y
 DATA_HELP = """\
 a CSV file (one row a line, its last column the label, a whole number from 0), an NPZ file with arrays x (N,I) and
 y (N,), or a pipe with the content of either, such as /dev/stdin; or a word: digits for the handwriting that comes with
-the package, mnist or fashion-mnist for 70,000 images, from a folder that MINIDISTILL_DATA names, or else downloaded once
+the package, mnist or fashion-mnist for 70,000 images, from a folder that MINIDISTILL_DATA names, or downloaded once
 """
 EXPORT_FORMATS = ("c", "onnx", "safetensors", "pt")
 IMPORT_FORMATS = ("onnx", "safetensors", "pt")

@@ -65,6 +65,23 @@ def test_ctrl_c_stays_ignored_where_it_was(folder):
     assert interrupted_at("numpy", "console script", **ignore).returncode == 0
 
 
+def test_ctrl_c_in_a_callback_of_llvm_is_not_lost():
+    """ctypes prints an exception of a callback, and goes on."""
+    code = """
+import ctypes, os, sys, time, minidistill.cli as cli
+source = "def callback(): os.kill(os.getpid(), 2); sum(range(1000))"
+exec(compile(source, "/lib/llvmlite/binding/executionengine.py", "exec"))
+def run():
+    ctypes.CFUNCTYPE(None)(callback)()
+    for _ in range(1000):
+        time.sleep(0.01)
+cli.main = run
+"""
+    command = [sys.executable, "-c", code + ENTRIES["console script"]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_the_package_and_the_entry_point_import_nothing():
     code = "import sys; before = set(sys.modules); import minidistill.__main__; print(*set(sys.modules) - before)"
     command = [sys.executable, "-c", code]
