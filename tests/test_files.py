@@ -63,6 +63,19 @@ def test_ctrl_c_in_mid_write_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_ctrl_c_just_after_the_renaming_stays_ctrl_c(tmp_path, monkeypatch):
+    rename = os.replace
+
+    def interrupted(source, target):
+        rename(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "f") as stream:
+        stream.write(b"whole")
+    assert os.listdir(tmp_path) == ["f"]
+
+
 def test_nobody_sees_the_file_before_it_is_whole(tmp_path):
     with replacing(tmp_path / "f") as stream:
         stream.write(b"half")
