@@ -55,6 +55,17 @@ def check_field(instance: Any, name: str, wanted: str, low: float = -math.inf, h
     object.__setattr__(instance, name, check_number(name, getattr(instance, name), wanted, low, high))
 
 
+def options_of(function: Any) -> set[str]:
+    """The names of a function's keyword-only arguments, all of which have defaults."""
+    return set(function.__kwdefaults__)
+
+
+def check_options(function: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Refuses options that `function` would pass on to another function, whose error would not name it."""
+    for name in set(options) - set(known):
+        raise TypeError(f"{function}() has no option {name!r}: its options are {', '.join(sorted(known))}")
+
+
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """`value`, if it is one of `choices`."""
     if value not in choices:
@@ -126,17 +137,6 @@ def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) 
         limit = "at least 0, and below 2^31" if classes is None else f"0 to {classes - 1} ({classes} classes)"
         raise ValueError(f"{name} must be {limit}, got {array[outside][0]} at row {np.argmax(outside)}")
     return array.astype(np.int64, copy=False)
-
-
-def options_of(function: Any) -> set[str]:
-    """The names of a function's keyword-only arguments, all of which have defaults."""
-    return set(function.__kwdefaults__)
-
-
-def check_options(function: str, options: Iterable[str], known: Iterable[str]) -> None:
-    """Refuses options that `function` would pass on to another function, whose error would not name it."""
-    for name in set(options) - set(known):
-        raise TypeError(f"{function}() has no option {name!r}: its options are {', '.join(sorted(known))}")
 
 
 def has_card_interface(values: Any) -> bool:
