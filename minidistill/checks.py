@@ -25,6 +25,17 @@ def check_whole(name: str, value: Any, minimum: int = 1) -> int:
     return whole
 
 
+def options_of(function: Any) -> set[str]:
+    """The names of a function's keyword-only arguments, all of which have defaults."""
+    return set(function.__kwdefaults__)
+
+
+def check_options(function: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Refuses options that `function` would pass on to another function, whose error would not name it."""
+    for name in set(options) - set(known):
+        raise TypeError(f"{function}() has no option {name!r}: its options are {', '.join(sorted(known))}")
+
+
 def check_seed(seed: Any) -> int:
     """A seed: a whole number of at most 63 bits."""
     if check_whole("seed", seed, minimum=0) >= 2**63:
@@ -53,17 +64,6 @@ def check_number(name: str, value: Any, wanted: str, low: float = -math.inf, hig
 def check_field(instance: Any, name: str, wanted: str, low: float = -math.inf, high: float = math.inf) -> None:
     """`check_number` of a frozen dataclass's field, which becomes a plain float: that takes on any array's dtype."""
     object.__setattr__(instance, name, check_number(name, getattr(instance, name), wanted, low, high))
-
-
-def options_of(function: Any) -> set[str]:
-    """The names of a function's keyword-only arguments, all of which have defaults."""
-    return set(function.__kwdefaults__)
-
-
-def check_options(function: str, options: Iterable[str], known: Iterable[str]) -> None:
-    """Refuses options that `function` would pass on to another function, whose error would not name it."""
-    for name in set(options) - set(known):
-        raise TypeError(f"{function}() has no option {name!r}: its options are {', '.join(sorted(known))}")
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
