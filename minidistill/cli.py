@@ -120,8 +120,8 @@ def _naming(option: str) -> Iterator[None]:
 
 
 def _in_one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {error.filename}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
     return " ".join(str(error).split()) or type(error).__name__
 
 

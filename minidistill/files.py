@@ -34,11 +34,17 @@ def cache_folder(parent: str = "") -> "Path":
 
 def check_place(name: str, path: str | os.PathLike[str]) -> None:
     """Refuses a path where no file can be written, before the work whose result would go there."""
+    if _is_pipe_or_device(path):
+        return
     folder = os.path.dirname(os.path.realpath(path))
     if os.path.isdir(path) or not os.path.basename(path):
         raise IsADirectoryError(f"{name}: cannot write {os.fspath(path)!r}: it is a folder")
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise FileNotFoundError(f"{name}: cannot write {path}: no folder {folder} that one may write to")
+
+
+def _is_pipe_or_device(path: str | os.PathLike[str]) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def check_apart(outputs: Sequence[tuple[str, str]], inputs: Iterable[tuple[str, str]] = ()) -> None:
@@ -78,11 +84,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     import tempfile  # here, since few who import the package write files
 
     check_place("path", path)
-    target = os.path.realpath(path)
-    if os.path.exists(target) and not os.path.isfile(target):
-        with open(target, "wb") as stream:
+    if _is_pipe_or_device(path):
+        with open(path, "wb") as stream:  # not its real path: that of a pipe is no name
             yield stream
         return
+    target = os.path.realpath(path)
     folder = os.path.dirname(target)
     try:
         descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".minidistill-", suffix=".part")

@@ -418,6 +418,12 @@ def test_one_class_only_is_refused(folder, capsys):
     assert "at least two classes" in refusal(capsys, "train", "one.csv", "--out", "x.npz", "--validation", "0")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no /dev/full")
+def test_a_full_disk_is_one_clear_line(teacher, table, capsys):
+    said = refusal(capsys, "predict", teacher, table, "--label", "-1", "--out", "/dev/full")
+    assert said == "minidistill predict: error: No space left on device"
+
+
 def test_closed_streams_are_no_error(teacher, table):
     command = f"{sys.executable} -m minidistill train {table} --out x.npz --epochs 1 >&- 2>&-"
     environment = {**os.environ, "MINIDISTILL_BACKEND": "numpy"}

@@ -349,6 +349,16 @@ def test_the_file_system_decides_whether_case_counts(names, monkeypatch):
         check_apart([("--out", "Data.csv")], [("data", "data.csv")])
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="has no /dev/fd")
+def test_a_process_substitution_is_written_to():
+    reading, writing = os.pipe()  # of which a shell gives the command the name /dev/fd/N
+    with replacing(f"/dev/fd/{writing}") as stream:
+        stream.write(b"all of it")
+    assert os.read(reading, 100) == b"all of it"
+    os.close(reading)
+    os.close(writing)
+
+
 # ---------------------------------------------------------------------------------------------- the cache's place
 
 
