@@ -21,50 +21,50 @@ serving/ (the teacher keeps watch over its student), export/ (to C and ONNX; fro
 exercise), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # which type checkers take for True; typing itself is slow to import
 
-from . import losses
-from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise
-from .data import Dataset, digits, fashion_mnist, load_idx, load_table, mnist, spirals
-from .distillation import SoftTargets, distill
-from .kernels import use_backend
-from .losses import CrossEntropy, SoftTarget, TopK, TopKTarget, WeightedSum
-from .network import MLP, Outputs
-from .optim import SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
-from .training import History, TrainingDiverged, fit
-
-SCHEMES = ("Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions", "mutual", "pseudo_labelled",
-           "self_train")  # fmt: skip
-ON_DEMAND = {  # name: file, as losses.METHODS are
-    "check_loss": "invariants",
-    "check_training": "rehearsal",
-    "Report": "evaluation",
-    "compare": "evaluation",
-    "check_gradient": "gradcheck",
-    "check_direction": "gradcheck",
-    "compress": "compression",
-    "prune_weights": "prune",
-    "remove_units": "prune",
-    "QuantizationAwareMLP": "quantization",
-    "QuantizedMLP": "quantization",
-    "quantize": "quantization",
-    "Cascade": "serving",
-    "QualityGate": "serving",
-    **dict.fromkeys(SCHEMES, "schemes"),
-}
+PUBLIC = {  # file: its public names. The methods of losses/ are listed there, as METHODS
+    "augmentation": ("Jitter", "LabelNoise", "Mixup", "with_label_noise"),
+    "compression": ("compress",),
+    "data": ("Dataset", "digits", "fashion_mnist", "load_idx", "load_table", "mnist", "spirals"),
+    "distillation": ("SoftTargets", "distill"),
+    "evaluation": ("Report", "compare"),
+    "gradcheck": ("check_direction", "check_gradient"),
+    "invariants": ("check_loss",),
+    "kernels": ("use_backend",),
+    "losses": ("CrossEntropy", "SoftTarget", "TopK", "TopKTarget", "WeightedSum"),
+    "network": ("MLP", "Outputs"),
+    "ops": (),
+    "optim": ("SGD", "Adam", "AdamW", "Constant", "Cosine", "Linear", "Step", "WarmUp"),
+    "prune": ("prune_weights", "remove_units"),
+    "quantization": ("QuantizationAwareMLP", "QuantizedMLP", "quantize"),
+    "rehearsal": ("check_training",),
+    "schemes": ("Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions", "mutual", "pseudo_labelled",
+                "self_train"),
+    "serving": ("Cascade", "QualityGate"),
+    "training": ("History", "TrainingDiverged", "fit"),
+}  # fmt: skip
+FILES = {name: file for file, names in PUBLIC.items() for name in names}
 
 if TYPE_CHECKING:
+    from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise
     from .compression import compress
+    from .data import Dataset, load_idx, load_table
+    from .data.digits import digits
+    from .data.mnist import fashion_mnist, mnist
+    from .data.spirals import spirals
+    from .distillation import SoftTargets, distill
     from .evaluation import Report, compare
     from .gradcheck import check_direction, check_gradient
     from .invariants import check_loss
+    from .kernels import use_backend
     from .losses import (
         DIST,
         NKD,
         Annealed,
         ContrastiveRepresentation,
         CorrelationCongruence,
+        CrossEntropy,
         DecoupledKD,
         Hint,
         JensenShannon,
@@ -76,11 +76,17 @@ if TYPE_CHECKING:
         SimilarityPreserving,
         SkewKL,
         SkewReverseKL,
+        SoftTarget,
         StandardisedTarget,
+        TopK,
+        TopKTarget,
         TotalVariation,
         VariationalInformation,
         VirtualTeacher,
+        WeightedSum,
     )
+    from .network import MLP, Outputs
+    from .optim import SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
     from .prune import prune_weights, remove_units
     from .quantization import QuantizationAwareMLP, QuantizedMLP, quantize
     from .rehearsal import check_training
@@ -95,15 +101,21 @@ if TYPE_CHECKING:
         self_train,
     )
     from .serving import Cascade, QualityGate
+    from .training import History, TrainingDiverged, fit
 else:
 
-    def __getattr__(name: str) -> Any:
-        """What few need, and the methods of losses/: each is imported when it is first asked for."""
-        if name in ON_DEMAND:
-            return getattr(import_module(f".{ON_DEMAND[name]}", __name__), name)
-        if name not in losses.METHODS:
+    def __getattr__(name: str) -> object:
+        """A file or a public name, imported at its first use: the command line must handle Ctrl-C before all that."""
+        from importlib import import_module
+
+        if name in PUBLIC:
+            return import_module(f".{name}", __name__)
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(losses, name)
+        return getattr(import_module(f".{FILES.get(name, 'losses')}", __name__), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *PUBLIC})
 
 
 __version__ = "0.1.0"

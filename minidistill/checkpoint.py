@@ -73,22 +73,30 @@ class Checkpoint:
         """Goes back to what the file holds, if there is one; ValueError for a damaged one, or one of another run."""
         if not os.path.exists(self.path):
             return
+        if not os.path.isfile(self.path):
+            raise FileExistsError(f"checkpoint: cannot keep a run in {self.path}: it is no regular file")
         settings = read_npz(self.path, "checkpoint", ("settings",))["settings"]
         try:
             self._check_settings(dict(settings.tolist()))
             found = read_npz(self.path, "checkpoint", ("epochs", "best", "stopped_early", *self.arrays))
             epochs = [Epoch(int(number), *figures) for number, *figures in found["epochs"].tolist()]
-            best = epochs[int(found["best"]) - 1] if found["best"] else None
+            if [epoch.epoch for epoch in epochs] != list(range(1, min(len(epochs), self.epochs) + 1)):
+                raise ValueError(f"epochs must be numbered from 1 to at most {self.epochs}")
+            number = check_whole("best", found["best"].item(), minimum=0)
+            best = epochs[number - 1] if number else None
             for name, array in self.arrays.items():
                 if (found[name].shape, found[name].dtype) != (array.shape, array.dtype):
                     raise ValueError(f"{name} has shape {found[name].shape}")
-            check_finite("parameters", found["parameters"])
-        except (TypeError, ValueError, IndexError) as error:
+                check_finite(name, found[name])
+            if found["stopped_early"].dtype != np.bool_:
+                raise ValueError(f"stopped_early has dtype {found['stopped_early'].dtype}")
+            stopped_early = bool(found["stopped_early"])
+        except (TypeError, ValueError, IndexError, OverflowError) as error:
             raise ValueError(f"checkpoint {self.path} cannot be gone on from: {error}") from None
         for name, array in self.arrays.items():
             array[:] = found[name]
         self.history.epochs[:], self.history.best = epochs, best
-        self.history.stopped_early = bool(found["stopped_early"])
+        self.history.stopped_early = stopped_early
 
     def _check_settings(self, theirs: dict[str, str]) -> None:
         pairs = [(name, theirs.get(name), value) for name, value in self.settings.items()]

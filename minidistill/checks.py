@@ -9,6 +9,7 @@ import operator
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,17 @@ def check_whole(name: str, value: Any, minimum: int = 1) -> int:
     if whole < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {whole}")
     return whole
+
+
+def options_of(function: Any) -> set[str]:
+    """The names of a function's keyword-only arguments, all of which have defaults."""
+    return set(function.__kwdefaults__)
+
+
+def check_options(function: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Refuses options that `function` would pass on to another function, whose error would not name it."""
+    for name in set(options) - set(known):
+        raise TypeError(f"{function}() has no option {name!r}: its options are {', '.join(sorted(known))}")
 
 
 def check_seed(seed: Any) -> int:

@@ -8,12 +8,14 @@ Each command imports what it needs when it runs, so that --help is quick.
 """
 
 import argparse
+import io
 import json
 import math
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -33,12 +35,19 @@ a first walk, from the handwriting that comes with the package to a student of y
 
 DATA_HELP = """\
 a CSV file (one row a line, its last column the label, a whole number from 0), an NPZ file with arrays x (N,I) and
-y (N,), or a word: digits for the handwriting that comes with the package, mnist or fashion-mnist for 70,000 images,
-from a folder that MINIDISTILL_DATA names, or else downloaded once
+y (N,), or a pipe with the content of either, such as /dev/stdin; or a word: digits for the handwriting that comes with
+the package, mnist or fashion-mnist for 70,000 images, from a folder that MINIDISTILL_DATA names, or downloaded once
 """
 EXPORT_FORMATS = ("c", "onnx", "safetensors", "pt")
 IMPORT_FORMATS = ("onnx", "safetensors", "pt")
 ALARM = 3  # the exit status of a gate that no longer lets its student through
+DATA_WORDS = ("digits", "mnist", "fashion-mnist")
+FIGURES = ("", ".png", ".svg", ".pdf")
+# Every argument that names files, and how errors name it: networks that are read, tables that are read, and files that
+# are written. The last three are read as well, where they are there already.
+NETWORKS = {"model": "model", "student": "student", "file": "file", "teacher": "--teacher"}
+TABLES = {"data": "data", "batches": "batch", "reference": "--reference"}
+OUTPUTS = {name: f"--{name}" for name in ("out", "figure", "checkpoint", "results", "state")}
 TEACHER_HELP = "a saved network, or several: their mean probability"
 
 
@@ -47,12 +56,16 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that its encoding does not have
     options = _parser().parse_args(arguments)
     try:
+        _check_files(options)
         if options.backend is not None:
             from .kernels import use_backend
 
-            use_backend(options.backend)
+            with _naming("--backend"):
+                use_backend(options.backend)
         status = options.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -62,9 +75,54 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, TypeError, ArithmeticError, OSError, ImportError, MemoryError) as error:
-        print(f"minidistill {options.command}: error: {error}", file=sys.stderr)
+        print(f"minidistill {options.command}: error: {_in_one_line(error)}", file=sys.stderr)
         return 2
     return status or 0
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Refuses, before anything is read or written, files that are missing, and outputs that would overwrite others."""
+    from .files import check_apart, check_place
+
+    networks, tables, outputs = (_named_paths(options, names) for names in (NETWORKS, TABLES, OUTPUTS))
+    for name, path in networks + tables:
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{name}: no such file: {path}")
+        if os.path.isdir(path):
+            raise IsADirectoryError(f"{name}: expected a file, got a folder: {path}")
+    for name, path in networks:
+        if not os.path.isfile(path):
+            raise ValueError(f"{name}: expected a regular file, got a pipe or a device: {path}")
+    for name, path in outputs:
+        check_place(name, path)
+        if name not in ("--out", "--figure") and os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError(f"{name}: expected a regular file, got a pipe or a device: {path}")
+        if name == "--figure" and os.path.splitext(path)[1].lower() not in FIGURES:
+            raise ValueError(f"{name}: must end in .png, .svg or .pdf, got {path}")
+    check_apart(outputs, networks + tables)
+
+
+def _named_paths(options: argparse.Namespace, names: dict[str, str]) -> list[tuple[str, Any]]:
+    """The paths that the command was given for these arguments, each with the name that errors give to it."""
+    given = [(name, getattr(options, argument, None)) for argument, name in names.items()]
+    listed = [(name, path) for name, value in given for path in (value if isinstance(value, list) else [value])]
+    no_files = (None, *DATA_WORDS) if names is TABLES else (None,)
+    return [(name, path) for name, path in listed if path not in no_files and (name, path) != ("--figure", "")]
+
+
+@contextmanager
+def _naming(option: str) -> Iterator[None]:
+    """Puts the option before the message of an error that its value causes."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(f"{option}: {_in_one_line(error)}") from None
+
+
+def _in_one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 # ---------------------------------------------------------------------------------------------- the commands
@@ -94,7 +152,7 @@ def distill(options: argparse.Namespace) -> None:
 
     teacher, classes = _networks(options.teacher)
     loss = SoftTarget(options.temperature, options.alpha)
-    lesson = _Lesson(options, _data(options)[0], classes)
+    lesson = _Lesson(options, _data(options, {"--teacher": teacher})[0], classes)
     if lesson.augment:
         ask = distillation.as_teacher(teacher, classes)
         teacher = lambda x: ask(x * lesson.scale + lesson.mean)  # noqa: E731  of what the student sees, as rows come
@@ -104,22 +162,18 @@ def distill(options: argparse.Namespace) -> None:
 
 
 def sweep(options: argparse.Namespace) -> None:
-    from .checks import check_seed, check_whole
-    from .files import check_place
     from .sweep import sweep as run_sweep
 
-    if options.figure:
-        check_place("--figure", options.figure)
-    seeds = range(check_seed(options.seed), options.seed + check_whole("--seeds", options.seeds))
     teacher, classes = _networks(options.teacher)
-    raw_training, raw_validation = _split(options, _data(options)[0])
+    raw_training, raw_validation = _split(options, _data(options, {"--teacher": teacher})[0])
     if raw_validation is None:
         raise ValueError("a sweep needs validation rows: labels, and --validation above 0")
     mean, scale = raw_training.column_statistics()
     training, validation = raw_training.standardise(mean, scale), raw_validation.standardise(mean, scale)
     found = run_sweep(
         _told(teacher, raw_training, training, classes), training, validation,
-        temperatures=options.temperatures, alphas=options.alphas, widths=options.widths, seeds=seeds,
+        temperatures=options.temperatures, alphas=options.alphas, widths=options.widths,
+        seeds=range(options.seed, options.seed + options.seeds),
         hidden_layers=options.layers, activation=options.activation, dropout=options.dropout, epochs=options.epochs,
         batch_size=_batch_size(options, training), optimizer=_optimizer(options), patience=options.patience,
         classes=classes, validation_targets=_told(teacher, raw_validation, validation, classes),
@@ -134,23 +188,19 @@ def sweep(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     from .evaluation import Report, compare, measure
 
-    model, data = _floats_or_integers(options.model), _data(options)[1]
-    if options.teacher:
-        report = compare(_networks(options.teacher)[0], {"student": model}, data)
+    model = _floats_or_integers("model", options.model)
+    teacher = _networks(options.teacher)[0] if options.teacher else None
+    data = _data(options, {"model": model, "--teacher": [] if teacher is None else teacher})[1]
+    if teacher is not None:
+        report = compare(teacher, {"student": model}, data)
     else:
         report = Report([measure("network", model, data)])
     _print(options, report.to_dict(), str(report))
 
 
 def predict(options: argparse.Namespace) -> None:
-    from .files import check_place
-
-    if options.out is not None:
-        check_place("--out", options.out)
-    model = _floats_or_integers(options.model)
-    x = _data(options)[1].x
-    if x.shape[1] == model.sizes[0] + 1 and options.label is None:
-        raise ValueError(f"{options.data} has a column more than the network: if that is the label, say --label -1")
+    model = _floats_or_integers("model", options.model)
+    x = _data(options, {"model": model})[1].x
     probabilities = model.predict_proba(x, options.temperature)                 # (N,C)
     labels = probabilities.argmax(axis=1)                                       # (N,)
     if options.out is not None:
@@ -164,47 +214,43 @@ def predict(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     from . import export as room
-    from .files import check_place
 
-    check_place("--out", options.out)
     form = _format(options, options.out, EXPORT_FORMATS)
     if options.name is not None and form != "c":
         raise ValueError(f"--name is for the functions of a C file, not for {form}")
     write = getattr(room, f"to_{form}")
-    network = _floats_or_integers(options.model)
+    network = _floats_or_integers("model", options.model)
     write(network, options.out, **({} if options.name is None else {"name": options.name}))
     _tell_of_file(options, network, form)
 
 
 def import_(options: argparse.Namespace) -> None:
     from . import export as room
-    from .files import check_place
 
-    check_place("--out", options.out)
     form = _format(options, options.file, IMPORT_FORMATS)
-    if form == "onnx":
-        if options.activation is not None:
-            raise ValueError(f"--activation is for files that do not say it, and onnx does: {options.file}")
-        network = room.from_onnx(options.file, options.dtype)
-    else:
-        read = room.from_safetensors if form == "safetensors" else room.from_pt
-        network = read(options.file, options.activation, options.dtype)
+    if form == "onnx" and options.activation is not None:
+        raise ValueError(f"--activation is for files that do not say it, and onnx does: {options.file}")
+    with _naming("file"):
+        if form == "onnx":
+            network = room.from_onnx(options.file, options.dtype)
+        else:
+            read = room.from_safetensors if form == "safetensors" else room.from_pt
+            network = read(options.file, options.activation, options.dtype)
     network.save(options.out)
     _tell_of_file(options, network, form)
 
 
 def compress(options: argparse.Namespace) -> None:
-    from .checks import check_number, check_whole
     from .compression import compress as run_compression
 
-    check_number("--test", options.test, "(0, 1)", 0, 1)
-    data, test = _data(options)
+    networks = _models(options.teacher)
+    data, test = _data(options, {"--teacher": networks})
     if data is test:  # one file
         test, data = data.split(options.test, seed=options.seed)
     if options.rows is not None:
-        data = data.take(min(check_whole("--rows", options.rows), len(data)), seed=options.seed)
+        data = data.take(min(options.rows, len(data)), seed=options.seed)
     mean, scale = data.column_statistics()
-    teachers = [_of_standardised(network, mean, scale) for network in _models(options.teacher)]
+    teachers = [_of_standardised(network, mean, scale) for network in networks]
     teacher = teachers[0] if len(teachers) == 1 else teachers
     _show(options, options.figure, lambda: run_compression(
         teacher, data.standardise(mean, scale), test.standardise(mean, scale), options.hidden, epochs=options.epochs,
@@ -218,10 +264,12 @@ def gate(options: argparse.Namespace) -> int:
 
     if (options.promised is None) == (options.reference is None):
         raise ValueError("either --promised or --reference must say what agreement is promised")
-    student, teacher = _floats_or_integers(options.student), _networks(options.teacher)[0]
+    student, teacher = _floats_or_integers("student", options.student), _networks(options.teacher)[0]
+    models = {"student": student, "--teacher": teacher}
     promised = options.promised
     if promised is None:
-        promised = promise(Pair(student, teacher), _named(options.reference, options.label)[1], options.drop, 0.05)
+        reference = _named("--reference", options.reference, options.label, models)[1]
+        promised = promise(Pair(student, teacher), reference, options.drop, 0.05)
     one = QualityGate(
         student, teacher, promised, options.share, false_alarms=options.false_alarms, horizon=options.horizon,
         seed=options.seed, file=options.state,
@@ -229,7 +277,7 @@ def gate(options: argparse.Namespace) -> int:
     _say(f"promised agreement {promised:.2%}; {one.watched} of {one.seen} inputs watched before")
     batches = []
     for name in options.batches:
-        seen = one.watch(_named(name, options.label)[1].x)
+        seen = one.watch(_named("batch", name, options.label, models)[1].x)
         low, high = seen.interval
         batches.append({
             "batch": name, "inputs": len(seen.labels), "watched": seen.watched, "agreed": seen.agreed,
@@ -248,21 +296,21 @@ def gate(options: argparse.Namespace) -> int:
 
 def reproduce(options: argparse.Namespace) -> None:
     from . import reproduce as experiments
+    from .files import check_place
 
     figure = f"minidistill-{options.name}.png" if options.figure is None else options.figure
+    if figure:
+        check_place("--figure", figure)
     settings = options.name, options.seeds, options.quick, options.held_out
     _show(options, figure, lambda: experiments.reproduce(*settings, say=_say))
 
 
 def leaderboard(options: argparse.Namespace) -> None:
     from .checks import check_choice
-    from .files import check_place
     from .leaderboard import NAMES, names_at_hand
     from .leaderboard import leaderboard as run_leaderboard
 
-    if options.figure:
-        check_place("--figure", options.figure)
-    names = [check_choice("DATA", name, NAMES) for name in dict.fromkeys(options.data)] or names_at_hand(_say)
+    names = [check_choice("DATA", name, NAMES) for name in dict.fromkeys(options.names)] or names_at_hand(_say)
     boards = []
     for name in names:
         boards.append(run_leaderboard(name, options.seeds, options.quick, say=_say))
@@ -306,13 +354,9 @@ class _Lesson:
 
     def __init__(self, options: argparse.Namespace, data: "Dataset", classes: int) -> None:
         from .augmentation import Jitter, Mixup, with_label_noise
-        from .files import check_place
         from .network import MLP
 
         self.options = options
-        check_place("--out", options.out)
-        if options.checkpoint and os.path.realpath(options.checkpoint) == os.path.realpath(options.out):
-            raise ValueError(f"--checkpoint must not be the file that --out names, got {options.checkpoint}")
         self.raw_training, self.validation = _split(options, data)
         sizes = (data.x.shape[1], *options.hidden, classes)
         self.network = MLP(sizes, options.activation, options.dropout, options.seed)
@@ -398,9 +442,7 @@ class _Lesson:
 
 def _split(options: argparse.Namespace, data: "Dataset") -> tuple["Dataset", "Dataset | None"]:
     """Rows to train on, and those to validate on, where they are asked for and labelled."""
-    from .checks import check_number
-
-    share = check_number("--validation", options.validation, "[0, 1)", 0, 1)
+    share = options.validation
     return data.split(1 - share, seed=options.seed) if share > 0 and data.y is not None else (data, None)
 
 
@@ -427,23 +469,35 @@ def _optimizer(options: argparse.Namespace) -> "Optimizer":
 # ---------------------------------------------------------------------------------------------- reading and writing
 
 
-def _data(options: argparse.Namespace) -> tuple["Dataset", "Dataset"]:
-    return _named(options.data, options.label)
+def _data(options: argparse.Namespace, models: dict[str, Any] | None = None) -> tuple["Dataset", "Dataset"]:
+    return _named("data", options.data, options.label, models or {})
 
 
-def _named(name: str, label: str | int | None) -> tuple["Dataset", "Dataset"]:
-    """Data to train on and to test on, in float32; a file serves as both, what has a name is two sets."""
+def _named(
+    option: str, name: str, label: str | int | None, models: dict[str, Any]
+) -> tuple["Dataset", "Dataset"]:
+    """Data to train on and to test on, in float32; a file serves as both, what has a name is two sets.
+
+    models  {option: network, or a list of them} that must take rows of as many columns
+    """
     import numpy as np
 
     from .checks import check_rows
     from .data import Dataset, digits, fashion_mnist, load_table, mnist
 
-    named = {"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist}
-    if name in named:
-        return named[name]()
-    data = load_table(name, label)
-    data = Dataset(check_rows(f"x of {name}", data.x, dtype=np.float32), data.y)
-    return data, data
+    if name in DATA_WORDS:
+        training, test = dict(zip(DATA_WORDS, (digits, mnist, fashion_mnist), strict=True))[name]()
+    else:
+        with _naming(option):
+            data = load_table(name, label)
+            training = test = Dataset(check_rows(f"x of {name}", data.x, dtype=np.float32), data.y)
+    columns = test.x.shape[1]
+    for other, model in models.items():
+        for network in model if isinstance(model, list) else [model]:
+            if network.sizes[0] != columns:
+                hint = "; if the last one is the label, say --label -1" if label is None else ""
+                raise ValueError(f"{option}: {name} has {columns} columns, and {other} takes {network.sizes[0]}{hint}")
+    return training, test
 
 
 def _networks(paths: list[str]) -> tuple[Any, int]:
@@ -455,26 +509,25 @@ def _networks(paths: list[str]) -> tuple[Any, int]:
 def _models(paths: list[str]) -> list["MLP"]:
     from .network import MLP
 
-    networks = [MLP.load(path) for path in paths]
-    classes = {network.sizes[-1] for network in networks}
-    if len(classes) > 1:
-        raise ValueError(f"teachers must have the same number of classes, got {sorted(classes)}")
+    with _naming("--teacher"):
+        networks = [MLP.load(path) for path in paths]
+        classes = {network.sizes[-1] for network in networks}
+        if len(classes) > 1:
+            raise ValueError(f"teachers must have the same number of classes, got {sorted(classes)}")
     return networks
 
 
-def _floats_or_integers(path: str) -> "MLP | QuantizedMLP":
+def _floats_or_integers(option: str, path: str) -> "MLP | QuantizedMLP":
     from .files import read_arrays
     from .network import MLP
     from .quantization import KIND, QuantizedMLP
 
-    return QuantizedMLP.load(path) if str(read_arrays(path).get("kind")) == KIND else MLP.load(path)
+    with _naming(option):
+        return QuantizedMLP.load(path) if str(read_arrays(path).get("kind")) == KIND else MLP.load(path)
 
 
 def _of_standardised(network: "MLP", mean: Any, scale: Any) -> "MLP":
     """The same network, for rows (x - mean) / scale in place of x."""
-    from .checks import check_rows
-
-    check_rows("rows of the data", mean[None], columns=network.sizes[0])
     network.absorb_standardisation(-mean / scale, 1 / scale)
     return network
 
@@ -510,10 +563,6 @@ def _tell_of_file(options: argparse.Namespace, network: "MLP | QuantizedMLP", fo
 
 def _show(options: argparse.Namespace, figure: str, run: Callable[[], Any]) -> None:
     """Runs what takes a while, prints what it found, and saves its picture where one is wanted."""
-    from .files import check_place
-
-    if figure:
-        check_place("--figure", figure)
     found = run()
     _print(options, found.to_dict(), str(found))
     if figure:
@@ -549,12 +598,44 @@ def _widths(text: str) -> tuple[int, ...]:
     return tuple(map(int, widths))
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    """'1,2.5' as (1.0, 2.5)."""
-    try:
-        return tuple(map(float, text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"numbers must be parted by commas, as in 1,2.5, got {text!r}") from None
+def _number(wanted: str, low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
+    """What reads an option that is a number in `wanted`, as in `check_number`; argparse names the option in errors."""
+
+    def read(text: str) -> float:
+        from .checks import check_number
+
+        try:
+            return check_number("", float(text), wanted, low, high)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number in {wanted}, got {text!r}") from None
+
+    return read
+
+
+def _whole(minimum: int) -> Callable[[str], int]:
+    """What reads an option that is a whole number from `minimum`, below 2^63."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or len(text) > 19 or not minimum <= int(text) < 2**63:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {minimum}, below 2^63, got {text!r}")
+        return int(text)
+
+    return read
+
+
+def _numbers(wanted: str, low: float, high: float = math.inf) -> Callable[[str], tuple[float, ...]]:
+    """What reads an option that is numbers in `wanted`, as in 1,2.5."""
+    read_one = _number(wanted, low, high)
+
+    def read(text: str) -> tuple[float, ...]:
+        try:
+            return tuple(map(read_one, text.split(",")))
+        except argparse.ArgumentTypeError:
+            raise argparse.ArgumentTypeError(
+                f"must be numbers in {wanted} parted by commas, as in 0.5,0.9, got {text!r}"
+            ) from None
+
+    return read
 
 
 def _column(text: str) -> str | int | None:
@@ -566,11 +647,23 @@ def _column(text: str) -> str | int | None:
         return text
 
 
+COUNT, NATURAL, POSITIVE = _whole(1), _whole(0), _number("(0, inf)", 0)
+OPEN, CLOSED = _number("(0, 1)", 0, 1), _number("[0, 1]", 0, 1)
+BELOW_1, ABOVE_0 = _number("[0, 1)", 0, 1), _number("(0, 1]", 0, 1)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the usage of the command, which --help prints."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     from . import __version__
 
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="minidistill", epilog=EPILOG, formatter_class=form,
         description="Knowledge distillation: turn a slow classifier into a small fast one, and see what it kept.",
     )
@@ -588,8 +681,8 @@ def _parser() -> argparse.ArgumentParser:
     added = command(demo, "train a teacher on real handwriting and distil it", """\
 A student that sees 150 images learns alone, and again with the softened answers of a teacher that saw 1,297. The
 settings are chosen on validation images; the table is of test images. It takes under half a minute.""")
-    added.add_argument("--seeds", type=int, default=5, metavar="N", help="students to train (default 5)")
-    added.add_argument("--seed", type=int, default=0, metavar="S", help="of teacher and first student (default 0)")
+    added.add_argument("--seeds", type=COUNT, default=5, metavar="N", help="students to train (default 5)")
+    added.add_argument("--seed", type=NATURAL, default=0, metavar="S", help="of teacher and first student (default 0)")
     added.add_argument("--figure", default="minidistill-demo.png", metavar="FILE",
                        help="the picture; '' for none (default %(default)s)")
 
@@ -597,7 +690,8 @@ settings are chosen on validation images; the table is of test images. It takes 
 Columns are standardised; the saved network takes rows as they come all the same, for the scaling is folded into its
 first layer. Ctrl-C keeps the best network so far.""")
     _add_data(added)
-    added.add_argument("--classes", type=int, metavar="C", help="number of classes, where the data lacks the last ones")
+    added.add_argument("--classes", type=COUNT, metavar="C",
+                       help="number of classes, where the data lacks the last ones")
     _add_training(added)
 
     added = command(distill, "train a student on a teacher's softened answers", """\
@@ -607,8 +701,8 @@ answers; try 2 to 8, and compare on validation data. Distilling pays where label
 spare capacity. With --alpha 1 no labels are needed (--label none).""")
     _add_data(added)
     added.add_argument("--teacher", required=True, nargs="+", metavar="FILE", help=TEACHER_HELP)
-    added.add_argument("--temperature", type=float, default=4.0, metavar="T", help="softens both sides (default 4)")
-    added.add_argument("--alpha", type=float, default=0.5, metavar="A", help="the teacher's weight (default 0.5)")
+    added.add_argument("--temperature", type=POSITIVE, default=4.0, metavar="T", help="softens both sides (default 4)")
+    added.add_argument("--alpha", type=CLOSED, default=0.5, metavar="A", help="the teacher's weight (default 0.5)")
     _add_training(added)
 
     added = command(sweep, "try temperatures, weights of the teacher and widths, over seeds", """\
@@ -616,14 +710,14 @@ Distils a student for each of them and for each seed, on all cores, and shows me
 validation rows alone, held out of the data. Choose one by them, then distil it and evaluate it on test data, once.""")
     _add_data(added)
     added.add_argument("--teacher", required=True, nargs="+", metavar="FILE", help=TEACHER_HELP)
-    added.add_argument("--temperatures", type=_numbers, default=(1, 2, 4, 8), metavar="T,T,...",
+    added.add_argument("--temperatures", type=_numbers("(0, inf)", 0), default=(1, 2, 4, 8), metavar="T,T,...",
                        help="default 1,2,4,8")
-    added.add_argument("--alphas", type=_numbers, default=(0.5, 0.9), metavar="A,A,...",
+    added.add_argument("--alphas", type=_numbers("[0, 1]", 0, 1), default=(0.5, 0.9), metavar="A,A,...",
                        help="weights of the teacher (default 0.5,0.9)")
     added.add_argument("--widths", type=_widths, default=(32,), metavar="W,W,...",
                        help="of students: a student for each, all its hidden layers of that width (default 32)")
-    added.add_argument("--layers", type=int, default=1, metavar="N", help="hidden layers of a student (default 1)")
-    added.add_argument("--seeds", type=int, default=3, metavar="N", help="students a setting (default 3)")
+    added.add_argument("--layers", type=COUNT, default=1, metavar="N", help="hidden layers of a student (default 1)")
+    added.add_argument("--seeds", type=COUNT, default=3, metavar="N", help="students a setting (default 3)")
     added.add_argument("--executor", metavar="WHERE",
                        help="processes:N, or dask://HOST:PORT for a Dask cluster (default: a process for each core)")
     added.add_argument("--results", metavar="FILE",
@@ -644,7 +738,7 @@ images are taken.""")
     added.add_argument("model", help="a saved network, of floats or quantised")
     _add_data(added, label=None)
     added.add_argument("--proba", action="store_true", help="probabilities instead of labels")
-    added.add_argument("--temperature", type=float, default=1.0, metavar="T", help="softens them (default 1)")
+    added.add_argument("--temperature", type=POSITIVE, default=1.0, metavar="T", help="softens them (default 1)")
     added.add_argument("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
 
     added = command(export, "write a network for other programs", """\
@@ -675,13 +769,14 @@ predictions. Of a file's rows a part is kept for it; of digits, mnist and fashio
     _add_data(added)
     added.add_argument("--teacher", nargs="+", required=True, metavar="FILE", help=TEACHER_HELP)
     added.add_argument("--hidden", type=_widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)")
-    added.add_argument("--rows", type=int, metavar="N", help="learn from so many rows (default: all)")
-    added.add_argument("--test", type=float, default=0.2, metavar="SHARE", help="of a file's rows (default 0.2)")
-    added.add_argument("--epochs", type=int, default=100, metavar="N", help="of the first training (default 100)")
-    added.add_argument("--batch-size", type=int, default=32, metavar="N", help="rows a step (default 32)")
-    added.add_argument("--seeds", type=int, default=3, metavar="N", help="students of each form (default 3)")
-    added.add_argument("--seed", type=int, default=0, metavar="S", help="of the first student (default 0)")
-    added.add_argument("--price", type=float, default=0.05, metavar="P", help="of a core-hour (default 0.05)")
+    added.add_argument("--rows", type=COUNT, metavar="N", help="learn from so many rows (default: all)")
+    added.add_argument("--test", type=OPEN, default=0.2, metavar="SHARE", help="of a file's rows (default 0.2)")
+    added.add_argument("--epochs", type=COUNT, default=100, metavar="N", help="of the first training (default 100)")
+    added.add_argument("--batch-size", type=COUNT, default=32, metavar="N", help="rows a step (default 32)")
+    added.add_argument("--seeds", type=COUNT, default=3, metavar="N", help="students of each form (default 3)")
+    added.add_argument("--seed", type=NATURAL, default=0, metavar="S", help="of the first student (default 0)")
+    added.add_argument("--price", type=_number("[0, inf)", 0), default=0.05, metavar="P",
+                       help="of a core-hour (default 0.05)")
     added.add_argument("--figure", default="", metavar="FILE", help="draw accuracy by latency")
 
     added = command(gate, "watch whether a student still agrees with its teacher", """\
@@ -696,15 +791,15 @@ Exit status: 0 for ok and watch, 3 for alarm, 2 for what the user can mend.""")
     added.add_argument("--teacher", required=True, action="append", metavar="FILE",
                        help="a saved network; given several times, their mean probability")
     added.add_argument("--state", required=True, metavar="FILE", help="where the gate is kept, an .npz file")
-    added.add_argument("--promised", type=float, metavar="P", help="the agreement promised, between 0 and 1")
+    added.add_argument("--promised", type=OPEN, metavar="P", help="the agreement promised, between 0 and 1")
     added.add_argument("--reference", metavar="DATA",
                        help="instead: rows that neither was trained on; what they prove, less --drop, is promised")
-    added.add_argument("--drop", type=float, default=0.01, metavar="D", help="the drop tolerated (default 0.01)")
-    added.add_argument("--share", type=float, default=0.05, metavar="S", help="of the rows, watched (default 0.05)")
-    added.add_argument("--false-alarms", type=float, default=0.05, metavar="A",
+    added.add_argument("--drop", type=BELOW_1, default=0.01, metavar="D", help="the drop tolerated (default 0.01)")
+    added.add_argument("--share", type=ABOVE_0, default=0.05, metavar="S", help="of the rows, watched (default 0.05)")
+    added.add_argument("--false-alarms", type=OPEN, default=0.05, metavar="A",
                        help="chance of an alarm while the promise is kept, within --horizon (default 0.05)")
-    added.add_argument("--horizon", type=int, default=100_000, metavar="N", help="rows (default 100000)")
-    added.add_argument("--seed", type=int, default=0, metavar="S", help="of which rows are watched (default 0)")
+    added.add_argument("--horizon", type=COUNT, default=100_000, metavar="N", help="rows (default 100000)")
+    added.add_argument("--seed", type=NATURAL, default=0, metavar="S", help="of which rows are watched (default 0)")
     added.add_argument("--label", type=_column, default=None, metavar="COLUMN",
                        help="the column of a CSV to leave aside, by name or number (default: none)")
 
@@ -722,7 +817,8 @@ Prints what a paper says beside what comes out here, as mean and spread over see
                 where that is not on this machine""")
     added.add_argument("name", metavar="NAME", help="one of those above")
     added.add_argument("--quick", action="store_true", help="under a minute: shows that it works, not that claims hold")
-    added.add_argument("--seeds", type=int, metavar="N", help="students of each kind (default: 3 to 5; with --quick 1)")
+    added.add_argument("--seeds", type=COUNT, metavar="N",
+                       help="students of each kind (default: 3 to 5; with --quick 1)")
     added.add_argument("--held-out", action="store_true",
                        help="measure on images held out of training instead of the test images: to choose settings by")
     added.add_argument("--figure", metavar="FILE", help="the picture (default minidistill-NAME.png); '' for none")
@@ -732,10 +828,10 @@ Every loss and every scheme with the same teacher, student, budget and order of 
 test images, the difference to soft targets, seed by seed, agreement with the teacher, seconds a run. Each method has
 six trials on validation images. On two cores digits take about a minute, MNIST and Fashion-MNIST under ten each. With
 --json a data set is an object on a line of its own.""")
-    added.add_argument("data", nargs="*", metavar="DATA",
+    added.add_argument("names", nargs="*", metavar="DATA",
                        help="digits, mnist, fashion-mnist: by default those that need no download")
     added.add_argument("--quick", action="store_true", help="a fifth of the steps: shows that it works, not who leads")
-    added.add_argument("--seeds", type=int, metavar="N", help="students of each method (default 5; with --quick 2)")
+    added.add_argument("--seeds", type=COUNT, metavar="N", help="students of each method (default 5; with --quick 2)")
     added.add_argument("--figure", default="", metavar="FILE", help="draw all students, a panel a data set")
 
     added = command(bench, "time it beside the libraries that one would use instead", """\
@@ -765,11 +861,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, metavar="FILE", help="where the network goes, an .npz file")
     add("--hidden", type=_widths, default=(64,), metavar="W,W,...", help="widths of the hidden layers (default 64)")
     _add_fitting(parser)
-    add("--jitter", type=int, default=0, metavar="K",
+    add("--jitter", type=NATURAL, default=0, metavar="K",
         help="move each row, a square image, by up to K pixels, anew each epoch; a teacher sees it moved as well")
-    add("--mixup", type=float, metavar="ALPHA",
+    add("--mixup", type=POSITIVE, metavar="ALPHA",
         help="mix each row, and its label, with another row, anew each epoch: try 0.2")
-    add("--label-noise", type=float, default=0.0, metavar="SHARE",
+    add("--label-noise", type=CLOSED, default=0.0, metavar="SHARE",
         help="of the labels to train on, replaced once by other classes, to see what that does")
     add("--checkpoint", metavar="FILE",
         help="written after each epoch; where it is there already, the same command goes on from it")
@@ -779,12 +875,12 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
     """What a student of a sweep can be given as well."""
     add = parser.add_argument
     add("--activation", default="relu", choices=("relu", "tanh", "gelu"))
-    add("--dropout", type=float, default=0.0, metavar="P", help="share of hidden activations left out in training")
-    add("--epochs", type=int, default=50, metavar="N", help="passes over the data (default 50)")
-    add("--batch-size", type=int, metavar="B", help="rows a step (default 32, or all rows where there are fewer)")
+    add("--dropout", type=BELOW_1, default=0.0, metavar="P", help="share of hidden activations left out in training")
+    add("--epochs", type=COUNT, default=50, metavar="N", help="passes over the data (default 50)")
+    add("--batch-size", type=COUNT, metavar="B", help="rows a step (default 32, or all rows where there are fewer)")
     add("--optimizer", default="sgd", choices=("sgd", "adam"))
-    add("--learning-rate", type=float, metavar="R", help="falls along a cosine (default 0.1, with adam 0.003)")
-    add("--validation", type=float, default=0.2, metavar="SHARE",
+    add("--learning-rate", type=POSITIVE, metavar="R", help="falls along a cosine (default 0.1, with adam 0.003)")
+    add("--validation", type=BELOW_1, default=0.2, metavar="SHARE",
         help="of the rows, held out to be judged on; 0 for none (default 0.2)")
-    add("--patience", type=int, metavar="N", help="stop after N epochs that were no better, and keep the best")
-    add("--seed", type=int, default=0, metavar="S", help="of weights, order, split and noise (default 0)")
+    add("--patience", type=COUNT, metavar="N", help="stop after N epochs that were no better, and keep the best")
+    add("--seed", type=NATURAL, default=0, metavar="S", help="of weights, order, split and noise (default 0)")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .augmentation import Augment, as_list
-from .checks import check_logits
+from .checks import check_logits, check_options, options_of
 from .data import Dataset
 from .files import read_npz, write_npz
 from .losses import Loss, SoftTarget, wants_hidden
@@ -51,6 +51,7 @@ def distill(
     `check_teacher=False` turns both off, for controls such as a shuffled teacher. Raises ValueError for probabilities
     in place of logits.
     """
+    check_options("distill", options, options_of(fit) - {"targets"})
     if not isinstance(student, MLP):
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
     if not isinstance(data, Dataset):
@@ -130,7 +131,7 @@ class SoftTargets:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "SoftTargets":
         """The soft targets saved at `path`; ValueError for a damaged file or one that holds something else."""
-        return cls(**read_npz(path, "soft-targets", ("logits", "fingerprints")))
+        return cls(**read_npz(path, "soft-targets", {"logits": "NC", "fingerprints": "N"}))
 
 
 def soft_targets(teacher: Any, data: Dataset, classes: int) -> SoftTargets:

@@ -45,12 +45,15 @@ def agreement(student: np.ndarray, teacher: np.ndarray) -> float:
 
 
 def expected_calibration_error(probabilities: np.ndarray, y: np.ndarray, bins: int = 15) -> float:
-    """How far confidence is from accuracy, a fraction, averaged over bins of equal width (Guo et al. 2017, eq. 3)."""
+    """Expected calibration error, a fraction: the distance of confidence from accuracy, averaged over `bins` of equal
+    width (Guo et al. 2017, equation 3). Each bin holds its upper edge and not its lower one, (lo, hi], as in the paper.
+    """
     probabilities = check_probabilities("probabilities", probabilities)
     y = check_labels("y", y, len(probabilities), probabilities.shape[1])
     confidence = probabilities.max(axis=1)                                      # (N,)
     right = probabilities.argmax(axis=1) == y                                   # (N,)
-    which = np.minimum((confidence * check_whole("bins", bins)).astype(np.intp), bins - 1)      # (N,)
+    edges = np.arange(1, check_whole("bins", bins)) / bins                      # (bins-1,) between the bins
+    which = np.searchsorted(edges.astype(confidence.dtype), confidence)         # (N,)  edges[k-1] < p <= edges[k]
     gaps = np.bincount(which, weights=right - confidence, minlength=bins)       # (bins,) sums within each bin
     return float(np.abs(gaps).sum() / len(y))
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from .checks import check_choice, check_finite, check_number, check_rows, check_whole
+from .checks import check_choice, check_finite, check_number, check_options, check_rows, check_whole, options_of
 from .data import Dataset
 from .distillation import distill
 from .losses import CrossEntropy, Loss
 from .network import MLP
+from .schemes import OPTIONS
 from .training import History, fit
 
 SETTLING = 0.75  # of the epochs, after which no more weights are cut
@@ -73,6 +74,7 @@ def prune_weights(
     A weight that was cut may grow again until the next cut, and stays where it has outgrown another. Raises ValueError
     for a share that is none, and what `fit` raises.
     """
+    check_options("prune_weights", options, options_of(fit) if teacher is None else OPTIONS)
     check_number("share", share, "[0, 1)", 0, 1)
     check_whole("epochs", epochs)
     if options.get("patience") is not None:

@@ -22,7 +22,16 @@ from typing import Any
 import numpy as np
 
 from .augmentation import Augment, as_list
-from .checks import NotFiniteError, check_field, check_number, check_rows, check_seed, check_whole
+from .checks import (
+    NotFiniteError,
+    check_field,
+    check_number,
+    check_options,
+    check_rows,
+    check_seed,
+    check_whole,
+    options_of,
+)
 from .data import Dataset
 from .data.scaling import warn_if_badly_scaled
 from .distillation import distill
@@ -31,7 +40,7 @@ from .network import MLP
 from .optim import SGD, Optimizer
 from .progress import with_bar
 from .teachers import as_probabilities, as_teacher, common_number_of_classes, mixture_logits
-from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, validate
+from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, fit, validate
 
 # ---------------------------------------------------------------------------------------------- teachers of teachers
 
@@ -154,6 +163,8 @@ class NoisyTeacher:
 
 # ---------------------------------------------------------------------------------------------- chains
 
+OPTIONS = (options_of(distill) | options_of(fit)) - {"targets"}  # that `distill` takes
+
 
 def assist(
     teacher: Any, students: Sequence[MLP], data: Dataset, loss: Loss | None = None, **options: Any
@@ -164,6 +175,7 @@ def assist(
     2020). The students are trained in place, from the largest to the smallest as a rule, the last one being what one
     wants. `loss` and `options` are those of `distill`, and each student has the same.
     """
+    check_options("assist", options, OPTIONS)
     students = _chain(teacher, students, data, options)
     histories = []
     for student in students:
@@ -179,6 +191,7 @@ def born_again(first: MLP, data: Dataset, generations: int, loss: Loss | None = 
     capacity of its teacher, it can do better than that. `Ensemble([first, *generations])` is the paper's ensemble.
     `loss` and `options` are those of `distill`.
     """
+    check_options("born_again", options, OPTIONS)
     if not isinstance(first, MLP):
         raise TypeError(f"first must be an MLP, got {type(first).__name__}")
     seeds = range(first.seed + 1, first.seed + 1 + check_whole("generations", generations))
@@ -370,6 +383,7 @@ def self_train(
     threshold  as in `pseudo_labelled`
     options    those of `distill`
     """
+    check_options("self_train", options, OPTIONS)
     if not isinstance(student, MLP):
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
     if not isinstance(labelled, Dataset) or labelled.y is None:

@@ -15,6 +15,7 @@ where and in which order points are trained. From top to bottom:
     5  sweep()
 """
 
+import hashlib
 import json
 import os
 import re
@@ -68,6 +69,22 @@ class Point:
     agreement: float | None    # with the teacher; None also where the teacher could not be asked
     seconds: float
     reason: str | None = None  # why the training failed
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Point":
+        """The point with these fields; TypeError or ValueError where one is missing, unknown or out of its range."""
+        point = cls(**fields)
+        check_whole("width", point.width)
+        check_number("temperature", point.temperature, "(0, inf)", 0)
+        check_number("alpha", point.alpha, "[0, 1]", 0, 1)
+        check_seed(point.seed)
+        check_number("seconds", point.seconds, "[0, inf)", 0)
+        for name, figure in (("accuracy", point.accuracy), ("agreement", point.agreement)):
+            if figure is not None:
+                check_number(name, figure, "[0, 1]", 0, 1)
+        if (point.accuracy is None) != isinstance(point.reason, str):
+            raise ValueError(f"a point has an accuracy or a reason, got {point.accuracy} and {point.reason!r}")
+        return point
 
     @property
     def setting(self) -> Setting:
@@ -236,11 +253,13 @@ class _Results:
     """Finished points and, where there is a path, their file: a line that tells the sweep from others, a line a point.
 
     The file begins to exist, whole, with its first point. A line is whole once its newline is there: what a run that
-    was killed left of its last line is cut off before the next one is written.
+    was killed left of its last line is cut off before the next one is written. Each line is JSON and ends in a hash of
+    itself and of the first line: a changed byte, or a line of another sweep, is refused.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, fingerprint: dict[str, Any]) -> None:
         self.path, self.header = path, {"minidistill": "sweep", **fingerprint}
+        self.first = _sealed(self.header)  # line of the file
         self.points: dict[Setting, Point] = {}
         self.length = 0     # of the whole lines, in bytes
         self.torn = False   # something that is no whole line follows them
@@ -256,20 +275,34 @@ class _Results:
             content = stream.read()
         if not content:
             return
-        self.length = content.rfind(b"\n") + 1
-        self.torn = self.length < len(content)
-        header, *lines = content[: self.length].splitlines() or [b""]
-        self._check_header(_json(header))
+        first, *lines = content.split(b"\n")
+        self._check_header(first if lines else b"")
+        rest = lines.pop()  # behind the last newline
         for number, line in enumerate(lines, 2):
-            try:
-                point = Point(**_json(line))
-            except TypeError:
-                raise ValueError(f"{path} is damaged: line {number} is no point of a sweep") from None
-            self.points[point.setting] = point
+            self._read_point(line, number)
+        if _unsealed(rest[:-1], first) is not None:
+            raise ValueError(f"{path} is damaged: line {len(lines) + 2} is whole, but does not end in a newline")
+        self.length, self.torn = len(content) - len(rest), rest != b""
 
-    def _check_header(self, found: dict[str, Any]) -> None:
+    def _read_point(self, line: bytes, number: int) -> None:
+        fields = _unsealed(line, self.first)
+        try:
+            if fields is None:
+                raise ValueError("its checksum is not that of its content")
+            point = Point.of(fields)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.path} is damaged: line {number} is no point of this sweep: {error}") from None
+        self.points[point.setting] = point
+
+    def _check_header(self, first: bytes) -> None:
+        found = _json(first)
         if found.get("minidistill") != "sweep":
             raise ValueError(f"{self.path} does not hold the points of a sweep; give another file")
+        if SEAL not in found:
+            raise ValueError(f"{self.path} was written by an earlier version, without checksums; give another file")
+        if _unsealed(first) is None:
+            raise ValueError(f"{self.path} is damaged: line 1: its checksum is not that of its content")
+        del found[SEAL]
         names = [*self.header, *(name for name in found if name not in self.header)]
         differences = [
             f"{name} is {found.get(name)!r} there and {self.header.get(name)!r} here"
@@ -284,9 +317,9 @@ class _Results:
         self.points[point.setting] = point
         if self.path is None:
             return
-        line = json.dumps(asdict(point)).encode() + b"\n"
+        line = _sealed(asdict(point), self.first) + b"\n"
         if self.length == 0:
-            line = json.dumps(self.header).encode() + b"\n" + line
+            line = self.first + b"\n" + line
             with replacing(self.path) as stream:
                 stream.write(line)
         else:
@@ -296,6 +329,25 @@ class _Results:
             with open(self.path, "ab") as stream:
                 stream.write(line)
         self.length += len(line)
+
+
+SEAL = "sha256"  # the last field of each line: the beginning of the hash of the first line and of all before this field
+
+
+def _sealed(fields: dict[str, Any], first: bytes = b"") -> bytes:
+    """A line with these fields and its seal; `first` is the first line of the file, where this is another."""
+    body = json.dumps(fields).encode().removesuffix(b"}")
+    return body + f', "{SEAL}": "{_seal(body, first)}"}}'.encode()
+
+
+def _unsealed(line: bytes, first: bytes = b"") -> dict[str, Any] | None:
+    """The fields of a line; None where a byte of it was changed."""
+    body, _, seal = line.rpartition(f', "{SEAL}": "'.encode())
+    return _json(body + b"}") if seal == f'{_seal(body, first)}"}}'.encode() else None
+
+
+def _seal(body: bytes, first: bytes) -> str:
+    return hashlib.sha256(first + body).hexdigest()[:16]
 
 
 def _json(line: bytes) -> dict[str, Any]:
@@ -422,7 +474,8 @@ def sweep(
                         Dask cluster on which minidistill is installed; or any concurrent.futures.Executor, which is
                         left open, and to which the data goes anew with each point
     file                keeps each point as soon as it is finished. A sweep that was stopped goes on from its file, and
-                        a larger grid takes from it what it has; a sweep of other data or settings is refused.
+                        a larger grid takes from it what it has; a sweep of other data or settings is refused, and so
+                        is a file with a changed byte, or of an earlier version, which had no checksums.
                         It serves one sweep at a time
     progress            a progress bar; by default on long runs in a terminal
     say                 hears of what is done

@@ -82,8 +82,11 @@ def _start_worker(path: str, reading: Connection) -> None:
     global _shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be inherited
     threading.Thread(target=_end_with, args=(path, reading), daemon=True).start()
-    with open(path, "rb") as stream:
-        _shared = pickle.load(stream)
+    try:
+        with open(path, "rb") as stream:
+            _shared = pickle.load(stream)
+    except FileNotFoundError:
+        os._exit(1)  # its owner has stopped since, and removed it
 
 
 def _end_with(path: str, reading: Connection) -> None:

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from fifo import through_a_pipe
 
 import minidistill.data
 from minidistill import MLP, Dataset, quantize
@@ -54,7 +55,8 @@ def refusal(capsys, *arguments):
     assert said.out == ""
     assert "Traceback" not in said.err
     assert set(os.listdir()) == before
-    return said.err.strip().splitlines()[-1]
+    assert "usage:" not in said.err
+    return said.err.splitlines()[-1]
 
 
 # ---------------------------------------------------------------------------------------------- the commands
@@ -157,9 +159,9 @@ def test_what_a_gate_cannot_go_on_from_is_refused_in_a_line(batches, table, caps
     main([*batches, "monday.csv"])
     capsys.readouterr()
     assert "share was 1.0, is now 0.5" in refusal(capsys, *batches, "--share", "0.5", "monday.csv")
-    assert "x must have 2 columns" in refusal(capsys, *batches, table)
+    assert "batch: clouds.csv has 3 columns, and student takes 2" in refusal(capsys, *batches, table)
     assert "either --promised or --reference" in refusal(capsys, *batches[:-2], "monday.csv")
-    assert "share must be in (0, 1], got 2.0" in refusal(capsys, *batches, "--share", "2", "monday.csv")
+    assert "--share: must be a number in (0, 1], got '2'" in refusal(capsys, *batches, "--share", "2", "monday.csv")
     os.truncate("gate.npz", os.path.getsize("gate.npz") // 2)
     assert "delete it to begin anew" in refusal(capsys, *batches, "monday.csv")
 
@@ -340,56 +342,73 @@ def test_help_teaches(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "nowhere.csv", "--out", "x.npz"], "nowhere.csv"),
+        (["train", "nowhere.csv", "--out", "x.npz"], "data: no such file: nowhere.csv"),
         (["train", "clouds.csv", "--out", "nowhere/x.npz"], "cannot write nowhere/x.npz"),
         (["train", "clouds.csv", "--out", "."], "it is a folder"),
-        (["train", "clouds.csv", "--out", "x.npz", "--epochs", "0"], "epochs must be at least 1, got 0"),
+        (["train", "clouds.csv", "--out", "x.npz", "--epochs", "0"],
+         "--epochs: must be a whole number from 1, below 2^63, got '0'"),
         (["train", "clouds.csv", "--out", "x.npz", "--hidden", "8,0"], "whole numbers parted by commas"),
-        (["train", "clouds.csv", "--out", "x.npz", "--dropout", "1"], "dropout must be in [0, 1), got 1.0"),
-        (["train", "clouds.csv", "--out", "x.npz", "--validation", "1.5"], "--validation must be in [0, 1), got 1.5"),
+        (["train", "clouds.csv", "--out", "x.npz", "--dropout", "1"], "--dropout: must be a number in [0, 1), got '1'"),
+        (["train", "clouds.csv", "--out", "x.npz", "--validation", "1.5"],
+         "--validation: must be a number in [0, 1), got '1.5'"),
         (["train", "clouds.csv", "--out", "x.npz", "--learning-rate", "1e30", "--optimizer", "adam"], "epoch 1, step"),
-        (["train", "clouds.csv", "--out", "x.npz", "--label", "colour"], "one column named 'colour'"),
-        (["distill", "clouds.csv", "--out", "x.npz", "--teacher", "clouds.csv"], "clouds.csv is not an .npz file"),
-        (["distill", "digits", "--out", "x.npz", "--teacher", "teacher.npz"], "must have 2 columns, got shape"),
+        (["train", "clouds.csv", "--out", "x.npz", "--label", "colour"],
+         "data: clouds.csv must have one column named 'colour'"),
+        (["distill", "clouds.csv", "--out", "x.npz", "--teacher", "clouds.csv"],
+         "--teacher: clouds.csv is not an .npz"),
+        (["distill", "digits", "--out", "x.npz", "--teacher", "teacher.npz"], "digits has 64 columns, and --teacher"),
         (["distill", "clouds.csv", "--out", "x.npz", "--teacher", "teacher.npz", "--temperature", "0"],
-         "temperature must be in (0, 1e6), got 0.0"),
+         "--temperature: must be a number in (0, inf), got '0'"),
         (["distill", "clouds.csv", "--out", "x.npz", "--teacher", "teacher.npz", "--alpha", "2"],
-         "alpha must be in [0, 1], got 2.0"),
-        (["predict", "teacher.npz", "clouds.csv"], "if that is the label, say --label -1"),
-        (["evaluate", "teacher.npz", "digits"], "must have 2 columns, got shape"),
+         "--alpha: must be a number in [0, 1], got '2'"),
+        (["predict", "teacher.npz", "clouds.csv"], "and model takes 2; if the last one is the label, say --label -1"),
+        (["evaluate", "teacher.npz", "digits"], "data: digits has 64 columns, and model takes 2"),
         (["train", "clouds.csv", "--out", "x.npz", "--classes", "1"], "--classes must be at least the 2"),
-        (["train", "clouds.csv", "--out", "x.npz", "--batch-size", "0"], "batch_size must be at least 1, got 0"),
-        (["train", "clouds.csv", "--out", "x.npz", "--learning-rate", "0"], "rate must be in (0, inf), got 0.0"),
+        (["train", "clouds.csv", "--out", "x.npz", "--batch-size", "0"], "--batch-size: must be a whole number from 1"),
+        (["train", "clouds.csv", "--out", "x.npz", "--learning-rate", "0"],
+         "--learning-rate: must be a number in (0, inf)"),
         (["train", "clouds.csv", "--out", "x.npz", "--hidden", "100000,100000"], "too many for memory"),
         (["train", "clouds.csv", "--out", ""], "cannot write '': it is a folder"),
         (["train", "clouds.csv", "--out", "clouds.csv/x.npz"], "cannot write clouds.csv/x.npz: no folder"),
         (["predict", "teacher.npz", "clouds.csv", "--out", "nowhere/p.csv"], "--out: cannot write nowhere/p.csv"),
-        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--temperatures", "1;2"], "numbers must be parted by"),
+        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--temperatures", "1;2"],
+         "must be numbers in (0, inf) parted"),
         (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--validation", "0"], "--validation above 0"),
-        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--seeds", "0"], "--seeds: must be a whole number from 1"),
         (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--results", "nowhere/x"], "cannot write nowhere/x"),
-        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--results", "clouds.csv"], "not hold the points of a"),
+        (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--results", "clouds.csv"], "is the same file as data"),
         (["sweep", "clouds.csv", "--teacher", "teacher.npz", "--executor", "dask"], "executor must be 'processes:N'"),
         (["demo", "--figure", "nowhere/demo.png"], "--figure: cannot write nowhere/demo.png"),
         (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "teacher.npz"], "is not a checkpoint of"),
-        (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "./x.npz"], "must not be the file that --out names"),
+        (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "./x.npz"],
+         "./x.npz is the same file as --out, x.npz"),
         (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", "nowhere/x"], "checkpoint: cannot write nowhere/x"),
         (["train", "clouds.csv", "--out", "x.npz", "--jitter", "1"], "Jitter needs square images"),
-        (["train", "clouds.csv", "--out", "x.npz", "--jitter", "-1"], "pixels must be at least 1, got -1"),
-        (["train", "clouds.csv", "--out", "x.npz", "--mixup", "0"], "alpha must be in (0, inf), got 0.0"),
-        (["train", "clouds.csv", "--out", "x.npz", "--label-noise", "2"], "share must be in [0, 1], got 2.0"),
-        (["demo", "--seeds", "0"], "seeds must be at least 1, got 0"),
+        (["train", "clouds.csv", "--out", "x.npz", "--jitter", "-1"], "--jitter: must be a whole number from 0, below"),
+        (["train", "clouds.csv", "--out", "x.npz", "--mixup", "0"], "--mixup: must be a number in (0, inf), got '0'"),
+        (["train", "clouds.csv", "--out", "x.npz", "--label-noise", "2"], "--label-noise: must be a number in [0, 1]"),
+        (["demo", "--seeds", "0"], "argument --seeds: must be a whole number from 1"),
+        (["demo", "--seed", "-1"], "argument --seed: must be a whole number from 0"),
+        (["demo", "--figure", "demo.exe"], "--figure: must end in .png, .svg or .pdf, got demo.exe"),
         (["export", "clouds.csv", "--out", "x.c"], "clouds.csv is not an .npz file"),
         (["export", "teacher.npz", "--out", "x.exe"], "x.exe should end in .c, .onnx, .safetensors, .pt, or --format"),
         (["export", "teacher.npz", "--out", "nowhere/x.c"], "--out: cannot write nowhere/x.c"),
         (["export", "teacher.npz", "--out", "x.c", "--name", "2d"], "name must begin with a letter"),
         (["export", "teacher.npz", "--out", "x.onnx", "--name", "a"], "--name is for the functions of a C file, not"),
         (["import", "teacher.npz", "--out", "x.npz"], "teacher.npz should end in .onnx, .safetensors, .pt, or"),
-        (["import", "nowhere.onnx", "--out", "x.npz"], "nowhere.onnx"),
-        (["import", "teacher.npz", "--out", "x.npz", "--format", "onnx"], "teacher.npz is not an ONNX file"),
+        (["import", "nowhere.onnx", "--out", "x.npz"], "file: no such file: nowhere.onnx"),
+        (["import", "teacher.npz", "--out", "x.npz", "--format", "onnx"], "file: teacher.npz is not an ONNX file"),
         (["import", "teacher.npz", "--out", "x.npz", "--format", "safetensors"], "is not a safetensors file"),
         (["import", "teacher.npz", "--out", "nowhere/x.npz"], "--out: cannot write nowhere/x.npz"),
-        (["import", "x.onnx", "--out", "x.npz", "--activation", "relu"], "onnx does: x.onnx"),
+        (["import", "teacher.npz", "--out", "x.npz", "--activation", "relu", "--format", "onnx"], "onnx does: teacher"),
+        (["evaluate", "teacher.npz", "digits", "--teacher", "nope.npz"], "--teacher: no such file: nope.npz"),
+        (["evaluate", ".", "digits"], "model: expected a file, got a folder: ."),
+        (["evaluate", os.devnull, "digits"], "model: expected a regular file, got a pipe or a device: /dev/null"),
+        (["train", "clouds.csv", "--out", "x.npz", "--checkpoint", os.devnull],
+         "--checkpoint: expected a regular file"),
+        (["train", "clouds.csv", "--out", "x.npz", "--backend", "fpga"], "--backend: backend must be one of 'numpy'"),
+        (["gate", "teacher.npz", "nope.csv", "--teacher", "teacher.npz", "--state", "s"],
+         "batch: no such file: nope.csv"),
     ],
 )  # fmt: skip
 def test_a_mistake_gets_one_clear_line(arguments, said, teacher, capsys):
@@ -401,6 +420,12 @@ def test_one_class_only_is_refused(folder, capsys):
     assert "at least two classes" in refusal(capsys, "train", "one.csv", "--out", "x.npz", "--validation", "0")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no /dev/full")
+def test_a_full_disk_is_one_clear_line(teacher, table, capsys):
+    said = refusal(capsys, "predict", teacher, table, "--label", "-1", "--out", "/dev/full")
+    assert said == "minidistill predict: error: No space left on device"
+
+
 def test_closed_streams_are_no_error(teacher, table):
     command = f"{sys.executable} -m minidistill train {table} --out x.npz --epochs 1 >&- 2>&-"
     environment = {**os.environ, "MINIDISTILL_BACKEND": "numpy"}
@@ -408,10 +433,93 @@ def test_closed_streams_are_no_error(teacher, table):
     assert MLP.load("x.npz").sizes == (2, 64, 2)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux")
+def test_a_file_name_that_cannot_be_printed_is_no_error(table):
+    command = [sys.executable, "-m", "minidistill", "train", table, "--epochs", "1", "--out", b"caf\xe9.npz"]
+    environment = {**os.environ, "MINIDISTILL_BACKEND": "numpy"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert done.stdout.splitlines()[-1] == b"saved caf\\udce9.npz"
+    assert os.path.exists(b"caf\xe9.npz")
+
+
 def test_a_truncated_network_is_refused(teacher, folder, capsys):
     whole = (folder / teacher).read_bytes()
     (folder / "half.npz").write_bytes(whole[: len(whole) // 2])
     assert "half.npz is not an .npz file, or is damaged" in refusal(capsys, "predict", "half.npz", "clouds.csv")
+
+
+# ---------------------------------------------------------------------------------------------- inputs and outputs
+
+READS = {  # a command, and the arguments of which each names a file that it reads
+    "train": (["train", "clouds.csv", "--epochs", "1"], ["clouds.csv"]),
+    "distill": (["distill", "clouds.csv", "--teacher", "t.npz", "--epochs", "1"], ["clouds.csv", "t.npz"]),
+    "sweep": (["sweep", "clouds.csv", "--teacher", "t.npz"], ["clouds.csv", "t.npz"]),
+    "predict": (["predict", "t.npz", "clouds.csv", "--label", "-1"], ["clouds.csv", "t.npz"]),
+    "export": (["export", "t.npz", "--format", "c"], ["t.npz"]),
+    "import": (["import", "t.npz", "--format", "onnx"], ["t.npz"]),
+    "compress": (["compress", "clouds.csv", "--teacher", "t.npz"], ["clouds.csv", "t.npz"]),
+    "gate": (["gate", "t.npz", "clouds.csv", "--teacher", "u.npz", "--promised", "0.5", "--reference", "more.csv"],
+             ["t.npz", "clouds.csv", "u.npz", "more.csv"]),
+}  # fmt: skip
+WRITES = {"sweep": ["--results", "--figure"], "compress": ["--figure"], "gate": ["--state"],
+          "train": ["--out", "--checkpoint"], "distill": ["--out", "--checkpoint"]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "read"),
+    [(name, option, read) for name in READS for option in WRITES.get(name, ["--out"]) for read in READS[name][1]],
+)
+@pytest.mark.parametrize("through", ["{}", "here/{}", "link"])
+def test_no_command_overwrites_a_file_that_it_reads(table, folder, capsys, command, option, read, through):
+    for name in ("t.npz", "u.npz"):
+        MLP((2, 3, 2)).save(name)
+    (folder / "more.csv").write_text("1,0\n" * 40)
+    (folder / "here").symlink_to(".")
+    if option == "--figure":  # which must end in .png
+        (folder / read).rename("read.png")
+        read_as = "read.png"
+    else:
+        read_as = read
+    (folder / "link.png").symlink_to(read_as)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    output = through.format(read_as).replace("link", "link.png")
+    arguments = [read_as if argument == read else argument for argument in READS[command][0]]
+    more = [] if option == "--out" or "--out" not in WRITES.get(command, ["--out"]) else ["--out", "out.npz"]
+    said = refusal(capsys, *arguments, *more, option, output)
+    assert f"{option}: {output} is the same file as " in said
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_two_outputs_of_a_command_are_two_files(teacher, table, capsys):
+    sweep = ["sweep", table, "--teacher", teacher, "--results", "s.png", "--figure", "./s.png"]
+    assert "is the same file as --figure" in refusal(capsys, *sweep)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["csv", "npz"])
+def test_data_may_come_from_a_pipe(teacher, table, folder, capsys, packed):
+    content = (folder / table).read_bytes()
+    assert main(["predict", teacher, table, "--label", "-1"]) == 0
+    expected = capsys.readouterr().out
+    label = ["--label", "-1"]
+    if packed:
+        np.savez("clouds.npz", **vars(load_table(table)))
+        content, label = (folder / "clouds.npz").read_bytes(), []
+    for k, command in enumerate((["predict", teacher], ["evaluate", teacher], ["train"])):
+        more = ["--out", "x.npz", "--epochs", "1"] if command == ["train"] else label if command[0] == "predict" else []
+        with through_a_pipe(folder / f"pipe{k}", content) as path:
+            assert main([*command, str(path), *more]) == 0
+        said = capsys.readouterr()
+        if command[0] == "predict":
+            assert said.out == expected
+    assert "on 64 rows" in said.err
+
+
+def test_standard_input_is_read_whole(teacher, table):
+    rows = "".join(f"{k % 2},{k}\n" for k in range(5000))
+    command = [sys.executable, "-m", "minidistill", "predict", teacher, "/dev/stdin"]
+    environment = {**os.environ, "MINIDISTILL_BACKEND": "numpy"}
+    done = subprocess.run(command, input=rows, env=environment, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 5000
 
 
 # ---------------------------------------------------------------------------------------------- Ctrl-C, pipes

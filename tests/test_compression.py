@@ -149,15 +149,17 @@ def test_what_is_no_setting_is_refused(teacher, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--rows", "0"), "--rows must be at least 1, got 0"),
-        (("--test", "1.5"), "--test must be in (0, 1), got 1.5"),
-        (("--test", "0"), "--test must be in (0, 1), got 0.0"),
+        (("--rows", "0"), "argument --rows: must be a whole number from 1, below 2^63, got '0'"),
+        (("--test", "1.5"), "argument --test: must be a number in (0, 1), got '1.5'"),
+        (("--test", "0"), "argument --test: must be a number in (0, 1), got '0'"),
     ],
 )
 def test_the_command_refuses_what_is_no_setting(teacher, options, message, tmp_path, capsys):
     network = str(tmp_path / "teacher.npz")
     teacher.save(network)
-    assert main(["compress", "digits", "--teacher", network, *options]) == 2
+    with pytest.raises(SystemExit) as stop:
+        main(["compress", "digits", "--teacher", network, *options])
+    assert stop.value.code == 2
     assert message in capsys.readouterr().err
 
 

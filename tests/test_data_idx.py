@@ -9,7 +9,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from fifo import through_a_pipe
 
+from minidistill import files
 from minidistill.data import load_idx
 from minidistill.data.idx import CHUNK
 
@@ -149,3 +151,23 @@ def test_a_header_that_promises_the_moon_costs_no_memory(tmp_path, pack, sizes):
         tracemalloc.stop()
     assert f"wants {8 * math.prod(sizes)} bytes of values, got 100" in message
     assert peak < 8_000_000
+
+
+def test_a_gzip_that_unpacks_without_measure_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "UNPACKED_FREELY", 2**20)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(struct.pack(">BBBBI", 0, 0, 8, 1, 2**27) + bytes(2**27)))
+    tracemalloc.start()
+    try:
+        assert "bytes of arrays in a file of" in refusal(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20 + 2 * files.MOST_UNPACKING * path.stat().st_size  # of the 128 MiB that it holds
+
+
+def test_a_file_from_a_pipe_is_read_whole(tmp_path):
+    content = struct.pack(">BBBBI", 0, 0, 8, 1, 10_000) + bytes(range(250)) * 40
+    for k, packed in enumerate((content, gzip.compress(content))):
+        with through_a_pipe(tmp_path / f"pipe{k}", packed) as path:
+            assert load_idx(path).tolist() == list(range(250)) * 40

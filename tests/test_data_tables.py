@@ -2,10 +2,12 @@
 """Tables of one's own: what is read, and that each way to be wrong gets an error that says where."""
 
 import gzip
+import io
 import re
 
 import numpy as np
 import pytest
+from fifo import through_a_pipe
 
 from minidistill.data import load_table
 
@@ -255,3 +257,22 @@ def test_a_damaged_npz_is_refused_whatever_the_damage(tmp_path, save):
             assert str(path) in str(error)
             refused += 1
     assert refused > 250
+
+
+# ---------------------------------------------------------------------------------------------- pipes
+
+
+@pytest.mark.parametrize("rows", [1, 20_000], ids=["shorter than the magic number", "longer than a buffer"])
+def test_a_table_from_a_pipe_is_read_whole(tmp_path, rows):
+    with through_a_pipe(tmp_path / "pipe", b"1,0\n" * rows) as path:
+        data = load_table(path)
+    assert data.x.shape == (rows, 1)
+    assert len(data.y) == rows
+
+
+def test_arrays_from_a_pipe_are_read_whole(tmp_path):
+    x = np.arange(20_000, dtype=np.float32).reshape(10_000, 2)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, x=x, y=np.arange(10_000) % 3)
+    with through_a_pipe(tmp_path / "pipe", packed.getvalue()) as path:
+        np.testing.assert_array_equal(load_table(path).x, x)

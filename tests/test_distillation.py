@@ -11,6 +11,8 @@ from minidistill import MLP, SGD, Dataset, SoftTarget, SoftTargets, digits, dist
 from minidistill.distillation import soft_targets
 from minidistill.files import write_npz
 from minidistill.ops import softmax_forward
+from minidistill.prune import prune_weights
+from minidistill.schemes import assist, born_again, self_train
 from minidistill.teachers import FLOOR, as_teacher, floored_logits
 
 
@@ -509,3 +511,20 @@ def test_bad_arrays_of_logits_are_refused_by_what_is_wrong(data, logits, message
 def test_classes_that_do_not_fit_the_columns_are_refused_by_name(data, classes):
     with pytest.raises(ValueError, match="classes"):
         taught_by(Probabilities([0.5, 0.5], classes), data)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("distill", lambda **options: distill(MLP((2, 2)), MLP((2, 2)), Dataset(np.eye(2)), **options)),
+        ("assist", lambda **options: assist(MLP((2, 2)), [MLP((2, 2))], Dataset(np.eye(2)), **options)),
+        ("born_again", lambda **options: born_again(MLP((2, 2)), Dataset(np.eye(2)), 1, **options)),
+        ("self_train", lambda **options: self_train(MLP((2, 2)), MLP((2, 2)), *[Dataset(np.eye(2))] * 2, **options)),
+        ("prune_weights",
+         lambda **options: prune_weights(MLP((2, 2)), Dataset(np.eye(2)), teacher=MLP((2, 2)), **options)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("option", ["temprature", "targets"])
+def test_a_misspelled_option_is_one_of_the_function_that_was_called(name, call, option):
+    with pytest.raises(TypeError, match=rf"^{name}\(\) has no option '{option}': its options are .*batch_size, .*seed"):
+        call(**{option: 4.0})

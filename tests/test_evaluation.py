@@ -61,7 +61,7 @@ def test_accuracy_and_agreement_are_shares_of_rows():
 
 def test_calibration_error_against_a_hand_computed_example():
     sure = np.array([0.95, 0.85, 0.82, 0.55])  # right, wrong, right, right; bins of a tenth
-    # [0.9, 1): |1 - 0.95|   [0.8, 0.9): |1 - (0.85 + 0.82)|   [0.5, 0.6): |1 - 0.55|   over 4 rows
+    # (0.9, 1]: |1 - 0.95|   (0.8, 0.9]: |1 - (0.85 + 0.82)|   (0.5, 0.6]: |1 - 0.55|   over 4 rows
     by_hand = (0.05 + 0.67 + 0.45) / 4
     error = expected_calibration_error(np.column_stack([sure, 1 - sure]), np.array([0, 1, 0, 0]), bins=10)
     assert error == pytest.approx(by_hand, rel=1e-12)
@@ -81,6 +81,16 @@ def test_full_confidence_has_a_place_in_the_last_bin():
     assert expected_calibration_error(certain, np.array([1, 0])) == 1
     rows = np.array([[1.0, 0.0], [0.95, 0.05]])  # wrong and right, in one bin: |-1 + 0.05| over 2 rows
     assert expected_calibration_error(rows, np.array([1, 0]), bins=10) == pytest.approx(0.475)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("bins", "k"), [(bins, k) for bins in (4, 5, 10, 15) for k in range(bins // 2 + 1, bins)])
+def test_an_upper_edge_belongs_to_the_bin_below_it(dtype, bins, k):
+    edge, below, above = (dtype(place / bins) for place in (k, k - 0.5, k + 0.5))  # the edge is right, the others wrong
+    for other, error in ((below, abs(1 - edge - below)), (above, 1 - edge + above)):  # in one bin, and in two
+        sure = np.array([edge, other], dtype)
+        found = expected_calibration_error(np.column_stack([sure, 1 - sure]), np.array([0, 1]), bins)
+        assert found == pytest.approx(error / 2, rel=1e-6)
 
 
 @settings(deadline=None, max_examples=50)

@@ -6,12 +6,14 @@ import io
 import itertools
 import re
 import sys
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
 from rounding import assert_logits, assert_probabilities
 
-from minidistill import MLP
+from minidistill import MLP, files
 from minidistill.export import from_onnx, from_pt, from_safetensors, from_torch, to_pt, to_safetensors, to_state_dict
 
 torch = pytest.importorskip("torch")
@@ -248,6 +250,48 @@ def test_cut_at_any_byte_a_file_is_refused(tmp_path):
         path.write_bytes(content[:length])
         with pytest.raises(ValueError, match="or is damaged"):
             from_pt(path)
+
+
+def repacked(content, compression=zipfile.ZIP_STORED, change=lambda name, entry: entry):
+    """The same zip archive, with right checksums, compressed or with changed entries."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w", compression) as new:
+        for name in old.namelist():
+            new.writestr(name, change(name, old.read(name)))
+    return stream.getvalue()
+
+
+def test_a_small_file_that_claims_large_weights_is_refused_before_they_take_memory(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.pt"
+    monkeypatch.setattr(files, "UNPACKED_FREELY", 2**20)
+    wide = torch.zeros(1).expand(2, 10**8)  # strides of 0: one number in the file, 800 MB as an array
+    zeros = saved({"0.weight": torch.zeros(2, 10**7)})
+    for content in (saved({"0.weight": wide}), repacked(zeros, zipfile.ZIP_DEFLATED)):
+        path.write_bytes(content)
+        tracemalloc.start()  # which sees what NumPy and Python allocate
+        with pytest.raises(ValueError, match=r"bomb\.pt .*claims [\d,]+ bytes of arrays in a file of"):
+            from_pt(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+        tracemalloc.stop()
+
+
+def test_no_damaged_byte_of_the_pickle_is_more_than_a_refusal(tmp_path):
+    random = np.random.default_rng(0)
+
+    def damaged(name, entry):
+        if not name.endswith("data.pkl"):
+            return entry
+        place = random.integers(len(entry))
+        return entry[:place] + bytes([random.integers(256)]) + entry[place + 1 :]
+
+    content, path, refused = saved(to_state_dict(MLP((3, 2)))), tmp_path / "damaged.pt", 0
+    for _ in range(300):
+        path.write_bytes(repacked(content, change=damaged))
+        try:
+            from_pt(path)
+        except ValueError:
+            refused += 1
+    assert refused > 200
 
 
 def test_nothing_in_a_file_is_run(tmp_path, capsys):

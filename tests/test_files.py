@@ -4,13 +4,18 @@
 import os
 import pickle
 import stat
+import struct
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fifo import through_a_pipe
 
-from minidistill.files import cache_folder, read_npz, replacing, write_npz
+from minidistill import load_idx, load_table
+from minidistill.files import cache_folder, check_apart, read_npz, replacing, write_npz
 
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array("text")}
 
@@ -56,6 +61,19 @@ def test_ctrl_c_in_mid_write_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_half(tmp_path / "f", KeyboardInterrupt)
     assert os.listdir(tmp_path) == []
+
+
+def test_ctrl_c_just_after_the_renaming_stays_ctrl_c(tmp_path, monkeypatch):
+    rename = os.replace
+
+    def interrupted(source, target):
+        rename(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "f") as stream:
+        stream.write(b"whole")
+    assert os.listdir(tmp_path) == ["f"]
 
 
 def test_nobody_sees_the_file_before_it_is_whole(tmp_path):
@@ -134,6 +152,24 @@ def test_an_npz_of_somebody_else_is_refused(tmp_path):
         read_npz(tmp_path / "f.npz", "sample", ("a",))
 
 
+@pytest.mark.parametrize("b", [np.zeros(()), np.zeros(3), np.zeros((2, 1)), np.array(["a", "b"])])
+def test_arrays_whose_shapes_do_not_belong_together_are_refused(tmp_path, b):
+    path, shapes = tmp_path / "f.npz", {"a": "NI", "b": "N"}
+    write_npz(path, "sample", {"a": np.zeros((2, 3)), "b": np.zeros(2)})
+    assert read_npz(path, "sample", shapes)["b"].shape == (2,)
+    write_npz(path, "sample", {"a": np.zeros((2, 3)), "b": b})
+    with pytest.raises(ValueError, match=r"f\.npz is damaged: b must be numbers of shape \(N\), got"):
+        read_npz(path, "sample", shapes)
+
+
+def test_text_that_is_no_unicode_is_refused(tmp_path):
+    characters = np.array(["text"])
+    characters.view(np.uint32)[2] = 2**21
+    write_npz(tmp_path / "f.npz", "sample", {"a": characters})
+    with pytest.raises(ValueError, match="damaged: a.npy holds text with a character that Unicode does not have"):
+        read_npz(tmp_path / "f.npz", "sample", ("a",))
+
+
 def test_an_npz_that_holds_nothing_is_refused(tmp_path):
     np.savez(tmp_path / "f.npz")
     with pytest.raises(ValueError, match="it holds nothing"):
@@ -197,6 +233,130 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     assert os.read(reader, 100) == b"all of it"
     os.close(reader)
     assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+
+
+def npz(path, header, values=b"", compression=zipfile.ZIP_STORED):
+    """An .npz with one array x, of this header, and of these values after it."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        length = struct.pack("<H", len(header) + 1)
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + length + header + b"\n" + values)
+    return path
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (2,",   # unclosed: a TokenError of Python's tokenizer
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (1" + b"0" * 30 + b",)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (4_000_000_000,)}",
+        b"{'descr': '<U4000000000', 'fortran_order': False, 'shape': ()}",
+        b"{'descr': '|V0', 'fortran_order': False, 'shape': (4000000000,)}",
+        b"{'descr': ('<f4', 7), 'fortran_order': False, 'shape': (2,)}",
+        b"{'descr': [('a', '<f4', {})], 'fortran_order': False, 'shape': (2,)}",
+        b"{'descr': '<f4', 'fortran_order': 2, 'shape': {2}}",
+        b"{" * 500,
+        b"(" * 9000,
+        b"\xff" * 20,
+        b"",
+    ],
+    ids=lambda header: header[:60].decode("latin-1"),
+)
+def test_a_damaged_header_of_an_array_is_a_value_error(tmp_path, header):
+    with pytest.raises(ValueError, match=r"f\.npz is not an \.npz file, or is damaged: ."):
+        read_npz(npz(tmp_path / "f.npz", header, bytes(8)), "sample", ("x",))
+
+
+def peak_of_refusal(path, said):
+    """The most bytes that are allocated until the file is refused."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=said):
+            read_npz(path, "sample", ("x",))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_that_claims_more_than_the_file_holds_takes_no_memory(tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (400000000,)}"
+    path = npz(tmp_path / "f.npz", header, bytes(8))
+    assert peak_of_refusal(path, r"x\.npy claims 1,600,000,000 bytes, and has") < 2**20
+
+
+def test_an_archive_that_unpacks_without_measure_takes_no_memory(tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (50000000,)}"
+    path = npz(tmp_path / "f.npz", header, bytes(200_000_000), zipfile.ZIP_DEFLATED)
+    assert peak_of_refusal(path, r"it claims 200,000,\d+ bytes of arrays in a file of .*: store the arrays") < 2**20
+
+
+def test_arrays_that_compress_well_are_read(tmp_path):
+    np.savez_compressed(tmp_path / "f.npz", kind="sample", x=np.zeros(10_000_000, np.float32))
+    assert len(read_npz(tmp_path / "f.npz", "sample", ("x",))["x"]) == 10_000_000
+
+
+def test_a_pipe_is_read_whole(tmp_path):
+    write_npz(tmp_path / "f.npz", "sample", ARRAYS)
+    with through_a_pipe(tmp_path / "pipe", (tmp_path / "f.npz").read_bytes()) as path:
+        assert set(read_npz(path, "sample", tuple(ARRAYS))) == set(ARRAYS)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="has no /dev/zero")
+@pytest.mark.parametrize("read", [load_table, load_idx, lambda path: read_npz(path, "sample", ("x",))])
+def test_a_device_without_an_end_is_refused(read):
+    with pytest.raises(ValueError, match="/dev/zero is a device, and neither a file nor a pipe"):
+        read("/dev/zero")
+
+
+# ---------------------------------------------------------------------------------------------- outputs and inputs
+
+
+@pytest.fixture
+def names(tmp_path, monkeypatch):
+    """A file under several names: its own, a longer one, a link, a hard link, and a link to its folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("data.csv").touch()
+    Path("other.csv").touch()
+    Path("soft").symlink_to("data.csv")
+    Path("hard").hardlink_to("data.csv")
+    Path("here").symlink_to(".")
+    Path("dangling").symlink_to("new.npz")
+
+
+@pytest.mark.parametrize("out", ["data.csv", "./data.csv", "soft", "hard", "here/data.csv", "here/soft"])
+def test_an_output_that_is_an_input_is_refused_under_any_name(names, out):
+    said = f"--out: {out} is the same file as data, data.csv, which would be overwritten"
+    with pytest.raises(ValueError, match=said):
+        check_apart([("--out", out)], [("--teacher", "other.csv"), ("data", "data.csv")])
+
+
+@pytest.mark.parametrize("other", ["new.npz", "here/new.npz", "dangling"])
+def test_two_outputs_that_are_one_new_file_are_refused(names, other):
+    with pytest.raises(ValueError, match=f"--checkpoint: {other} is the same file as --out, new.npz"):
+        check_apart([("--out", "new.npz"), ("--checkpoint", other)])
+
+
+def test_files_that_differ_and_devices_that_do_not_are_let_through(names):
+    check_apart([("--out", "new.npz"), ("--checkpoint", "other.npz")], [("data", "data.csv"), ("more", "data.csv")])
+    check_apart([("--out", os.devnull), ("--figure", os.devnull)], [("data", os.devnull)])
+
+
+def test_the_file_system_decides_whether_case_counts(names, monkeypatch):
+    Path("Data.csv").touch()
+    check_apart([("--out", "Data.csv")], [("data", "data.csv")])
+    monkeypatch.setattr(os.path, "samefile", lambda one, other: one.lower() == other.lower())
+    with pytest.raises(ValueError, match=r"Data\.csv is the same file as data"):
+        check_apart([("--out", "Data.csv")], [("data", "data.csv")])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="has no /dev/fd")
+def test_a_process_substitution_is_written_to():
+    reading, writing = os.pipe()  # of which a shell gives the command the name /dev/fd/N
+    with replacing(f"/dev/fd/{writing}") as stream:
+        stream.write(b"all of it")
+    assert os.read(reading, 100) == b"all of it"
+    os.close(reading)
+    os.close(writing)
 
 
 # ---------------------------------------------------------------------------------------------- the cache's place

@@ -166,7 +166,7 @@ def test_what_would_have_to_be_downloaded_is_left_out_and_said(monkeypatch):
     ("arguments", "said"),
     [
         (["digits", "letters"], "DATA must be one of 'digits', 'mnist', 'fashion-mnist', got 'letters'"),
-        (["digits", "--seeds", "0"], "seeds must be at least 1, got 0"),
+        (["digits", "--figure", "board.exe"], "--figure: must end in .png, .svg or .pdf, got board.exe"),
         (["digits", "--figure", "nowhere/board.png"], "--figure: cannot write nowhere/board.png"),
     ],
 )

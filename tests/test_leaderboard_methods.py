@@ -26,7 +26,7 @@ def room():
 
 
 def test_every_loss_and_every_scheme_takes_part():
-    schemes = set(minidistill.SCHEMES) - {"pseudo_labelled"}  # which is a part of self_train
+    schemes = set(minidistill.PUBLIC["schemes"]) - {"pseudo_labelled"}  # which is a part of self_train
     assert set(losses.METHODS) | schemes | {"SoftTarget", "TopKTarget"} <= set(BY_NAME)
     assert len(BY_NAME) == len(METHODS)
 

@@ -4,7 +4,6 @@
 import ast
 import io
 import os
-import statistics
 import subprocess
 import sys
 import tokenize
@@ -17,7 +16,7 @@ import minidistill
 PACKAGE = Path(minidistill.__file__).parent
 READING_PATH = ("ops", "network", "losses/soft_target", "optim", "training", "distillation")
 MOST_LINES = 900
-MOST_OF_NUMPY = 0.5  # of the processor time of importing NumPy; it takes some 30 milliseconds of 75
+MOST_OF_NUMPY = 0.4  # of the processor time of importing NumPy: 30 milliseconds of 75
 
 
 def lines_of_code(path):
@@ -50,16 +49,16 @@ def in_a_new_process(code, cache):
 
 def test_the_import_is_quick(tmp_path):
     code = (
-        "import time; start = time.process_time(); import numpy; between = time.process_time(); import minidistill; "
-        "print((time.process_time() - between) / (between - start))"
+        "import time; start = time.process_time(); import numpy; between = time.process_time(); "
+        "from minidistill import MLP, distill; print((time.process_time() - between) / (between - start))"
     )
     in_a_new_process(code, tmp_path)  # compiles
     shares = [float(in_a_new_process(code, tmp_path)) for _ in range(25)]
-    assert statistics.median(shares) <= MOST_OF_NUMPY  # other programs disturb single runs
+    assert min(shares) <= MOST_OF_NUMPY, shares  # other programs disturb single runs
 
 
 def test_the_import_brings_nothing_heavy(tmp_path):
-    code = "import sys, minidistill; print(*sys.modules)"
+    code = "import sys; from minidistill import MLP, digits, distill; print(*sys.modules)"
     loaded = set(in_a_new_process(code, tmp_path).split())
     assert not loaded & {"numba", "matplotlib", "tqdm", "scipy", "torch", "argparse"}
 
@@ -72,7 +71,7 @@ def test_public_names_are_documented(name):
 def test_a_method_is_imported_when_it_is_asked_for(tmp_path):
     code = "import sys, minidistill; {} print(*sys.modules)"
     files = {f"minidistill.losses.{file}" for file in minidistill.losses.METHODS.values()}
-    assert not files & set(in_a_new_process(code.format(""), tmp_path).split())
+    assert not files & set(in_a_new_process(code.format("minidistill.distill;"), tmp_path).split())
     asked = set(in_a_new_process(code.format("minidistill.NKD; minidistill.losses.DIST;"), tmp_path).split())
     assert {"minidistill.losses.nkd", "minidistill.losses.dist"} <= asked
     assert "minidistill.losses.divergences" not in asked

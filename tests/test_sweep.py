@@ -4,12 +4,14 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ import pytest
 
 from minidistill import MLP, SGD, Cosine, Dataset, SoftTarget, SoftTargets, digits, distill, fit, use_backend
 from minidistill.cli import main
-from minidistill.sweep import Point, Sweep, sweep
+from minidistill.sweep import Point, Sweep, _sealed, sweep
 
 GRID = {"temperatures": (1, 4), "alphas": (0.5, 0.9), "widths": (4, 8), "seeds": range(2), "epochs": 2}
 POINTS = 16
@@ -271,8 +273,72 @@ def test_a_damaged_line_is_named(teacher, file, line):
     sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **GRID)
     lines = file.read_text().splitlines()
     file.write_text("\n".join([*lines[:2], line, *lines[3:], ""]))
-    with pytest.raises(ValueError, match="line 3 is no point"):
+    with pytest.raises(ValueError, match=r"sweep\.jsonl is damaged: line 3 is no point of this sweep: its checksum"):
         sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **GRID)
+
+
+def test_no_flipped_bit_of_a_results_file_goes_unnoticed(teacher, serial, file):
+    grid = GRID | {"widths": [8], "temperatures": [4]}
+    sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **grid)
+    whole = file.read_bytes()
+    random = np.random.default_rng(0)
+    places = [8 * len(whole) - 8 + bit for bit in range(8)]  # of the last newline
+    for place in [*random.choice(8 * len(whole), 600, replace=False), *places]:
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"sweep\.jsonl (is damaged: line \d|does not hold|was written|holds the)"):
+            sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **grid)
+        assert file.read_bytes() == damaged
+
+
+def test_a_line_of_another_sweep_is_refused(teacher, file):
+    grid = GRID | {"widths": [8], "temperatures": [4]}
+    lines = []
+    for epochs in (1, 2):
+        sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **{**grid, "epochs": epochs})
+        lines.append(file.read_text().splitlines(keepends=True))
+        file.unlink()
+    file.write_text("".join([lines[1][0], lines[0][1], *lines[1][2:]]))
+    with pytest.raises(ValueError, match="line 2 is no point of this sweep"):
+        sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **grid)
+
+
+def test_a_file_without_checksums_of_an_earlier_version_is_refused_and_left_alone(teacher, file):
+    sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **GRID)
+    plain = [{k: v for k, v in json.loads(line).items() if k != "sha256"} for line in file.read_text().splitlines()]
+    before = "".join(json.dumps(line) + "\n" for line in plain)
+    file.write_text(before)
+    with pytest.raises(ValueError, match=r"sweep\.jsonl was written by an earlier version, without checksums; give"):
+        sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **GRID)
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"accuracy": 7}, "accuracy must be in [0, 1], got 7"),
+        ({"accuracy": float("nan")}, "accuracy must be in [0, 1], got nan"),
+        ({"agreement": -0.1}, "agreement must be in [0, 1], got -0.1"),
+        ({"seconds": -1}, "seconds must be in [0, inf), got -1"),
+        ({"seconds": "1"}, "seconds must be a number in [0, inf), got '1'"),
+        ({"width": 0}, "width must be at least 1, got 0"),
+        ({"temperature": 0}, "temperature must be in (0, inf), got 0"),
+        ({"alpha": 2}, "alpha must be in [0, 1], got 2"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"reason": "it diverged"}, "a point has an accuracy or a reason, got 0.5 and 'it diverged'"),
+        ({"accuracy": None}, "a point has an accuracy or a reason, got None and None"),
+        ({"colour": "red"}, "unexpected keyword argument 'colour'"),
+    ],
+)
+def test_figures_out_of_their_range_are_refused_whatever_the_checksum(teacher, file, change, said):
+    sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **GRID)
+    first, _, *rest = file.read_bytes().split(b"\n")
+    absurd = _sealed({**asdict(point()), **change}, first)
+    file.write_bytes(b"\n".join([first, absurd, *rest]))
+    with pytest.raises(ValueError, match=re.escape(said)) as refusal:
+        sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **GRID)
+    assert str(refusal.value).startswith(f"{file} is damaged: line 2 is no point of this sweep: ")
 
 
 def test_a_place_where_no_file_can_be_is_refused_before_anything_is_trained(teacher, tmp_path):

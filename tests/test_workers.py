@@ -2,6 +2,8 @@
 """Processes of our own share what they were given, hand back what they found, and end when we do."""
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -50,6 +52,13 @@ def test_they_are_other_processes_on_one_thread_each_and_end_with_the_block():
 def test_what_goes_wrong_there_is_raised_here():
     with own_processes(1, "luck") as submit, pytest.raises(ValueError, match="no luck"):
         submit(fail).result()
+
+
+def test_a_worker_whose_owner_stopped_before_it_began_says_nothing(tmp_path):
+    code = "import multiprocessing as m; from minidistill.workers import _start_worker\n" \
+           f"reading, writing = m.Pipe(duplex=False); _start_worker({str(tmp_path / 'gone')!r}, reading)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_an_error_here_ends_them_in_the_midst_of_their_work():

@@ -45,7 +45,7 @@ def checked_content(path: str, file: PublishedFile) -> bytes:
     """
     import hashlib  # here, as all that is imported below: few who import the package read such files
 
-    with unpacked(path) as stream:
+    with open(path, "rb") as packed, unpacked(packed, path) as stream:
         content: bytes = stream.read(file.size + 1)
     wanted = f"{path} is not {file.name} of {file.of} as published: wanted {file.size} bytes, unpacked,"
     if len(content) != file.size:

@@ -14,9 +14,11 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+
+from ..files import check_unpacked, opened
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP_MAGIC = b"\x1f\x8b"
@@ -33,36 +35,39 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
         x = load_idx("train-images-idx3-ubyte.gz").reshape(60000, 784) / np.float32(255)
 
     Raises FileNotFoundError, and ValueError naming the file for one that is no IDX file, is cut short, goes on after
-    its last value, or is damaged. Memory grows with what the file holds, never with what its header promises.
+    its last value, or is damaged. Memory grows with what the file holds, never with what its header promises; a gzip
+    that unpacks to more than a hundred times its size, and to more than 64 MiB, is refused.
     """
-    with unpacked(path) as stream:
-        return read_array(stream, path)
+    with opened(path) as file:
+        packed = file.seek(0, os.SEEK_END)
+        with unpacked(file, path) as stream:
+            return read_array(stream, path, packed)
 
 
 @contextmanager
-def unpacked(path: str | os.PathLike[str]) -> Iterator[Any]:
+def unpacked(file: IO[bytes], path: str | os.PathLike[str]) -> Iterator[Any]:
     """The bytes in a file, as a stream to read: a gzip (told by its content) is unpacked as far as it is read.
 
-    Raises ValueError, naming the file, where the gzip is damaged or cut short.
+    Raises ValueError, with `path` as the name of the file, where the gzip is damaged or cut short.
     """
     import gzip  # here, since few who import the package read compressed files
     import zlib
 
-    with open(path, "rb") as file:
-        compressed = file.read(2) == GZIP_MAGIC
-        file.seek(0)
-        if not compressed:
-            yield file
-            return
-        try:
-            with gzip.open(file) as stream:
-                yield stream
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path} is damaged or cut short, gzip cannot unpack it: {error}") from None
+    file.seek(0)
+    compressed = file.read(2) == GZIP_MAGIC
+    file.seek(0)
+    if not compressed:
+        yield file
+        return
+    try:
+        with gzip.open(file) as stream:
+            yield stream
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is damaged or cut short, gzip cannot unpack it: {error}") from None
 
 
-def read_array(stream: Any, path: str | os.PathLike[str]) -> np.ndarray:
-    """The array in a stream of IDX bytes; errors call it `path`."""
+def read_array(stream: Any, path: str | os.PathLike[str], packed: int) -> np.ndarray:
+    """The array in a stream of IDX bytes; errors call it `path`, a file of `packed` bytes."""
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise ValueError(f"{path} is not an IDX file: it must begin with 0 0 and two more bytes, got {list(magic)}")
@@ -88,6 +93,7 @@ def read_array(stream: Any, path: str | os.PathLike[str]) -> np.ndarray:
         if not chunk:
             break
         values += chunk
+        check_unpacked(path, len(values), packed)
     if len(values) != wanted:
         promise = f"shape {shape} of {dtype.name} wants {wanted} bytes of values"
         if len(values) < wanted:

@@ -127,7 +127,7 @@ def _dataset(collection: Collection, files: tuple[PublishedFile, PublishedFile],
     arrays = []
     for file in files:
         content = _downloaded(collection, file) if place is None else _found(file, place)
-        arrays.append(read_array(io.BytesIO(content), file.name))
+        arrays.append(read_array(io.BytesIO(content), file.name, len(content)))
     images, labels = arrays  # (N,28,28) and (N,), uint8
     return Dataset(images.reshape(len(images), -1) / np.float32(255), labels)
 

@@ -5,14 +5,16 @@ CSV is for people; large data belongs in NPZ, which loads far faster.
 """
 
 import csv
+import io
 import os
 from collections.abc import Iterable
 from itertools import chain
+from typing import IO
 
 import numpy as np
 
 from ..checks import check_whole
-from ..files import ZIP_MAGIC, read_arrays
+from ..files import ZIP_MAGIC, arrays_in, opened
 from .dataset import Dataset
 
 LAST_COLUMN = -1
@@ -23,6 +25,8 @@ NPY_MAGIC = b"\x93NUMPY"
 
 def load_table(path: str | os.PathLike[str], label: str | int | None = LAST_COLUMN) -> Dataset:
     """The rows in a CSV or NPZ file (told by its content, whatever its name) as a Dataset.
+
+    The file is opened once, so that it may be a pipe, such as /dev/stdin; a pipe is read whole into memory.
 
     CSV: UTF-8, cells parted by commas, one row a line; blank lines are skipped. x is (N,I) float32. The first line is
     taken for a header if none of its cells is a number, and always if `label` is a name; names that are all numbers,
@@ -40,32 +44,30 @@ def load_table(path: str | os.PathLike[str], label: str | int | None = LAST_COLU
     silence: whoever reads the predictions must know which number is which.
     """
     path = os.fspath(path)
-    with open(path, "rb") as file:
-        beginning = file.read(len(NPY_MAGIC))
-    if beginning == NPY_MAGIC:
-        raise ValueError(f'{path} holds a single array: write an .npz with numpy.savez("mine.npz", x=x, y=y)')
-    if beginning.startswith(ZIP_MAGIC):
-        x, y = _read_npz(path, label)
-    else:
-        x, y = _read_csv(path, label)
+    with opened(path) as stream:
+        beginning = stream.read(len(NPY_MAGIC))
+        stream.seek(0)
+        if beginning == NPY_MAGIC:
+            raise ValueError(f'{path} holds a single array: write an .npz with numpy.savez("mine.npz", x=x, y=y)')
+        x, y = (_read_npz if beginning.startswith(ZIP_MAGIC) else _read_csv)(stream, path, label)
     try:
         return Dataset(x, y)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _read_npz(path: str, label: str | int | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_npz(stream: IO[bytes], path: str, label: str | int | None) -> tuple[np.ndarray, np.ndarray | None]:
     if label not in (LAST_COLUMN, None):
         raise ValueError(f"label names a column of a CSV file; in an NPZ file the labels are y ({path}), got {label!r}")
-    arrays = read_arrays(path)
+    arrays = arrays_in(stream, path)
     if "x" not in arrays:
         raise ValueError(f"{path} must hold an array named x, it holds {_listed(sorted(arrays)) or 'nothing'}")
     return arrays["x"], arrays.get("y") if label is not None else None
 
 
-def _read_csv(path: str, label: str | int | None) -> tuple[np.ndarray, np.ndarray | None]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
+def _read_csv(stream: IO[bytes], path: str, label: str | int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(text)
         try:
             lines = (cells for cells in reader if cells)  # a blank line has no cells
             first = next(lines, None)

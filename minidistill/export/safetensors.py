@@ -52,13 +52,13 @@ def from_safetensors(path: str | os.PathLike[str], activation: str | None = None
             raise safetensors.SafetensorError(f"a header of {header:,} bytes, at most {MOST_HEADER_BYTES:,} are read")
         with safetensors.safe_open(source, framework="numpy") as file:
             metadata = file.metadata() or {}
-            for name in file.keys():  # noqa: SIM118  it is no dictionary
-                code = file.get_slice(name).get_dtype()
-                if code not in NUMBERS:
-                    raise ValueError(f"{source}: {name} must be of {' or '.join(NUMBERS)}, got {code}")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
+            codes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  it is no dictionary
+            arrays = {name: file.get_tensor(name) for name, code in codes.items() if code in NUMBERS}
+    except Exception as error:  # the bytes are arbitrary: the parser may raise nearly anything
         raise ValueError(f"{source} is not a safetensors file, or is damaged: {error}") from None
+    for name, code in codes.items():
+        if code not in NUMBERS:
+            raise ValueError(f"{source}: {name} must be of {' or '.join(NUMBERS)}, got {code}")
     said = metadata.get(ACTIVATION_KEY)
     if None not in (said, activation) and said != activation:
         raise ValueError(f"activation must be {said!r}, as {source} says, got {activation!r}")

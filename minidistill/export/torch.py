@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import replacing
+from ..files import check_unpacked, opened, replacing
 from ..network import MLP
 from .layers import Activation, Dropout, Layer, Linear, Sigmoid, as_network, between, check_network, required
 
@@ -126,21 +126,28 @@ def _layers(nn: Any, module: Any, place: str) -> list[Layer]:
 def from_pt(path: str | os.PathLike[str], activation: str | None = None, dtype: Any = None) -> MLP:
     """The MLP in a state_dict that `torch.save` wrote; nothing in the file is run. Arguments as in `from_torch`.
 
-    Raises ValueError, naming the file, for what is no state_dict of linear layers, is damaged, or needs code to be
-    read, as a whole model does; FileNotFoundError for none; ImportError without torch.
+    Raises ValueError, naming the file, for what is no state_dict of linear layers, is damaged, claims far more than it
+    holds, or needs code to be read, as a whole model does; FileNotFoundError for none; ImportError without torch.
     """
-    import pickle
+    import zipfile
 
     source = os.fspath(path)
     torch = required("torch", "a .pt file", INSTALL)
-    with open(source, "rb") as stream:
+    with opened(source) as stream:
+        size = stream.seek(0, os.SEEK_END)
         try:
+            if zipfile.is_zipfile(stream):
+                with zipfile.ZipFile(stream) as archive:
+                    check_unpacked("it", sum(entry.file_size for entry in archive.infolist()), size)
+            stream.seek(0)
             state = torch.load(stream, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, OSError, AttributeError) as error:
+        except Exception as error:  # the bytes are arbitrary: the parsers may raise nearly anything
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(f"{source} is not a state_dict of PyTorch, or is damaged: {first}") from None
     if not isinstance(state, Mapping):
         raise ValueError(f"{source} must hold a state_dict, it holds a {type(state).__name__}")
+    tensors = [tensor for tensor in state.values() if isinstance(tensor, torch.Tensor)]
+    check_unpacked(source, sum(tensor.numel() * tensor.element_size() for tensor in tensors), size)  # strides may be 0
     return from_arrays(_as_arrays(state, source), source, activation, dtype)
 
 

@@ -170,7 +170,7 @@ class QualityGate:
             sound = found["log_evidence"].shape == ODDS.shape and not np.isnan(found["log_evidence"]).any()
             if not sound or not 0 <= agreed <= watched <= seen:
                 raise ValueError("its figures contradict one another")
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"gate file {file} cannot be read: {error}. Put back a copy of it, or delete it to begin anew"
             ) from None
