@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+TEMPERATURES = "[1e-6, 1e6)", 1e-6, 1e6  # arguments of `check_number`: at 1e-39 the inverse overflows float32
+
 
 def check_whole(name: str, value: Any, minimum: int = 1) -> int:
     """`value` as an int of at least `minimum`; bools and fractions are refused."""

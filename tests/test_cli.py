@@ -350,7 +350,7 @@ def test_help_teaches(capsys):
         (["distill", "clouds.csv", "--out", "x.npz", "--teacher", "clouds.csv"], "clouds.csv is not an .npz file"),
         (["distill", "digits", "--out", "x.npz", "--teacher", "teacher.npz"], "must have 2 columns, got shape"),
         (["distill", "clouds.csv", "--out", "x.npz", "--teacher", "teacher.npz", "--temperature", "0"],
-         "temperature must be in (0, 1e6), got 0.0"),
+         "temperature must be in [1e-6, 1e6), got 0.0"),
         (["distill", "clouds.csv", "--out", "x.npz", "--teacher", "teacher.npz", "--alpha", "2"],
          "alpha must be in [0, 1], got 2.0"),
         (["predict", "teacher.npz", "clouds.csv"], "if that is the label, say --label -1"),

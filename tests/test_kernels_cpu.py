@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exact import TEMPERATURES, assert_exact, pairs_of_logits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -316,6 +317,27 @@ def test_the_loss_in_one_pass(C, dtype):
         mine, slope = cpu.distillation_loss(s, t, y, **options)
         np.testing.assert_allclose(mine, value, rtol=10 * TOLERANCE[dtype])
         np.testing.assert_allclose(slope, ds, atol=10 * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("T", TEMPERATURES)
+@pytest.mark.parametrize("C", [2, 10, 64, 65, 1000])
+def test_soft_targets_are_right_at_every_temperature_and_never_negative(C, T, dtype):
+    for s, t in pairs_of_logits(C, T):
+        value, ds = cpu.distillation_loss(s.astype(dtype), t.astype(dtype), None, T, 1.0)
+        assert value.dtype == ds.dtype == dtype
+        assert_exact(value, ds, s, t, T, tolerance=5e-5)
+
+
+def test_labels_weigh_as_before_where_student_and_teacher_nearly_match():
+    for C in (10, 100):
+        for T in (2.0, 3.0, 1e4):
+            s = numbers(0, 21, C, dtype=np.float32)
+            t, y = s + numbers(1, 21, C, dtype=np.float32) * np.float32(1e-3), np.arange(21) % C
+            value, ds = SoftTarget(T, 0.4)(s, t, y)
+            mine, slope = cpu.distillation_loss(s, t, y, T, 0.4)
+            np.testing.assert_allclose(mine, value, rtol=1e-5)
+            np.testing.assert_allclose(slope, ds, atol=1e-7)
 
 
 @pytest.mark.parametrize("C", [3, 70])

@@ -500,7 +500,7 @@ def test_a_loss_cannot_be_changed_once_it_is_made(loss):
 
 @pytest.mark.parametrize("bad", [0, 0.0, -1.0, math.nan, math.inf])
 def test_a_temperature_that_is_not_above_0_is_refused(bad):
-    with pytest.raises(ValueError, match=r"temperature must be in \(0, 1e6\), got"):
+    with pytest.raises(ValueError, match=r"temperature must be in \[1e-6, 1e6\), got"):
         SoftTarget(temperature=bad)
 
 

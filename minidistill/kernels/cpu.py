@@ -25,7 +25,7 @@ import numpy as np
 from numba import get_num_threads, njit, prange, types
 from numba.extending import overload
 
-from ..ops import one_hot  # noqa: F401  (a backend exports all names of ops)
+from ..ops import kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from . import aligned_zeros, matmul, rows, simd
 from .cache import kept_on_disk
 from .matmul import NEVER, WHERE_IT_PAYS, count_blocks, internal
@@ -81,8 +81,9 @@ formula = rows.compiled(
     power_of_two=simd.power_of_two,
     exponent=simd.exponent,
     where_positive=simd.where_positive,
+    choose_positive=simd.choose_positive,
     where_at_least=simd.where_at_least,
-    series=by_dtype(njit(rows.series_single), njit(rows.series_double)),
+    curve=by_dtype(njit(rows.curve_single), njit(rows.curve_double)),
     series2=by_dtype(njit(rows.series2_single), njit(rows.series2_double)),
     odd_series=by_dtype(njit(rows.odd_series_single), njit(rows.odd_series_double)),
     within_range=by_dtype(within_single, within_double),
@@ -368,6 +369,7 @@ class Loss(NamedTuple):
 GLANCE = 512           # numbers of a long row whose largest is taken for that of all,
 FAR = 64.0             # until a term shows to be more than so many bits above it; then the row is looked at whole
 TOO_LARGE = 2.0**FAR   # for terms and their sums, which end far below the largest float32, 2**128
+NEAR_MATCH = 1 / 512   # a divergence below is what large sums leave, and is summed again from small terms
 
 
 def make_reductions(rows_in_lanes):
@@ -438,7 +440,7 @@ def make_loss(rows_in_lanes):
         store_first(at(teacher, j), left, e_t)
         total = total + first(squared(e, squarings), left)
         soft_total, total_t = soft_total + first(e, left), total_t + first(e_t, left)
-        return total, soft_total, total_t, apart + first(formula.soft_target(e_t, bits_t, bits), left)
+        return total, soft_total, total_t, apart + first(e_t * (bits_t - bits), left)
 
     @njit
     def soft_terms(length, rows, tops, over_T, squarings):
@@ -455,6 +457,31 @@ def make_loss(rows_in_lanes):
         if whole < length:
             sums = add_terms(whole, length - whole, rows, tops, over_T, squarings, sums)
         return sum_of_row(sums[0]), sum_of_row(sums[1]), sum_of_row(sums[2]), sum_of_row(sums[3])
+
+    @njit(forceinline=True)
+    def add_changes(j, left, rows, tops_apart, over_T, shift, ratio, sums):
+        (s, t, soft, teacher), (curves, changes) = rows, sums
+        d = formula.log_ratio(load_first(at(s, j), left), load_first(at(t, j), left), tops_apart, over_T, shift)
+        e, e_t = load_first(at(soft, j), left) * ratio, load_first(at(teacher, j), left)
+        change = formula.change(e_t, e, d)
+        store_first(at(teacher, j), left, change)
+        return curves + first(formula.soft_target(e_t, e, d), left), changes + first(change, left)
+
+    @njit
+    def near_match(length, rows, tops, over_T, shift, total, total_t):
+        """The divergence of rows that nearly match, and the mean of q / p - 1, which is 0 but for rounding.
+
+        Replaces the teacher's terms by their change to the student's: the gradient is a difference as well.
+        """
+        n, zero = lanes(rows[0]), broadcast(rows[0], 0)
+        sums, tops_apart, ratio = (zero, zero), tops[0] - tops[1], total_t / total
+        whole = length - length % n
+        for j in range(0, whole, n):
+            sums = add_changes(j, n, rows, tops_apart, over_T, shift, ratio, sums)
+        if whole < length:
+            sums = add_changes(whole, length - whole, rows, tops_apart, over_T, shift, ratio, sums)
+        curves, changes = sum_of_row(sums[0]) / total_t, sum_of_row(sums[1]) / total_t
+        return formula.soft_target_near_match(curves, changes), changes
 
     @njit(forceinline=True)
     def combine_vector(j, left, rows, squarings, factors, out):
@@ -507,12 +534,13 @@ def make_loss(rows_in_lanes):
         if not with_teacher:  # a row without terms is read all the same, and its factor is zero: any numbers will do
             soft, teacher = hard, hard
 
-        total, soft_total, total_t, apart = one, one, one, zero
+        total, soft_total, total_t, apart, top_t = one, one, one, zero, zero
         seen = length if rows_in_lanes else min(length, GLANCE)
         while True:
             top = largest(seen, s)
             if with_teacher:
-                rows, tops = (s, t, soft, teacher, ds), (top, largest(seen, t))
+                top_t = largest(seen, t)
+                rows, tops = (s, t, soft, teacher, ds), (top, top_t)
                 total, soft_total, total_t, apart = soft_terms(length, rows, tops, over_T, squarings)
             if with_labels and not by_squaring:
                 total = exponentials(length, s, top, one, hard)
@@ -523,11 +551,17 @@ def make_loss(rows_in_lanes):
         log_total, value, teacher_value = zero, zero, zero
         if with_labels:
             log_total = formula.log(total)
+        q_of_term, p_of_term = weight / soft_total, weight / total_t
         if with_teacher:
-            teacher_value = formula.soft_target_of_row(apart, total_t, soft_total)
+            shift = formula.log(soft_total / total_t)
+            teacher_value = formula.soft_target_of_row(apart, total_t, shift)
+            if (-simd.max_lanes(-teacher_value) if rows_in_lanes else simd.lane_0(teacher_value)) < NEAR_MATCH:
+                rows, tops = (s, t, soft, teacher), (top, top_t)
+                teacher_value, change = near_match(length, rows, tops, over_T, shift, soft_total, total_t)
+                q_of_term, p_of_term = -change * q_of_term, -p_of_term  # q - p is the terms' change, less change * q
         of_hard = formula.both(alpha, formula.cross_entropy_backward(weight / total, zero), zero)
-        of_soft = formula.both(alpha, zero, formula.soft_target_backward(weight / soft_total, zero, T))
-        of_teacher = formula.both(alpha, zero, formula.soft_target_backward(zero, weight / total_t, T))
+        of_soft = formula.both(alpha, zero, formula.soft_target_backward(q_of_term, zero, T))
+        of_teacher = formula.both(alpha, zero, formula.soft_target_backward(zero, p_of_term, T))
         combine(length, (hard, soft, teacher), squarings, (of_hard, of_soft, of_teacher), ds)
         if with_labels:
             share = formula.both(alpha, formula.cross_entropy_backward(zero, weight), zero)
@@ -1156,7 +1190,8 @@ def top_k_row(C, k, s, indices, log_p, T, weight, ds):
     p_rest, log_total = max(p_rest, broadcast(s, 0)), formula.log(total)
 
     log_q_rest = formula.log(rest) + formula.log_softmax(top_rest, top, log_total, over_T)
-    value = formula.soft_target(p_rest, formula.log(max(p_rest, broadcast(s, SMALLEST))), log_q_rest)
+    log_p_rest = formula.log(max(p_rest, broadcast(s, SMALLEST)))
+    value = formula.soft_target(p_rest, rest * from_top / total, log_q_rest - log_p_rest)
     for j in range(0, C, n):
         e = load_first(at(ds, j), C - j)
         slope = formula.rest_backward(e * from_top / total, p_rest, e / rest, T)
@@ -1165,7 +1200,7 @@ def top_k_row(C, k, s, indices, log_p, T, weight, ds):
         log_q = formula.log_softmax(broadcast(s, s[indices[i]]), top, log_total, over_T)
         one_log_p = broadcast(s, log_p[i])
         q, p = formula.exp(log_q), formula.exp(one_log_p)
-        value = value + formula.soft_target(p, one_log_p, log_q)
+        value = value + formula.soft_target(p, q, log_q - one_log_p)
         ds[indices[i]] = simd.max_lanes(formula.soft_target_backward(q, p, T) * weight)
     return simd.max_lanes(value) * T * T
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import check_field, check_number, check_rows, check_whole
+from ..checks import TEMPERATURES, check_field, check_number, check_rows, check_whole
 from .base import Addable, checked, matched, need_labels
 from .cross_entropy import CrossEntropy
 
@@ -33,7 +33,7 @@ class TopK:
     def of(cls, logits: Any, k: int, temperature: float) -> "TopK":
         """From logits (N,C), with 1 <= k < C."""
         logits = check_rows("logits", logits)
-        check_number("temperature", temperature, "(0, 1e6)", 0, 1e6)
+        check_number("temperature", temperature, *TEMPERATURES)
         if check_whole("k", k) >= logits.shape[1]:
             raise ValueError(f"k must be below the {logits.shape[1]} classes, got {k}: SoftTarget takes all of them")
         indices = np.argpartition(-logits, k, axis=1)[:, :k]                    # (N,k)
@@ -55,7 +55,7 @@ class TopKTarget(Addable):
     alpha: float = 0.5  # in [0, 1]: weight of the teacher; 1 needs no labels
 
     def __post_init__(self) -> None:
-        check_field(self, "temperature", "(0, 1e6)", 0, 1e6)
+        check_field(self, "temperature", *TEMPERATURES)
         check_field(self, "alpha", "[0, 1]", 0, 1)
 
     @np.errstate(invalid="ignore")  # `checked` tells of it
