@@ -25,8 +25,22 @@ import numpy as np
 from numba import get_num_threads, njit, prange, types
 from numba.extending import overload
 
+from ..checks import NotFiniteError, check_choice, check_number, check_whole
 from ..ops import kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from . import aligned_zeros, matmul, rows, simd
+from .arguments import (
+    FLOATS,
+    as_dtype,
+    as_floats,
+    as_labels,
+    check_apart,
+    check_changed_in_place,
+    check_classes,
+    check_dimensions,
+    check_readable,
+    check_shape,
+    check_written,
+)
 from .cache import kept_on_disk
 from .matmul import NEVER, WHERE_IT_PAYS, count_blocks, internal
 from .simd import at, broadcast, first, lanes, load, load_first, pointer, store_first
@@ -692,6 +706,17 @@ def unpack(numbers, memory):
 def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.float32, threads=None):
     """A network's plan, made once; `dropout` holds a rate for each layer, `threads` says how many cores (else all)."""
     layers = len(sizes) - 1
+    if layers < 1:
+        raise ValueError(f"sizes must be at least two numbers, inputs to classes, got {tuple(sizes)}")
+    sizes = [check_whole(f"sizes[{k}]", size) for k, size in enumerate(sizes)]
+    batch = check_whole("batch", batch)
+    check_choice("activation", activation, tuple(ACTIVATIONS))
+    if np.dtype(dtype) not in FLOATS:
+        raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    if dropout is not None and len(dropout) != layers:
+        raise ValueError(f"dropout must hold a rate for each of {layers} layers, got {len(dropout)}")
+    for rate in dropout or ():
+        check_number("dropout", rate, "[0, 1)", 0, 1)
     threads = threads or get_num_threads()
     dropout = np.array([*([0] * layers if dropout is None else dropout), 0], np.float64)
     outputs, kept, end = np.zeros(layers + 1, np.int64), np.zeros(layers + 1, np.int64), 0
@@ -941,29 +966,50 @@ def shrink_columns(threads, W, I, O, limit, norms):
             shrink_some_columns(O * share // threads, O * (share + 1) // threads, W, I, O, limit, norms)
 
 
+@njit
+def count_parameters(plan):
+    P = 0
+    for k in range(plan.sizes.size - 1):
+        P += (plan.sizes[k] + 1) * plan.sizes[k + 1]
+    return P
+
+
+FITS, MISFITS, OVERFLOWS = np.arange(3)  # what a pass returns: it is done, is not begun, or its logits are not finite
+
+
 @kernel
 def _forward(numbers, memory, parameters, x, training, step, logits):
     plan = unpack(numbers, memory)
-    C = plan.sizes[-1]
-    if x.shape[1] != plan.sizes[0]:
-        raise ValueError("x must have as many columns as the network has inputs")
+    C, N = plan.sizes[-1], len(x)
+    if x.shape[1] != plan.sizes[0] or parameters.size != count_parameters(plan):
+        return MISFITS
     if training and len(x) > plan.batch:
-        raise ValueError("x must not have more rows than the plan was made for, in training")
+        return MISFITS
     out = pointer(plan.memory, plan.outputs[-1])
-    for start in range(0, len(x), plan.batch):
-        B = min(plan.batch, len(x) - start)
+    not_finite = broadcast(out, 0)
+    for start in range(0, N, plan.batch):
+        B = min(plan.batch, N - start)
         inputs = pointer(x, start * plan.sizes[0])
         if training and plan.dropout[0] > 0:
             inputs = gather(B, x, np.arange(start, start + B), plan, step)
         forward_pass(B, inputs, plan, parameters, training, step)
-        for i in range(B * C):
-            logits.flat[start * C + i] = out[i]
+        for i in range(0, B * C, lanes(out)):
+            left = B * C - i
+            some = load_first(at(out, i), left)
+            not_finite = not_finite + some * 0
+            store_first(pointer(logits, start * C + i), left, some)
+    return FITS if simd.sum_lanes(not_finite) == 0 else OVERFLOWS
 
 
 @kernel
 def _backward(numbers, memory, parameters, gradients, x, dlogits, step):
     plan = unpack(numbers, memory)
     B, C = dlogits.shape
+    P = count_parameters(plan)
+    if len(x) > plan.batch or x.shape[1] != plan.sizes[0] or dlogits.shape != (len(x), plan.sizes[-1]):
+        return MISFITS
+    if parameters.size != P or gradients.size != P:
+        return MISFITS
     dz = pointer(plan.memory, plan.errors[0])
     for i in range(B * C):
         dz[i] = dlogits.flat[i]
@@ -971,72 +1017,86 @@ def _backward(numbers, memory, parameters, gradients, x, dlogits, step):
     if plan.dropout[0] > 0:
         inputs = pointer(plan.memory, plan.outputs[0])  # where the forward pass left them
     backward_pass(B, inputs, plan, parameters, gradients, gradients, gradients, no_update(parameters), False, step)
+    return FITS
 
 
-# What comes from Python is looked at here, in front of the kernels: they read and write where they are told to.
+def _check_pass(plan, parameters, x, training=True):
+    """Refuses a pass whose arrays are not of the plan's sizes and dtype. Slow: the kernel sees it first."""
+    dtype, unpacked = plan.arrays[1].dtype, plan.unpacked()
+    sizes = unpacked.sizes.tolist()
+    check_readable("parameters", parameters, dtype)
+    check_shape("parameters", parameters, (sum((I + 1) * O for I, O in pairwise(sizes)),))
+    check_readable("x", x, dtype)
+    check_dimensions("x", x, f"(N, {sizes[0]})")
+    check_shape("x", x, (len(x), sizes[0]))
+    if training and len(x) > unpacked.batch:
+        raise ValueError(f"x must have at most the {unpacked.batch} rows that the plan was made for, got {len(x)}")
 
 
-def _changed_in_place(**arrays):
-    """Refuses arrays that would have to be copied first: the change would be lost."""
-    for name, array in arrays.items():
-        if not (array.flags.c_contiguous and array.flags.writeable):
-            raise ValueError(f"{name} must be contiguous and writeable, for it is changed in place")
-
-
-def _shaped(name, array, *shapes):
-    """Refuses an array that a kernel would read beyond its end."""
-    if array is not None and array.shape not in shapes:
-        wanted = " or ".join(map(str, shapes))
-        raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
-
-
-def _readable(name, array, dtype):
-    """Refuses an array whose numbers are not of the dtype of the parameters, one behind the other."""
-    if array.dtype != dtype or not array.flags.c_contiguous:
-        kind = "contiguous" if array.flags.c_contiguous else "not contiguous"
-        raise TypeError(f"{name} must be contiguous {dtype} as the parameters are, got {kind} {array.dtype}")
-
-
-def _check_steps(plan, parameters, gradients, state, x, order, batch, rates, labels, targets):
+def _check_steps(plan, parameters, gradients, state, x, order, batch, rates, labels, targets, alpha, optimizer):
     """The arguments of `train_steps`."""
     unpacked, N = plan.unpacked(), len(x)
     sizes, classes = unpacked.sizes.tolist(), plan.classes
     P = sum((I + 1) * O for I, O in pairwise(sizes))
-    _shaped("parameters", parameters, (P,))
-    _shaped("gradients", gradients, (P,))
-    _shaped("state", state, (len(state), P))
-    _shaped("x", x, (N, sizes[0]))
-    _shaped("labels", labels, (N,), (N, classes))
-    _shaped("targets", targets, (N, classes))
-    _readable("gradients", gradients, parameters.dtype)
-    _readable("state", state, parameters.dtype)
-    _changed_in_place(parameters=parameters, gradients=gradients, state=state)
-    if not 0 < batch <= unpacked.batch:
+    check_readable("parameters", parameters, plan.arrays[1].dtype)
+    check_readable("gradients", gradients, parameters.dtype)
+    check_readable("state", state, parameters.dtype)
+    check_changed_in_place(parameters=parameters, gradients=gradients, state=state)
+    check_shape("parameters", parameters, (P,))
+    check_shape("gradients", gradients, (P,))
+    check_shape("state", state, *([(1, P), (2, P)] if optimizer.kind == SGD else [(2, P)]))
+    check_apart("gradients", gradients, parameters=parameters, state=state, x=x, targets=targets)
+    check_apart("parameters", parameters, state=state, x=x, targets=targets)
+    check_apart("state", state, x=x, targets=targets)
+    check_shape("x", x, (N, sizes[0]))
+    check_shape("labels", labels, (N,), (N, classes))
+    check_shape("targets", targets, (N, classes))
+    _check_given(alpha, labels=labels, targets=targets)
+    if not 0 < check_whole("batch", batch) <= unpacked.batch:
         raise ValueError(f"batch must be in 1..{unpacked.batch}, which the plan was made for, got {batch}")
-    if len(rates) != -(-len(order) // batch):
-        raise ValueError(f"rates must be {-(-len(order) // batch)} for {len(order)} rows, got {len(rates)}")
-    if len(order) and not 0 <= np.min(order) <= np.max(order) < N:
-        raise ValueError(f"order must hold rows in 0..{N - 1}, got {np.min(order)}..{np.max(order)}")
-    if labels is not None and labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"labels must be in 0..{classes - 1}, got {labels.min()}..{labels.max()}")
+    if order.ndim != 1 or order.dtype.kind not in "iu":
+        raise TypeError(f"order must be whole numbers of shape (rows,), got {order.shape} {order.dtype}")
+    check_shape("rates", rates, (-(-len(order) // batch),))
+    check_classes("order", order, N)
+    if labels is not None and labels.ndim == 1:
+        check_classes("labels", as_labels("labels", labels, N), classes)
 
 
 def forward(plan, parameters, x, training=False, step=0):
-    """Logits (N,C) of x (N,I). In training N is at most the plan's batch, and the plan keeps what `backward` needs."""
-    _readable("x", x, parameters.dtype)
+    """Logits (N,C) of x (N,I). In training N is at most the plan's batch, and the plan keeps what `backward` needs.
+
+    Raises TypeError or ValueError for arrays of other shapes, dtypes or layouts; NotFiniteError, not in training, where
+    the logits overflow.
+    """
+    try:  # _check_pass takes longer than a small network
+        of_one_dtype = x.dtype is parameters.dtype is plan.arrays[1].dtype
+        likely = of_one_dtype and x.flags.c_contiguous and parameters.flags.c_contiguous and x.ndim == 2
+    except AttributeError:
+        likely = False
+    if not likely:
+        _check_pass(plan, parameters, x, training)
     logits = np.empty((len(x), plan.classes), parameters.dtype)
-    _forward(*plan.arrays, parameters, x, training, step, logits)
+    done = _forward(*plan.arrays, parameters, x, training, step, logits)
+    if done == MISFITS:
+        _check_pass(plan, parameters, x, training)
+    if done == OVERFLOWS and not training:
+        largest = f"x reaches {np.abs(x).max():.3g} and the parameters {np.abs(parameters).max():.3g}"
+        raise NotFiniteError(f"x gives logits that are not finite in {x.dtype}: {largest}")
     return logits
 
 
 def backward(plan, parameters, gradients, x, dlogits, step=0):
     """Writes the gradients (P,) after `forward(..., training=True)` on the same x and step."""
-    for name, array in (("x", x), ("gradients", gradients), ("dlogits", dlogits)):
-        _readable(name, array, parameters.dtype)
-    _changed_in_place(gradients=gradients)
-    _shaped("gradients", gradients, parameters.shape)
-    _shaped("dlogits", dlogits, (len(x), plan.classes))
-    _backward(*plan.arrays, parameters, gradients, x, dlogits, step)
+    for name, array in (("x", x), ("gradients", gradients), ("dlogits", dlogits), ("parameters", parameters)):
+        check_readable(name, array, plan.arrays[1].dtype)
+    check_changed_in_place(gradients=gradients)
+    check_apart("gradients", gradients, parameters=parameters, x=x)
+    check_dimensions("x", x, "(B, I)")
+    check_dimensions("dlogits", dlogits, "(B, C)")
+    if _backward(*plan.arrays, parameters, gradients, x, dlogits, step) == MISFITS:
+        _check_pass(plan, parameters, x)
+        check_shape("gradients", gradients, parameters.shape)
+        check_shape("dlogits", dlogits, (len(x), plan.classes))
 
 
 @kernel
@@ -1104,18 +1164,20 @@ def train_steps(
     in registers and the array is not touched. labels: (N,) whole numbers or (N,C) probabilities; targets: the teacher's
     logits (N,C). rates: (S,) learning rates. `step` counts from 0 over the whole run, and chooses the dropout masks.
     """
-    _check_steps(plan, parameters, gradients, state, x, order, batch, rates, labels, targets)
+    x, order, rates = np.asarray(x), np.asarray(order), as_dtype("rates", rates, np.float64)
+    labels, targets = (None if array is None else np.asarray(array) for array in (labels, targets))
+    _check_steps(plan, parameters, gradients, state, x, order, batch, rates, labels, targets, alpha, optimizer)
     dtype, classes = parameters.dtype, plan.classes
     nothing = np.empty((0, classes), dtype)
     whole = labels is not None and labels.ndim == 1
-    y = nothing if whole or labels is None else np.ascontiguousarray(labels, dtype)
+    y = nothing if whole or labels is None else as_dtype("labels", labels, dtype)
     labels = np.ascontiguousarray(labels, np.int64) if whole else np.empty(0, np.int64)
-    t = nothing if targets is None else np.ascontiguousarray(targets, dtype)
-    x, y, t, labels = map(_only_read, (np.ascontiguousarray(x, dtype), y, t, labels))
+    t = nothing if targets is None else as_dtype("targets", targets, dtype)
+    x, y, t, labels = map(_only_read, (as_dtype("x", x, dtype), y, t, labels))
     losses = np.full(len(rates), np.nan, dtype)
     kept, spread = 1 - label_smoothing, label_smoothing / classes
     settings = Loss(float(alpha), float(temperature), 1 / temperature, float(kept), float(spread), 0.0)
-    order, rates = np.ascontiguousarray(order, np.int64), np.asarray(rates, np.float64)
+    order = np.ascontiguousarray(order, np.int64)
     done = _train_steps(
         *plan.arrays, parameters, gradients, state[0], state[-1], x, order, batch, labels, y, t,
         settings, optimizer, rates, step, losses,
@@ -1129,17 +1191,18 @@ def train_steps(
 @kernel
 def _distillation(s, t, y, labels, loss, threads, order, scratch, ds, values):
     B, C = s.shape
+    for label in labels:
+        if not 0 <= label < C:
+            return MISFITS
     loss_rows(threads, B, C, pointer(s, 0), t, y, labels, pointer(ds, 0), values, loss, order, pointer(scratch, 0))
+    return FITS
 
 
-def _checked_out(out, s, t):
-    """`out`, if a gradient can be written to it."""
-    _shaped("out", out, s.shape)
-    _readable("out", out, s.dtype)
-    _changed_in_place(out=out)
-    if np.may_share_memory(out, s) or np.may_share_memory(out, t):
-        raise ValueError("out must have memory of its own: s and t are read again after it is written")
-    return out
+def _check_given(alpha, **arrays):
+    """Refuses a loss without the labels or the teacher, in this order, that its alpha gives weight to."""
+    for (name, array), weight in zip(arrays.items(), (1 - alpha, alpha), strict=True):
+        if array is None and weight > 0:
+            raise ValueError(f"{name} must be given where alpha is {alpha:g}")
 
 
 def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoothing=0.0, threads=None, out=None):
@@ -1148,19 +1211,41 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     y: (B,) labels or (B,C) probabilities, None where alpha is 1; t: the teacher's logits (B,C), None where alpha is 0.
     out: an array like s for the gradient; where there are many classes, memory fresh from the system takes its time.
     """
+    if alpha == 0:
+        t = None
+    elif alpha == 1:
+        y = None
+    (s,) = as_floats(s=s)
+    check_dimensions("s", s, "(B, C)")
     (B, C), dtype = s.shape, s.dtype.type
+    if s.size == 0:
+        raise ValueError(f"s must have at least one row and one class, got {s.shape}")
+    y, t = (None if array is None else np.asarray(array) for array in (y, t))
+    check_shape("t", t, s.shape)
+    check_shape("y", y, s.shape, (B,))
+    _check_given(alpha, y=y, t=t)
+    if not (0 <= alpha <= 1 and 0 < temperature < math.inf and 0 <= label_smoothing < 1):
+        check_number("alpha", alpha, "[0, 1]", 0, 1)
+        check_number("temperature", temperature, "(0, inf)", 0)
+        check_number("label_smoothing", label_smoothing, "[0, 1)", 0, 1)
     nothing = np.empty((0, C), dtype)
     whole = y is not None and y.ndim == 1
-    labels = np.ascontiguousarray(y, np.int64) if whole else np.empty(0, np.int64)
-    y = nothing if whole or y is None else np.ascontiguousarray(y, dtype)
-    t = nothing if t is None else np.ascontiguousarray(t, dtype)
+    labels = as_labels("y", y, B) if whole else np.empty(0, np.int64)
+    y = nothing if whole or y is None else as_dtype("y", y, dtype)
+    t = nothing if t is None else as_dtype("t", t, dtype)
+    if out is not None:
+        check_readable("out", out, s.dtype)
+        check_shape("out", out, s.shape)
+        check_changed_in_place(out=out)
+        check_apart("out", out, s=s, t=t, y=y)
     numbers = alpha, temperature, 1 / temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
     loss = Loss(*map(dtype, numbers))
-    threads = threads or get_num_threads()
+    threads = get_num_threads() if threads is None else check_whole("threads", threads)
     scratch = np.empty(loss_scratch_size(C, dtype, threads), dtype)
-    ds, values = np.empty((B, C), dtype) if out is None else _checked_out(out, s, t), np.empty(B, dtype)
+    ds, values = np.empty((B, C), dtype) if out is None else out, np.empty(B, dtype)
     order = np.arange(B)
-    _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads, order, scratch, ds, values)
+    if _distillation(s, t, y, labels, loss, threads, order, scratch, ds, values) == MISFITS:
+        check_classes("y", labels, C)
     return values.mean(), ds
 
 
@@ -1224,10 +1309,19 @@ def top_k_rows(threads, s, indices, log_p, T, weight, ds, values):
 
 
 def top_k_target_forward(s, indices, log_p, T):
-    dtype, B = s.dtype.type, len(s)
+    (s,), indices = as_floats(s=s), np.asarray(indices)
+    check_dimensions("s", s, "(B, C)")
+    (B, C), dtype = s.shape, s.dtype.type
+    check_dimensions("indices", indices, "(B, k)")
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices must be whole numbers, got {indices.dtype}")
+    if len(indices) != B or not 0 < indices.shape[1] < C:
+        raise ValueError(f"indices must be some of the {C} classes for each of {B} rows, got {indices.shape}")
+    check_classes("indices", indices, C)
+    indices, log_p = np.ascontiguousarray(indices, np.int64), as_dtype("log_p", log_p, dtype)
+    check_shape("log_p", log_p, indices.shape)
     ds, values = np.empty(s.shape, dtype), np.empty(B, dtype)
-    indices, log_p = np.ascontiguousarray(indices, np.int64), np.ascontiguousarray(log_p, dtype)
-    _top_k(np.ascontiguousarray(s), indices, log_p, dtype(T), dtype(1 / B), get_num_threads(), ds, values)
+    _top_k(s, indices, log_p, dtype(T), dtype(1 / B), get_num_threads(), ds, values)
     return values.mean(), ds
 
 
@@ -1249,14 +1343,13 @@ _scratch = threading.local()
 
 
 def _product(A, B, bias=None, out=None):
-    """A @ B, + bias where there is one."""
-    (M, K), (k, N), dtype = A.shape, B.shape, B.dtype
-    if k != K or A.dtype != dtype:
-        raise ValueError(f"cannot multiply {A.shape} {A.dtype} by {B.shape} {B.dtype}")
-    if out is None or not out.flags.c_contiguous:
-        C = np.empty((M, N), dtype)
-    else:
+    """A @ B, + bias where there is one; both are of one dtype."""
+    (M, K), N, dtype = A.shape, B.shape[1], B.dtype
+    in_place = out is not None and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
+    if in_place and not (np.may_share_memory(out, A) or np.may_share_memory(out, B)):
         C = out
+    else:
+        C = np.empty((M, N), dtype)
     (a, a_turned), (b, b_turned) = _turned(A), _turned(B)
     threads = get_num_threads()
     size = matmul.scratch_size(K, dtype, threads) * dtype.itemsize
@@ -1284,12 +1377,34 @@ def _multiply(a, a_turned, b, b_turned, bias, C, scratch, threads):
     product(threads, M, N, K, A, a_row, a_col, B, b_row, b_col, C.itemsize, own, WHERE_IT_PAYS, simd.address_of(finish))
 
 
+def _operands(**arrays):
+    """The arrays of a product, of one dtype; their layout is for `_turned` to see."""
+    found = list(arrays.values())
+    if not all(isinstance(array, np.ndarray) and array.dtype == found[0].dtype in FLOATS for array in found):
+        found = as_floats(**arrays)
+    for name, array in zip(arrays, found, strict=True):
+        if 0 in array.shape:
+            raise ValueError(f"{name} is empty: got shape {array.shape}")
+    return found
+
+
 def linear_forward(x, W, b):
+    x, W, b = _operands(x=x, W=W, b=b)
+    check_dimensions("x", x, "(B, I)")
+    check_dimensions("W", W, "(I, O)")
+    check_shape("W", W, (x.shape[1], W.shape[1]))
+    check_shape("b", b, (W.shape[1],))
     return _product(x, W, b), (x, W)
 
 
 def linear_backward(dz, cache, dW=None, db=None, skip_dx=False):
-    x, W = cache
+    dz, x, W = _operands(dz=dz, x=cache[0], W=cache[1])
+    check_dimensions("x", x, "(B, I)")
+    check_dimensions("W", W, "(I, O)")
+    check_shape("W", W, (x.shape[1], W.shape[1]))
+    check_shape("dz", dz, (len(x), W.shape[1]))
+    check_written("dW", dW, W.shape)
+    check_written("db", db, W.shape[1:])
     dx = None if skip_dx else _product(dz, W.T)
     dW = _product(x.T, dz, out=dW)
     db = np.sum(dz, axis=0, out=db)
@@ -1312,16 +1427,17 @@ def _activate_backward(activation, da, kept, out):
 
 
 def _activation(code, z):
-    z = np.ascontiguousarray(z)
+    (z,) = as_floats(z=z)
     a = np.empty_like(z)
     _activate(code, z, a)
     return a
 
 
 def _activation_backward(code, da, kept):
-    da = np.ascontiguousarray(da)
+    da, kept = as_floats(da=da, kept=kept)
+    check_shape("da", da, kept.shape)
     dz = np.empty_like(da)
-    _activate_backward(code, da, np.ascontiguousarray(kept, da.dtype), dz)
+    _activate_backward(code, da, kept, dz)
     return dz
 
 
@@ -1363,12 +1479,18 @@ def _dropout_mask(rate, seed, step, layer, out):
 
 
 def dropout_mask(shape, rate, seed, step, layer, dtype=np.float32):
+    if np.dtype(dtype) not in FLOATS:
+        raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    check_number("rate", rate, "[0, 1)", 0, 1)
     mask = np.empty(shape, dtype)
+    check_dimensions("shape", mask, "(B, O)")
     _dropout_mask(float(rate), seed & 0xFFFFFFFF, step & 0xFFFFFFFF, layer & 0xFFFFFFFF, mask)
     return mask
 
 
 def dropout_forward(a, rate, seed, step, layer):
+    (a,) = as_floats(a=a)
+    check_dimensions("a", a, "(B, O)")
     mask = dropout_mask(a.shape, rate, seed, step, layer, a.dtype)
     return a * mask, mask
 
@@ -1413,31 +1535,36 @@ def _softmax_backward(dq, q, over_T, out, logarithm):
             store_first(pointer(out, b * C + j), C - j, ds)
 
 
-def _rows(function, logarithm, T, *arrays):
-    arrays = [np.ascontiguousarray(a, arrays[0].dtype) for a in arrays]
+def _rows(function, logarithm, T, **arrays):
+    arrays, names = as_floats(**arrays), list(arrays)
+    check_dimensions(names[0], arrays[0], "(B, C)")
+    for name, array in zip(names, arrays, strict=True):
+        check_shape(name, array, arrays[0].shape)
+    if arrays[0].shape[1] == 0:
+        raise ValueError(f"{names[0]} must have at least one class, got {arrays[0].shape}")
     out = np.empty_like(arrays[0])
     function(*arrays, out.dtype.type(1 / T), out, logarithm)
     return out
 
 
 def log_softmax_forward(s, T=1.0):
-    log_q = _rows(_softmax, True, T, s)
+    log_q = _rows(_softmax, True, T, s=s)
     return log_q, (log_q, T)
 
 
 def log_softmax_backward(dlog_q, cache):
     log_q, T = cache
-    return _rows(_softmax_backward, True, T, dlog_q, log_q)
+    return _rows(_softmax_backward, True, T, dlog_q=dlog_q, log_q=log_q)
 
 
 def softmax_forward(s, T=1.0):
-    q = _rows(_softmax, False, T, s)
+    q = _rows(_softmax, False, T, s=s)
     return q, (q, T)
 
 
 def softmax_backward(dq, cache):
     q, T = cache
-    return _rows(_softmax_backward, False, T, dq, q)
+    return _rows(_softmax_backward, False, T, dq=dq, q=q)
 
 
 def cross_entropy_forward(s, y):
@@ -1463,16 +1590,29 @@ def _update(w, dw, first_state, second_state, optimizer, rate, step):
     update_flat(w.size, pointer(w, 0), pointer(dw, 0), pointer(first_state, 0), pointer(second_state, 0), update)
 
 
+def _checked_update(w, dw, **states):
+    """dw as the kernel reads it; refuses what it could not change in place, or would read after it has changed."""
+    check_changed_in_place(w=w, **states)
+    dw = as_dtype("dw", dw, w.dtype)
+    check_shape("dw", dw, w.shape)
+    check_apart("w", w, dw=dw, **states)
+    for name, state in states.items():
+        check_readable(name, state, w.dtype)
+        check_shape(name, state, w.shape)
+        check_apart(name, state, dw=dw, **{other: array for other, array in states.items() if other != name})
+    return dw
+
+
 def sgd_update(w, dw, v, rate, momentum=0.9, nesterov=False, weight_decay=0.0):
-    _changed_in_place(w=w, v=v)
+    dw = _checked_update(w, dw, v=v)
     settings = Optimizer(SGD, float(momentum), bool(nesterov), float(weight_decay))
-    _update(w, np.ascontiguousarray(dw, w.dtype), v, v, settings, float(rate), 1)
+    _update(w, dw, v, v, settings, float(rate), 1)
 
 
 def adam_update(w, dw, m, v, rate, step, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
-    _changed_in_place(w=w, m=m, v=v)
+    dw = _checked_update(w, dw, m=m, v=v)
     settings = Optimizer(ADAM, 0.0, False, float(weight_decay), float(beta1), float(beta2), float(epsilon))
-    _update(w, np.ascontiguousarray(dw, w.dtype), m, v, settings, float(rate), step)
+    _update(w, dw, m, v, settings, float(rate), check_whole("step", step))
 
 
 @kernel
@@ -1480,9 +1620,14 @@ def _clip_norm(dw, limit):
     scale(pointer(dw, 0), dw.size, formula.shrink(norm(pointer(dw, 0), dw.size), limit))
 
 
+def _limit(limit, dtype):
+    """`limit` in this dtype, whose largest number is no limit at all."""
+    return dtype.type(min(check_number("limit", limit, "(0, inf)", 0), np.finfo(dtype).max))
+
+
 def clip_norm(dw, limit):
-    _changed_in_place(dw=dw)
-    _clip_norm(dw, dw.dtype.type(limit))
+    check_changed_in_place(dw=dw)
+    _clip_norm(dw, _limit(limit, dw.dtype))
 
 
 @kernel
@@ -1491,5 +1636,6 @@ def _max_norm(threads, W, limit, norms):
 
 
 def max_norm(W, limit):
-    _changed_in_place(W=W)
-    _max_norm(get_num_threads(), W, W.dtype.type(limit), np.empty(W.shape[1], W.dtype))
+    check_changed_in_place(W=W)
+    check_dimensions("W", W, "(I, O)")
+    _max_norm(get_num_threads(), W, _limit(limit, W.dtype), np.empty(W.shape[1], W.dtype))
