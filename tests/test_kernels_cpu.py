@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, SoftTarget, ops
+from minidistill.checks import NotFiniteError
 from minidistill.kernels import cpu
 
 pytestmark = pytest.mark.compiles
@@ -296,6 +297,29 @@ def test_passes_refuse_what_they_would_read_or_write_beyond_its_end():
         cpu.backward(plan, network.parameters, read_only, x[:5], np.zeros((5, 3), np.float32))
     with pytest.raises(ValueError, match="dlogits must have shape"):
         cpu.backward(plan, network.parameters, network.gradients, x[:5], np.zeros((4, 3), np.float32))
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_logits_that_overflow_are_refused_in_prediction(rows):
+    """The class would be 0, whatever the row is."""
+    network, x = MLP((6, 4, 3)), np.ones((rows, 6), np.float32)
+    plan = cpu.plan(network.sizes, batch=8)
+    x[-1] = 3e38
+    with pytest.raises(NotFiniteError, match=r"x gives logits that are not finite in float32: x reaches 3e\+38"):
+        cpu.forward(plan, network.parameters, x)
+    x[-1] = 1e30
+    assert np.isfinite(cpu.forward(plan, network.parameters, x)).all()
+    x[-1] = np.nan
+    if rows <= 8:
+        assert np.isnan(cpu.forward(plan, network.parameters, x, training=True)).any(), "the loss tells of it"
+
+
+def test_limits_above_the_largest_float32_are_none():
+    w = numbers(0, 8, 4, dtype=np.float32)
+    for change in (cpu.clip_norm, cpu.max_norm):
+        same = w.copy()
+        change(same, 1e39)
+        np.testing.assert_array_equal(same, w)
 
 
 # -------------------------------------------------------------------------------------------------- many classes, top k

@@ -10,11 +10,27 @@ import numpy as np
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 
+def are_alike(*arrays):
+    """Whether all that are not None are C-contiguous, of one shape, and float32 or all float64."""
+    like = arrays[0]
+    if type(like) is not np.ndarray or like.dtype not in FLOATS:
+        return False
+    dtype, shape = like.dtype, like.shape
+    for array in arrays:
+        if array is not None and not (type(array) is np.ndarray and array.dtype is dtype and array.shape == shape):
+            return False
+        if array is not None and not array.flags.c_contiguous:
+            return False
+    return True
+
+
 def as_floats(**arrays):
     """The arrays, C-contiguous and of one dtype: their own if that is float32 or float64, else what NumPy makes of it.
 
     Returns a list. TypeError for what holds no numbers, or complex or longer ones.
     """
+    if are_alike(*arrays.values()):
+        return list(arrays.values())
     found = [np.asarray(array) for array in arrays.values()]
     dtype = found[0].dtype
     if dtype not in FLOATS or any(array.dtype != dtype for array in found):
@@ -52,7 +68,7 @@ def check_readable(name, array, dtype):
         raise TypeError(f"{name} must be an array, got {type(array).__name__}")
     if array.dtype != dtype or not array.flags.c_contiguous:
         kind = "contiguous" if array.flags.c_contiguous else "not contiguous"
-        raise TypeError(f"{name} must be contiguous {dtype} as the parameters are, got {kind} {array.dtype}")
+        raise TypeError(f"{name} must be contiguous {np.dtype(dtype)} as the parameters are, got {kind} {array.dtype}")
 
 
 def check_changed_in_place(**arrays):
@@ -76,10 +92,15 @@ def check_written(name, array, shape):
         raise ValueError(f"{name} must be writeable: the result is written to it")
 
 
+def is_apart(written, *read):
+    """Whether an array to be written shares no memory with others, which may be None."""
+    return not any(array is not None and np.may_share_memory(written, array) for array in read)
+
+
 def check_apart(name, written, **read):
     """Refuses an array to be written whose memory is that of an array which is read again."""
     for other, array in read.items():
-        if array is not None and np.may_share_memory(written, array):
+        if not is_apart(written, array):
             raise ValueError(f"{name} must have memory of its own: it shares some with {other}")
 
 
@@ -87,7 +108,8 @@ def as_labels(name, labels, rows):
     """`labels` as contiguous int64 of shape (rows,); whether they are classes is for the kernel to see."""
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{name} must be whole numbers, got {labels.dtype}")
-    check_shape(name, labels, (rows,))
+    if labels.shape != (rows,):
+        check_shape(name, labels, (rows,))
     return np.ascontiguousarray(labels, np.int64)
 
 

@@ -30,6 +30,7 @@ from ..ops import kl_terms, one_hot  # noqa: F401  (a backend exports all names 
 from . import aligned_zeros, matmul, rows, simd
 from .arguments import (
     FLOATS,
+    are_alike,
     as_dtype,
     as_floats,
     as_labels,
@@ -40,6 +41,7 @@ from .arguments import (
     check_readable,
     check_shape,
     check_written,
+    is_apart,
 )
 from .cache import kept_on_disk
 from .matmul import NEVER, WHERE_IT_PAYS, count_blocks, internal
@@ -1033,7 +1035,10 @@ def _check_pass(plan, parameters, x, training=True):
         raise ValueError(f"x must have at most the {unpacked.batch} rows that the plan was made for, got {len(x)}")
 
 
-def _check_steps(plan, parameters, gradients, state, x, order, batch, rates, labels, targets, alpha, optimizer):
+def _check_steps(
+    plan, parameters, gradients, state, x, order, batch, rates, labels, targets,
+    alpha, temperature, label_smoothing, optimizer,
+):  # fmt: skip
     """The arguments of `train_steps`."""
     unpacked, N = plan.unpacked(), len(x)
     sizes, classes = unpacked.sizes.tolist(), plan.classes
@@ -1051,7 +1056,7 @@ def _check_steps(plan, parameters, gradients, state, x, order, batch, rates, lab
     check_shape("x", x, (N, sizes[0]))
     check_shape("labels", labels, (N,), (N, classes))
     check_shape("targets", targets, (N, classes))
-    _check_given(alpha, labels=labels, targets=targets)
+    _check_settings(alpha, temperature, label_smoothing, labels=labels, targets=targets)
     if not 0 < check_whole("batch", batch) <= unpacked.batch:
         raise ValueError(f"batch must be in 1..{unpacked.batch}, which the plan was made for, got {batch}")
     if order.ndim != 1 or order.dtype.kind not in "iu":
@@ -1068,18 +1073,20 @@ def forward(plan, parameters, x, training=False, step=0):
     Raises TypeError or ValueError for arrays of other shapes, dtypes or layouts; NotFiniteError, not in training, where
     the logits overflow.
     """
+    numbers, memory = plan.arrays
+    dtype = memory.dtype
     try:  # _check_pass takes longer than a small network
-        of_one_dtype = x.dtype is parameters.dtype is plan.arrays[1].dtype
+        of_one_dtype = x.dtype is dtype and parameters.dtype is dtype
         likely = of_one_dtype and x.flags.c_contiguous and parameters.flags.c_contiguous and x.ndim == 2
     except AttributeError:
         likely = False
     if not likely:
         _check_pass(plan, parameters, x, training)
-    logits = np.empty((len(x), plan.classes), parameters.dtype)
-    done = _forward(*plan.arrays, parameters, x, training, step, logits)
-    if done == MISFITS:
+    logits = np.empty((len(x), plan.classes), dtype)
+    done = _forward(numbers, memory, parameters, x, training, step, logits)
+    if done:  # FITS is 0
         _check_pass(plan, parameters, x, training)
-    if done == OVERFLOWS and not training:
+    if done and not training:
         largest = f"x reaches {np.abs(x).max():.3g} and the parameters {np.abs(parameters).max():.3g}"
         raise NotFiniteError(f"x gives logits that are not finite in {x.dtype}: {largest}")
     return logits
@@ -1166,7 +1173,10 @@ def train_steps(
     """
     x, order, rates = np.asarray(x), np.asarray(order), as_dtype("rates", rates, np.float64)
     labels, targets = (None if array is None else np.asarray(array) for array in (labels, targets))
-    _check_steps(plan, parameters, gradients, state, x, order, batch, rates, labels, targets, alpha, optimizer)
+    _check_steps(
+        plan, parameters, gradients, state, x, order, batch, rates, labels, targets,
+        alpha, temperature, label_smoothing, optimizer,
+    )  # fmt: skip
     dtype, classes = parameters.dtype, plan.classes
     nothing = np.empty((0, classes), dtype)
     whole = labels is not None and labels.ndim == 1
@@ -1198,8 +1208,25 @@ def _distillation(s, t, y, labels, loss, threads, order, scratch, ds, values):
     return FITS
 
 
-def _check_given(alpha, **arrays):
-    """Refuses a loss without the labels or the teacher, in this order, that its alpha gives weight to."""
+def _rows_of_logits(s, t, out):
+    """s and t as the kernel reads them; refuses what does not belong together."""
+    (s,) = as_floats(s=s)
+    check_dimensions("s", s, "(B, C)")
+    if s.size == 0:
+        raise ValueError(f"s must have at least one row and one class, got {s.shape}")
+    t = None if t is None else as_dtype("t", t, s.dtype)
+    check_shape("t", t, s.shape)
+    if out is not None:
+        check_readable("out", out, s.dtype)
+        check_shape("out", out, s.shape)
+    return s, t
+
+
+def _check_settings(alpha, temperature, label_smoothing=0.0, **arrays):
+    """Refuses a loss of other settings, or without the labels or the teacher, in this order, that have a weight."""
+    check_number("alpha", alpha, "[0, 1]", 0, 1)
+    check_number("temperature", temperature, "(0, inf)", 0)
+    check_number("label_smoothing", label_smoothing, "[0, 1)", 0, 1)
     for (name, array), weight in zip(arrays.items(), (1 - alpha, alpha), strict=True):
         if array is None and weight > 0:
             raise ValueError(f"{name} must be given where alpha is {alpha:g}")
@@ -1211,36 +1238,28 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     y: (B,) labels or (B,C) probabilities, None where alpha is 1; t: the teacher's logits (B,C), None where alpha is 0.
     out: an array like s for the gradient; where there are many classes, memory fresh from the system takes its time.
     """
-    if alpha == 0:
-        t = None
-    elif alpha == 1:
-        y = None
-    (s,) = as_floats(s=s)
-    check_dimensions("s", s, "(B, C)")
+    t, y = None if alpha == 0 else t, None if alpha == 1 else y
+    if not (are_alike(s, t, out) and s.ndim == 2 and s.size):
+        s, t = _rows_of_logits(s, t, out)
     (B, C), dtype = s.shape, s.dtype.type
-    if s.size == 0:
-        raise ValueError(f"s must have at least one row and one class, got {s.shape}")
-    y, t = (None if array is None else np.asarray(array) for array in (y, t))
-    check_shape("t", t, s.shape)
-    check_shape("y", y, s.shape, (B,))
-    _check_given(alpha, y=y, t=t)
-    if not (0 <= alpha <= 1 and 0 < temperature < math.inf and 0 <= label_smoothing < 1):
-        check_number("alpha", alpha, "[0, 1]", 0, 1)
-        check_number("temperature", temperature, "(0, inf)", 0)
-        check_number("label_smoothing", label_smoothing, "[0, 1)", 0, 1)
+    with_both = (t is not None or alpha == 0) and (y is not None or alpha == 1)
+    if not (with_both and 0 <= alpha <= 1 and 0 < temperature < math.inf and 0 <= label_smoothing < 1):
+        _check_settings(alpha, temperature, label_smoothing, y=y, t=t)
     nothing = np.empty((0, C), dtype)
-    whole = y is not None and y.ndim == 1
-    labels = as_labels("y", y, B) if whole else np.empty(0, np.int64)
-    y = nothing if whole or y is None else as_dtype("y", y, dtype)
-    t = nothing if t is None else as_dtype("t", t, dtype)
-    if out is not None:
-        check_readable("out", out, s.dtype)
-        check_shape("out", out, s.shape)
+    whole = y is not None and np.ndim(y) == 1
+    labels = as_labels("y", np.asarray(y), B) if whole else np.empty(0, np.int64)
+    if y is not None and not whole:
+        y = as_dtype("y", y, dtype)
+        check_shape("y", y, (B,), (B, C))
+    if out is not None and not (out.flags.writeable and is_apart(out, s, t, y)):
         check_changed_in_place(out=out)
         check_apart("out", out, s=s, t=t, y=y)
+    y, t = nothing if whole or y is None else y, nothing if t is None else t
     numbers = alpha, temperature, 1 / temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
     loss = Loss(*map(dtype, numbers))
-    threads = get_num_threads() if threads is None else check_whole("threads", threads)
+    threads = get_num_threads() if threads is None else threads
+    if type(threads) is not int or threads < 1:
+        threads = check_whole("threads", threads)
     scratch = np.empty(loss_scratch_size(C, dtype, threads), dtype)
     ds, values = np.empty((B, C), dtype) if out is None else out, np.empty(B, dtype)
     order = np.arange(B)
@@ -1345,11 +1364,8 @@ _scratch = threading.local()
 def _product(A, B, bias=None, out=None):
     """A @ B, + bias where there is one; both are of one dtype."""
     (M, K), N, dtype = A.shape, B.shape[1], B.dtype
-    in_place = out is not None and out.dtype == dtype and out.flags.c_contiguous and out.flags.writeable
-    if in_place and not (np.may_share_memory(out, A) or np.may_share_memory(out, B)):
-        C = out
-    else:
-        C = np.empty((M, N), dtype)
+    in_place = out is not None and out.dtype == dtype and out.flags.c_contiguous
+    C = out if in_place else np.empty((M, N), dtype)
     (a, a_turned), (b, b_turned) = _turned(A), _turned(B)
     threads = get_num_threads()
     size = matmul.scratch_size(K, dtype, threads) * dtype.itemsize
@@ -1405,6 +1421,8 @@ def linear_backward(dz, cache, dW=None, db=None, skip_dx=False):
     check_shape("dz", dz, (len(x), W.shape[1]))
     check_written("dW", dW, W.shape)
     check_written("db", db, W.shape[1:])
+    if dW is not None:
+        check_apart("dW", dW, dz=dz, x=x, W=W, db=db)
     dx = None if skip_dx else _product(dz, W.T)
     dW = _product(x.T, dz, out=dW)
     db = np.sum(dz, axis=0, out=db)
@@ -1433,8 +1451,8 @@ def _activation(code, z):
     return a
 
 
-def _activation_backward(code, da, kept):
-    da, kept = as_floats(da=da, kept=kept)
+def _activation_backward(code, da, **kept):
+    da, kept = as_floats(da=da, **kept)
     check_shape("da", da, kept.shape)
     dz = np.empty_like(da)
     _activate_backward(code, da, kept, dz)
@@ -1447,7 +1465,7 @@ def relu_forward(z):
 
 
 def relu_backward(da, a):
-    return _activation_backward(RELU, da, a)
+    return _activation_backward(RELU, da, a=a)
 
 
 def tanh_forward(z):
@@ -1456,7 +1474,7 @@ def tanh_forward(z):
 
 
 def tanh_backward(da, a):
-    return _activation_backward(TANH, da, a)
+    return _activation_backward(TANH, da, a=a)
 
 
 def gelu_forward(z):
@@ -1464,7 +1482,7 @@ def gelu_forward(z):
 
 
 def gelu_backward(da, z):
-    return _activation_backward(GELU, da, z)
+    return _activation_backward(GELU, da, z=z)
 
 
 @kernel
