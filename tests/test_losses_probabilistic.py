@@ -66,3 +66,12 @@ def test_the_loss_and_its_gradient_are_those_of_pytorch():
     value, dh = ProbabilisticTransfer().between(H, G)
     assert value == pytest.approx(theirs.item(), rel=1e-10)
     np.testing.assert_allclose(dh, h.grad, rtol=0, atol=1e-10 * np.abs(dh).max())
+
+
+@pytest.mark.parametrize("apart", [0, 1e-7, 1e-5, 1e-3])
+def test_the_value_is_never_negative_in_float32(apart):
+    for seed in range(20):
+        h, change = np.random.default_rng(seed).standard_normal((2, 8, 5))
+        g = (h + apart * change).astype(np.float32)
+        value, _ = ProbabilisticTransfer().between(h.astype(np.float32), g)
+        assert value >= 0

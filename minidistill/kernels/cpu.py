@@ -1640,7 +1640,7 @@ def _clip_norm(dw, limit):
 
 def _limit(limit, dtype):
     """`limit` in this dtype, whose largest number is no limit at all."""
-    return dtype.type(min(check_number("limit", limit, "(0, inf)", 0), np.finfo(dtype).max))
+    return dtype.type(min(check_number("limit", limit, "(0, inf)", 0), float(np.finfo(dtype).max)))
 
 
 def clip_norm(dw, limit):
