@@ -18,7 +18,7 @@ Sizes are data here, not types: one compilation serves every depth and width.
 
 import math
 import threading
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -705,20 +705,28 @@ def unpack(numbers, memory):
     return Plan(sizes, outputs, kept, dropout, memory, errors, values, scratch, activation, seed, batch, threads)
 
 
+def _check_plan(sizes, activation, dropout, batch, dtype):
+    """Refuses what no memory can be planned for."""
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must be at least two numbers, inputs to classes, got {tuple(sizes)}")
+    for name, number in (*(("sizes", size) for size in sizes), ("batch", batch)):
+        if type(number) is not int or number < 1:
+            check_whole(name, number)
+    if activation not in ACTIVATIONS or dtype not in FLOATS:
+        check_choice("activation", activation, tuple(ACTIVATIONS))
+        raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    rates = (0.0,) * (len(sizes) - 1) if dropout is None else dropout
+    if len(rates) != len(sizes) - 1:
+        raise ValueError(f"dropout must hold a rate for each of {len(sizes) - 1} layers, got {len(rates)}")
+    for rate in rates:
+        if not 0 <= rate < 1:
+            check_number("dropout", rate, "[0, 1)", 0, 1)
+
+
 def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.float32, threads=None):
     """A network's plan, made once; `dropout` holds a rate for each layer, `threads` says how many cores (else all)."""
     layers = len(sizes) - 1
-    if layers < 1:
-        raise ValueError(f"sizes must be at least two numbers, inputs to classes, got {tuple(sizes)}")
-    sizes = [check_whole(f"sizes[{k}]", size) for k, size in enumerate(sizes)]
-    batch = check_whole("batch", batch)
-    check_choice("activation", activation, tuple(ACTIVATIONS))
-    if np.dtype(dtype) not in FLOATS:
-        raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
-    if dropout is not None and len(dropout) != layers:
-        raise ValueError(f"dropout must hold a rate for each of {layers} layers, got {len(dropout)}")
-    for rate in dropout or ():
-        check_number("dropout", rate, "[0, 1)", 0, 1)
+    _check_plan(sizes, activation, dropout, batch, dtype)
     threads = threads or get_num_threads()
     dropout = np.array([*([0] * layers if dropout is None else dropout), 0], np.float64)
     outputs, kept, end = np.zeros(layers + 1, np.int64), np.zeros(layers + 1, np.int64), 0
@@ -1094,12 +1102,18 @@ def forward(plan, parameters, x, training=False, step=0):
 
 def backward(plan, parameters, gradients, x, dlogits, step=0):
     """Writes the gradients (P,) after `forward(..., training=True)` on the same x and step."""
-    for name, array in (("x", x), ("gradients", gradients), ("dlogits", dlogits), ("parameters", parameters)):
-        check_readable(name, array, plan.arrays[1].dtype)
-    check_changed_in_place(gradients=gradients)
-    check_apart("gradients", gradients, parameters=parameters, x=x)
-    check_dimensions("x", x, "(B, I)")
-    check_dimensions("dlogits", dlogits, "(B, C)")
+    memory = plan.arrays[1]
+    if not (
+        are_alike(gradients, parameters) and are_alike(x) and are_alike(dlogits) and gradients.flags.writeable
+        and gradients.dtype is x.dtype is dlogits.dtype is memory.dtype and x.ndim == dlogits.ndim == 2
+        and not np.may_share_memory(gradients, parameters) and not np.may_share_memory(gradients, x)
+    ):  # fmt: skip
+        for name, array in (("x", x), ("gradients", gradients), ("dlogits", dlogits), ("parameters", parameters)):
+            check_readable(name, array, memory.dtype)
+        check_changed_in_place(gradients=gradients)
+        check_apart("gradients", gradients, parameters=parameters, x=x)
+        check_dimensions("x", x, "(B, I)")
+        check_dimensions("dlogits", dlogits, "(B, C)")
     if _backward(*plan.arrays, parameters, gradients, x, dlogits, step) == MISFITS:
         _check_pass(plan, parameters, x)
         check_shape("gradients", gradients, parameters.shape)
@@ -1610,6 +1624,11 @@ def _update(w, dw, first_state, second_state, optimizer, rate, step):
 
 def _checked_update(w, dw, **states):
     """dw as the kernel reads it; refuses what it could not change in place, or would read after it has changed."""
+    written = (w, *states.values())
+    if are_alike(dw, *written) and all(array.flags.writeable for array in written):
+        pairs = combinations((dw, *written), 2)
+        if not any(np.may_share_memory(*pair) for pair in pairs):
+            return dw
     check_changed_in_place(w=w, **states)
     dw = as_dtype("dw", dw, w.dtype)
     check_shape("dw", dw, w.shape)
