@@ -14,6 +14,11 @@ from typing import Any
 
 import numpy as np
 
+# Arguments of `check_number` for what float32 has to hold, whatever the dtype of a network:
+TEMPERATURES = "[1e-6, 1e6)", 1e-6, 1e6  # the inverse of 1e-39 overflows
+LIMITS = "[1e-37, 1e38]", 1e-37, 1e38    # smaller ones become zero, larger ones infinite
+SHARES = "[0, 0.9999999]", 0, 0.9999999  # larger ones become 1
+
 
 def check_whole(name: str, value: Any, minimum: int = 1) -> int:
     """`value` as an int of at least `minimum`; bools and fractions are refused."""

@@ -648,6 +648,7 @@ def _column(text: str) -> str | int | None:
 
 
 COUNT, NATURAL, POSITIVE = _whole(1), _whole(0), _number("(0, inf)", 0)
+TEMPERATURES = "[1e-6, 1e6)", 1e-6, 1e6  # as in checks.py, which imports NumPy
 OPEN, CLOSED = _number("(0, 1)", 0, 1), _number("[0, 1]", 0, 1)
 BELOW_1, ABOVE_0 = _number("[0, 1)", 0, 1), _number("(0, 1]", 0, 1)
 
@@ -701,7 +702,8 @@ answers; try 2 to 8, and compare on validation data. Distilling pays where label
 spare capacity. With --alpha 1 no labels are needed (--label none).""")
     _add_data(added)
     added.add_argument("--teacher", required=True, nargs="+", metavar="FILE", help=TEACHER_HELP)
-    added.add_argument("--temperature", type=POSITIVE, default=4.0, metavar="T", help="softens both sides (default 4)")
+    added.add_argument("--temperature", type=_number(*TEMPERATURES), default=4.0, metavar="T",
+                       help="softens both sides (default 4)")  # fmt: skip
     added.add_argument("--alpha", type=CLOSED, default=0.5, metavar="A", help="the teacher's weight (default 0.5)")
     _add_training(added)
 
@@ -710,7 +712,7 @@ Distils a student for each of them and for each seed, on all cores, and shows me
 validation rows alone, held out of the data. Choose one by them, then distil it and evaluate it on test data, once.""")
     _add_data(added)
     added.add_argument("--teacher", required=True, nargs="+", metavar="FILE", help=TEACHER_HELP)
-    added.add_argument("--temperatures", type=_numbers("(0, inf)", 0), default=(1, 2, 4, 8), metavar="T,T,...",
+    added.add_argument("--temperatures", type=_numbers(*TEMPERATURES), default=(1, 2, 4, 8), metavar="T,T,...",
                        help="default 1,2,4,8")
     added.add_argument("--alphas", type=_numbers("[0, 1]", 0, 1), default=(0.5, 0.9), metavar="A,A,...",
                        help="weights of the teacher (default 0.5,0.9)")
@@ -738,7 +740,8 @@ images are taken.""")
     added.add_argument("model", help="a saved network, of floats or quantised")
     _add_data(added, label=None)
     added.add_argument("--proba", action="store_true", help="probabilities instead of labels")
-    added.add_argument("--temperature", type=POSITIVE, default=1.0, metavar="T", help="softens them (default 1)")
+    added.add_argument("--temperature", type=_number("[1e-6, inf)", 1e-6), default=1.0, metavar="T",
+                       help="softens them (default 1)")  # fmt: skip
     added.add_argument("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
 
     added = command(export, "write a network for other programs", """\

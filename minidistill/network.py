@@ -223,7 +223,7 @@ class MLP:
 
     def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
         """Probabilities (N,C) of the classes, softened by `temperature`."""
-        check_number("temperature", temperature, "(0, inf)", 0)
+        check_number("temperature", temperature, "[1e-6, inf)", 1e-6)
         probabilities, _ = self.ops.softmax_forward(self.logits(x), temperature)
         return np.asarray(probabilities)
 

@@ -120,8 +120,7 @@ def log_softmax_backward(dlog_q, cache):  # dlog_q (B,C)
 
 
 def softmax_forward(s, T=1.0):        # s (B,C)
-    z = (s - s.max(axis=1, keepdims=True)) / T                    # (B,C)
-    e = np.exp(z)                     # (B,C)
+    e = np.exp((s - s.max(axis=1, keepdims=True)) / T)            # (B,C)  largest is 1
     q = e / e.sum(axis=1, keepdims=True)                          # (B,C)                 [SM-3]
     return q, (q, T)
 
@@ -153,39 +152,44 @@ def cross_entropy_backward(cache):
     return (np.exp(log_q) - y) / len(y)                           # (B,C)                 [CE-2]
 
 
+def kl_terms(p, q, d):                # each (B,C)  d = log q - log p
+    """p (e^d - 1 - d): they sum to KL(p || q), since p and q sum to 1, and none is below 0, so nothing cancels."""
+    return np.where(d < 1, p * (np.expm1(np.minimum(d, 1)) - d), q - p * (1 + d))         # (B,C)
+
+
 def soft_target_forward(s, t, T):     # s (B,C)  t (B,C)
-    log_q, _ = log_softmax_forward(s, T)                          # (B,C)                 [KD-1]
-    log_p, _ = log_softmax_forward(t, T)                          # (B,C)
-    p = np.exp(log_p)                 # (B,C)
-    kl = (p * (log_p - log_q)).sum(axis=1).mean()                 # ()                    [KD-2]
-    return T**2 * kl, (log_q, p, T)   # T^2 keeps the gradient's size as T grows
+    log_q, _ = log_softmax_forward(np.float64(s), T)              # (B,C)                 [KD-1]
+    log_p, _ = log_softmax_forward(np.float64(t), T)              # (B,C)  float64, since T^2 multiplies rounding
+    p, q = np.exp(log_p), np.exp(log_q)                           # (B,C)
+    kl = kl_terms(p, q, log_q - log_p).sum(axis=1).mean()         # ()                    [KD-2]
+    difference = (q - p).astype(np.result_type(s, np.float32))    # (B,C)
+    return difference.dtype.type(T**2 * kl), (difference, T)      # T^2 keeps the gradient's size as T grows
 
 
 def soft_target_backward(cache):
-    log_q, p, T = cache               # no gradient for t: a teacher is not taught
-    return T * (np.exp(log_q) - p) / len(p)                       # (B,C)                 [KD-3]
+    difference, T = cache             # no gradient for t: a teacher is not taught
+    return T * difference / len(difference)                       # (B,C)                 [KD-3]
 
 
 def top_k_target_forward(s, indices, log_p, T):  # s (B,C)  indices, log_p (B,k): classes named, log-probability at T
-    log_q, _ = log_softmax_forward(s, T)                          # (B,C)
-    p = np.exp(log_p)                 # (B,k)
-    p_rest = np.maximum(1 - p.sum(axis=1, keepdims=True), 0)      # (B,1)  all other classes are one
-    rest = log_q.copy()               # (B,C)
+    log_q, _ = log_softmax_forward(np.float64(s), T)              # (B,C)
+    q, p = np.exp(log_q), np.exp(np.float64(log_p))               # (B,C)  (B,k)
+    p_rest = np.maximum(1 - p.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)      # (B,1)  never log 0
+    rest = log_q.copy()               # (B,C)  all other classes are one
     np.put_along_axis(rest, indices, -np.inf, axis=1)
     top = rest.max(axis=1, keepdims=True)                         # (B,1)
     log_q_rest = top + np.log(np.exp(rest - top).sum(axis=1, keepdims=True))  # (B,1)  summed
-    named = (p * (log_p - np.take_along_axis(log_q, indices, axis=1))).sum(axis=1)        # (B,)
-    tiny = np.finfo(s.dtype).tiny     # log 0 is never taken; 0 log tiny is 0
-    unnamed = p_rest * (np.log(np.maximum(p_rest, tiny)) - log_q_rest)                    # (B,1)
-    kl = (named + unnamed[:, 0]).mean()                           # ()                    [KD-6]
-    return T**2 * kl, (log_q, indices, p, p_rest, rest - log_q_rest, T)
+    log_q_named = np.take_along_axis(log_q, indices, axis=1)      # (B,k)
+    named = kl_terms(p, np.exp(log_q_named), log_q_named - log_p).sum(axis=1, keepdims=True)  # (B,1)
+    kl = (named + kl_terms(p_rest, np.exp(log_q_rest), log_q_rest - np.log(p_rest))).mean()     # ()  [KD-6]
+    p_everywhere = p_rest * np.exp(rest - log_q_rest)             # (B,C)  the rest, shared out as the student does
+    np.put_along_axis(p_everywhere, indices, p, axis=1)
+    difference = (q - p_everywhere).astype(np.result_type(s, np.float32))     # (B,C)
+    return difference.dtype.type(T**2 * kl), (difference, T)
 
 
 def top_k_target_backward(cache):
-    log_q, indices, p, p_rest, log_share, T = cache  # log_share (B,C): in the rest; -inf where it is named
-    p_everywhere = p_rest * np.exp(log_share)                     # (B,C)  the rest, shared out as the student does
-    np.put_along_axis(p_everywhere, indices, p, axis=1)
-    return T * (np.exp(log_q) - p_everywhere) / len(p)            # (B,C)                 [KD-7]
+    return soft_target_backward(cache)                            # (B,C)                 [KD-7]
 
 
 # ---------------------------------------------------------------------------------------------- parameter updates

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .checks import check_field, check_shares
+from .checks import LIMITS, SHARES, check_field, check_shares
 from .kernels import aligned_zeros
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Optimizer:
         check_field(self, "weight_decay", "[0, inf)", 0)
         for name in ("clip_norm", "max_norm"):
             if getattr(self, name) is not None:
-                check_field(self, name, "(0, inf)", 0)
+                check_field(self, name, *LIMITS)
 
     def rate(self, progress: float) -> float:
         """The learning rate when this share of the training, in [0, 1), is done."""
@@ -179,7 +179,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_field(self, "momentum", "[0, 1)", 0, 1)
+        check_field(self, "momentum", *SHARES)
 
     def initial_state(self, parameters: np.ndarray) -> np.ndarray:
         return aligned_zeros((1, *parameters.shape), parameters.dtype)
@@ -201,8 +201,8 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_field(self, "beta1", "[0, 1)", 0, 1)
-        check_field(self, "beta2", "[0, 1)", 0, 1)
+        check_field(self, "beta1", *SHARES)
+        check_field(self, "beta2", *SHARES)
         check_field(self, "epsilon", "(0, inf)", 0)
 
     def initial_state(self, parameters: np.ndarray) -> np.ndarray:

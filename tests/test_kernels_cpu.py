@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exact import TEMPERATURES, assert_exact, pairs_of_logits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, SoftTarget, ops
+from minidistill.checks import NotFiniteError
 from minidistill.kernels import cpu
 
 pytestmark = pytest.mark.compiles
@@ -256,9 +258,9 @@ WRONG_ARGUMENTS = {
     "parameters": (np.zeros(5, np.float32), "parameters must have shape"),
     "gradients": (np.zeros(43), "gradients must be contiguous float32"),
     "state": (np.zeros((1, 86), np.float32)[:, ::2], "state must be contiguous float32"),
-    "order": (np.arange(1, 41), "order must hold rows in 0..39, got 1..40"),
+    "order": (np.arange(1, 41), "order must be in 0..39, got 1..40"),
     "batch": (11, "batch must be in 1..10"),
-    "rates": (np.full(3, 0.1), "rates must be 4 for 40 rows, got 3"),
+    "rates": (np.full(3, 0.1), r"rates must have shape \(4,\), got \(3,\)"),
     "labels": (np.arange(40) % 4, "labels must be in 0..2, got 0..3"),
     "targets": (np.zeros((39, 3), np.float32), "targets must have shape"),
 }
@@ -281,9 +283,9 @@ def test_steps_refuse_what_they_would_read_beyond_its_end(name):
 def test_passes_refuse_what_they_would_read_or_write_beyond_its_end():
     network, x = MLP((6, 4, 3)), np.zeros((10, 6), np.float32)
     plan = cpu.plan(network.sizes, batch=5)
-    with pytest.raises(ValueError, match="as many columns as the network has inputs"):
+    with pytest.raises(ValueError, match=r"x must have shape \(10, 6\), got \(10, 5\)"):
         cpu.forward(plan, network.parameters, x[:, :5].copy())
-    with pytest.raises(ValueError, match="more rows than the plan was made for"):
+    with pytest.raises(ValueError, match="x must have at most the 5 rows that the plan was made for, got 10"):
         cpu.forward(plan, network.parameters, x, training=True)
     with pytest.raises(TypeError, match="x must be contiguous float32"):
         cpu.forward(plan, network.parameters, x.astype(np.float64))
@@ -295,6 +297,30 @@ def test_passes_refuse_what_they_would_read_or_write_beyond_its_end():
         cpu.backward(plan, network.parameters, read_only, x[:5], np.zeros((5, 3), np.float32))
     with pytest.raises(ValueError, match="dlogits must have shape"):
         cpu.backward(plan, network.parameters, network.gradients, x[:5], np.zeros((4, 3), np.float32))
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_logits_that_overflow_are_refused_in_prediction(rows):
+    """The class would be 0, whatever the row is."""
+    network, x = MLP((6, 4, 3)), np.ones((rows, 6), np.float32)
+    plan = cpu.plan(network.sizes, batch=8)
+    network.parameters *= 10
+    x[-1] = 3e38
+    with pytest.raises(NotFiniteError, match=r"x gives logits that are not finite in float32: x reaches 3e\+38"):
+        cpu.forward(plan, network.parameters, x)
+    x[-1] = 1e30
+    assert np.isfinite(cpu.forward(plan, network.parameters, x)).all()
+    x[-1] = np.nan
+    if rows <= 8:
+        assert np.isnan(cpu.forward(plan, network.parameters, x, training=True)).any(), "the loss tells of it"
+
+
+def test_limits_above_the_largest_float32_are_none():
+    w = numbers(0, 8, 4, dtype=np.float32)
+    for change in (cpu.clip_norm, cpu.max_norm):
+        same = w.copy()
+        change(same, 1e39)
+        np.testing.assert_array_equal(same, w)
 
 
 # -------------------------------------------------------------------------------------------------- many classes, top k
@@ -316,6 +342,27 @@ def test_the_loss_in_one_pass(C, dtype):
         mine, slope = cpu.distillation_loss(s, t, y, **options)
         np.testing.assert_allclose(mine, value, rtol=10 * TOLERANCE[dtype])
         np.testing.assert_allclose(slope, ds, atol=10 * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("T", TEMPERATURES)
+@pytest.mark.parametrize("C", [2, 10, 64, 65, 1000])
+def test_soft_targets_are_right_at_every_temperature_and_never_negative(C, T, dtype):
+    for s, t in pairs_of_logits(C, T):
+        value, ds = cpu.distillation_loss(s.astype(dtype), t.astype(dtype), None, T, 1.0)
+        assert value.dtype == ds.dtype == dtype
+        assert_exact(value, ds, s, t, T, tolerance=5e-5)
+
+
+def test_labels_weigh_as_before_where_student_and_teacher_nearly_match():
+    for C in (10, 100):
+        for T in (2.0, 3.0, 1e4):
+            s = numbers(0, 21, C, dtype=np.float32)
+            t, y = s + numbers(1, 21, C, dtype=np.float32) * np.float32(1e-3), np.arange(21) % C
+            value, ds = SoftTarget(T, 0.4)(s, t, y)
+            mine, slope = cpu.distillation_loss(s, t, y, T, 0.4)
+            np.testing.assert_allclose(mine, value, rtol=1e-5)
+            np.testing.assert_allclose(slope, ds, atol=1e-7)
 
 
 @pytest.mark.parametrize("C", [3, 70])
@@ -428,7 +475,7 @@ cpu.dropout_mask((3, 8), 0.5, 0, 0, 0)
 cpu.softmax_backward(z, cpu.softmax_forward(z, 4.0)[1])
 cpu.distillation_loss(z, z, rows, 4.0, 0.5)
 cpu.top_k_target_forward(z, rows[:, None], z[:, :1], 4.0)
-cpu.sgd_update(w, w, w, 0.1)
+cpu.sgd_update(w, w + 1, w.copy(), 0.1)
 cpu.clip_norm(w, 1.0)
 cpu.max_norm(z, 1.0)
 kernels = {name: value for name, value in vars(cpu).items() if isinstance(getattr(value, "_cache", None), KernelCache)}
@@ -496,9 +543,11 @@ def run_with_cache(folder):
 def test_kernels_are_kept_on_disk_and_damage_is_survived(tmp_path):
     assert run_with_cache(tmp_path) == 0
     assert run_with_cache(tmp_path) == 1
-    for kind in ("*.nbc", "*.nbi"):
-        for file in Path(tmp_path).rglob(kind):
-            file.write_bytes(b"damaged")
+    files = list(tmp_path.rglob("*.nbc"))
+    assert files
+    for damage in (b"", b"damaged", files[0].read_bytes()[:-1]):
+        for file in files:
+            file.write_bytes(damage)
         assert run_with_cache(tmp_path) == 0
         assert run_with_cache(tmp_path) == 1
 

@@ -77,7 +77,7 @@ def test_products_are_exact_at_the_outermost_codes(shape):
     groups[:, :inputs] = q
     memory = np.full(N * outputs + 64, 777, np.int32)
     out = memory[32:-32].reshape(N, outputs)
-    int8.products(groups, groups.shape[1], int8.pack(codes), out, np.empty(2 * int8.LANES, np.int32))
+    int8._products(groups, groups.shape[1], int8.pack(codes), out, np.empty(2 * int8.LANES, np.int32))
     np.testing.assert_array_equal(out, q.astype(np.int64) @ codes)
     assert (memory[:32] == 777).all() and (memory[-32:] == 777).all(), "wrote outside the result"
 
@@ -89,7 +89,7 @@ def test_nothing_is_written_but_the_logits_and_the_memory_for_it():
         out = np.full((rows + 8, 5), 777, np.float32)
         memory = np.full(2 * min(rows, int8.AT_ONCE) * passes.width + 64, 77, int8.CODE)
         sums = np.full(2 * int8.ROWS * int8.LANES + 32, 7777, np.int32)
-        int8.forward(1, x[:rows], out[4:-4], *passes.arrays, memory[32:-32], passes.width, sums[16:-16])
+        int8._forward(1, x[:rows], out[4:-4], *passes.arrays, memory[32:-32], passes.width, sums[16:-16])
         np.testing.assert_array_equal(out[4:-4], readable.logits(x[:rows]))
         for array, edge, filling in ((out, 4, 777), (memory, 32, 77), (sums, 16, 7777)):
             assert (array[:edge] == filling).all() and (array[-edge:] == filling).all()

@@ -88,7 +88,7 @@ def test_the_lower_rungs_stay_within_bounds():
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "NUMBA_BOUNDSCHECK": "1"}, check=True)
 
 
-@pytest.mark.parametrize("rung", VECTORS, ids=lambda rung: rung.__name__)
+@pytest.mark.parametrize("rung", matmul.LADDER, ids=lambda rung: rung.__name__)
 def test_what_does_not_fit_is_refused(rung):
     A, B, C = np.zeros((3, 4)), np.zeros((4, 5)), np.zeros((3, 5))
     with pytest.raises(ValueError, match="cannot multiply"):

@@ -57,13 +57,42 @@ def test_rows_of_logits():
     mine = [rows.log_softmax(x, s.max(), math.log(total), 1 / T) for x in s[0]]
     np.testing.assert_allclose(mine, log_q[0], rtol=1e-12)
     p, q = np.exp(log_p[0]), np.exp(log_q[0])
-    value, cache = ops.soft_target_forward(s, t, T)
-    terms = [rows.soft_target(*each) for each in zip(p, log_p[0], log_q[0], strict=True)]
+    value, _ = ops.soft_target_forward(s, t, T)
+    terms = [rows.soft_target(*each) for each in zip(p, q, log_q[0] - log_p[0], strict=True)]
     assert math.isclose(T * T * sum(terms), value, rel_tol=1e-12)
     bits, bits_t = ([rows.in_bits(x, row.max(), 1 / T) for x in row[0]] for row in (s, t))
     terms, terms_t = ([rows.exp2(x) for x in row] for row in (bits, bits_t))
-    apart = sum(rows.soft_target(*each) for each in zip(terms_t, bits_t, bits, strict=True))
-    assert math.isclose(T * T * rows.soft_target_of_row(apart, sum(terms_t), sum(terms)), value, rel_tol=1e-12)
+    apart = sum(e * (bits_p - bits_q) for e, bits_p, bits_q in zip(terms_t, bits_t, bits, strict=True))
+    shift = math.log(sum(terms) / sum(terms_t))
+    assert math.isclose(T * T * rows.soft_target_of_row(apart, sum(terms_t), shift), value, rel_tol=1e-12)
+    d = [rows.log_ratio(*each, s.max() - t.max(), 1 / T, shift) for each in zip(s[0], t[0], strict=True)]
+    np.testing.assert_allclose(d, log_q[0] - log_p[0], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-6, 1e-3, 0.1, 0.33, 0.35, 3, 500])
+def test_a_term_of_the_divergence_has_all_its_digits_and_is_never_negative(size):
+    for d in (size, -size):
+        p = 0.25 * math.exp(-max(d, 0))  # so that q is a probability
+        mine = rows.soft_target(p, p * math.exp(d), d)
+        exact = p * sum(d**k / math.factorial(k) for k in range(2, 25)) if size < 1 else p * (math.expm1(d) - d)
+        assert mine >= 0 and math.isclose(mine, exact, rel_tol=1e-13)
+        assert math.isclose(rows.change(p, p * math.exp(d), d), p * math.expm1(d), rel_tol=1e-13)
+
+
+def test_the_divergence_near_a_match_bears_a_shift_that_is_rounded():
+    s, t = np.random.default_rng(0).standard_normal((2, 9)) * 1e-5
+    p, q = np.exp(t) / np.exp(t).sum(), np.exp(s) / np.exp(s).sum()
+    value = (p * (np.expm1(np.log(q / p)) - np.log(q / p))).sum()
+    for rounding in (0, 1e-6, -1e-5):
+        d = np.log(q / p) - rounding
+        curves, changes = (p * (np.expm1(d) - d)).sum(), (p * np.expm1(d)).sum()
+        assert math.isclose(rows.soft_target_near_match(curves, changes), value, rel_tol=1e-4)
+
+
+def test_slopes_of_rows_of_logits():
+    s, t, T = np.random.default_rng(0).standard_normal((1, 9)) * 3, np.linspace(-2, 2, 9)[None], 2.5
+    q, p = ops.softmax_forward(s, T)[0][0], ops.softmax_forward(t, T)[0][0]
+    _, cache = ops.soft_target_forward(s, t, T)
     slopes = [rows.soft_target_backward(*each, T) for each in zip(q, p, strict=True)]
     np.testing.assert_allclose(slopes, ops.soft_target_backward(cache)[0], rtol=1e-10, atol=1e-15)
 

@@ -98,11 +98,12 @@ def test_two_classes_and_two_samples_correlate_fully_and_have_no_gradient():
     np.testing.assert_allclose(np.concatenate((dinter, dintra)), 0, atol=1e-14)
 
 
-def test_a_class_of_tiny_probability_in_float32_is_still_correlated():
-    """Its squares are below what float32 can hold."""
+@pytest.mark.parametrize("below", [55, 80, 300])
+def test_a_class_of_tiny_probability_in_float32_is_still_correlated(below):
+    """Its squares are below what float32 can hold, and then its probabilities themselves."""
     s, t = S.copy(), T_LOGITS.copy()
-    s[:, 0] -= 55
-    t[:, 0] -= 55
+    s[:, 0] -= below
+    t[:, 0] -= below
     wanted_value, wanted_ds = DIST(0.0, 1.0, 1.0, 1.0)(s, t, None)
     value, ds = DIST(0.0, 1.0, 1.0, 1.0)(s.astype(np.float32), t.astype(np.float32), None)
     assert math.isclose(value, wanted_value, rel_tol=1e-4)

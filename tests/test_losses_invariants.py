@@ -53,6 +53,21 @@ def test_value_and_gradient_are_zero_where_the_student_is_the_teacher(name):
         np.testing.assert_allclose(ds, 0, atol=1e-14)
 
 
+@pytest.mark.parametrize("T", [1e-3, 0.1, 1.0, 20.0, 60.0, 70.0, 1e4, 9e5])
+@every(ALL - {"LogitMatching", "VirtualTeacher"})
+def test_float32_is_right_at_every_temperature(name, T):
+    """No term is negative, near the match least of all, and value and gradient are those of float64."""
+    loss = dataclasses.replace(METHODS[name](1.0), temperature=T)
+    for apart in (1.0, 1e-3):
+        s = S.astype(np.float32)
+        t = (S + apart * T_LOGITS).astype(np.float32)
+        exact, slope = loss(s.astype(np.float64), t.astype(np.float64), Y)
+        value, ds = loss(s, t, Y)
+        assert value >= 0 and ds.dtype == np.float32
+        assert math.isclose(value, exact, rel_tol=1e-3, abs_tol=1e-10 * T * T)
+        np.testing.assert_allclose(ds, slope, rtol=0, atol=1e-3 * np.abs(slope).max() + 1e-7 * T)
+
+
 @every(NOT_ZERO_AT_THE_MATCH)
 def test_others_are_not_zero_there(name):
     value, ds = METHODS[name](1.0)(S, S.copy(), Y)
@@ -219,7 +234,8 @@ def test_settings_out_of_bounds_are_refused_and_named(name):
     example = METHODS[name]()
     for field in dataclasses.fields(example):
         for bad in (-0.1, math.nan, math.inf):
-            with pytest.raises(ValueError, match=rf"{field.name} must be in [\[(]0, (1|inf|1e6)[\])], got {bad}"):
+            interval = r"[\[(](0|1e-6), (1|inf|1e6)[\])]"
+            with pytest.raises(ValueError, match=f"{field.name} must be in {interval}, got {bad}"):
                 dataclasses.replace(example, **{field.name: bad})
         with pytest.raises(TypeError, match=f"{field.name} must be a number in"):
             dataclasses.replace(example, **{field.name: "0.5"})

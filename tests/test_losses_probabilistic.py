@@ -96,3 +96,12 @@ def test_epsilon_in_the_kernel_bounds_the_loss_where_a_sample_lies_opposite():
     value, dh = ProbabilisticTransfer().between(h, g)
     assert 1 < value < -np.log(EPSILON)
     assert np.isfinite(dh).all()
+
+
+@pytest.mark.parametrize("apart", [0, 1e-7, 1e-5, 1e-3])
+def test_the_value_is_never_negative_in_float32(apart):
+    for seed in range(20):
+        h, change = np.random.default_rng(seed).standard_normal((2, 8, 5))
+        g = (h + apart * change).astype(np.float32)
+        value, _ = ProbabilisticTransfer().between(h.astype(np.float32), g)
+        assert value >= 0

@@ -88,6 +88,21 @@ def test_the_gradient_asks_for_no_shift_and_no_stretch():
     assert np.abs(ds).max() > 0.01
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e-30, 1e-36, 1e-40, 1e30])
+def test_the_scale_of_float32_logits_does_not_matter_down_to_the_smallest(scale):
+    loss, s, t = StandardisedTarget(2.0, 1.0), np.arange(14).reshape(2, 7) % 5 * scale, T_LOGITS[:2]
+    exact, _ = loss(s / scale, t, None)
+    tiny_teacher = (1e-36 * t).astype(np.float32)
+    assert math.isclose(loss((s / scale).astype(np.float32), tiny_teacher, None)[0], exact, rel_tol=1e-5)
+    if scale > 1e-38:
+        value, ds = loss(s.astype(np.float32), t.astype(np.float32), None)
+        assert math.isclose(value, exact, rel_tol=1e-5)
+        np.testing.assert_allclose(ds * scale, loss(s / scale, t, None)[1], atol=1e-5)
+    else:
+        with pytest.raises(ValueError, match="those of row 0 are so close that their gradient overflows"):
+            loss(s.astype(np.float32), t.astype(np.float32), None)
+
+
 def test_two_classes_tell_nothing_but_their_order():
     s, t = np.array([[0.1, 0.3], [5.0, -5.0]]), np.array([[-4.0, 4.0], [-1.0, 2.0]])
     value, ds = StandardisedTarget(1.0, 1.0)(s, t, None)

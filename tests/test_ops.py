@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+from exact import TEMPERATURES, assert_exact, pairs_of_logits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -437,6 +438,30 @@ def test_soft_target_agrees_with_plain_python(T):
     """[KD-1] [KD-2]; T = 20 loses two digits: T^2 multiplies what is left of terms that cancel"""
     s, t = awkward(4, 3), awkward(4, 3, seed=1)
     assert math.isclose(ops.soft_target_forward(s, t, T)[0], soft_target_by_hand(s, t, T), rel_tol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("T", TEMPERATURES)
+@pytest.mark.parametrize("C", [2, 10, 300])
+def test_soft_targets_are_right_at_every_temperature_and_never_negative(C, T, dtype):
+    """[KD-2] [KD-3]"""
+    for s, t in pairs_of_logits(C, T):
+        value, cache = ops.soft_target_forward(s.astype(dtype), t.astype(dtype), T)
+        ds = ops.soft_target_backward(cache)
+        assert value.dtype == ds.dtype == dtype
+        assert_exact(value, ds, s, t, T, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("T", TEMPERATURES)
+def test_top_k_targets_of_all_classes_but_one_are_soft_targets_at_every_temperature(T):
+    """[KD-6] [KD-7]"""
+    for s, t in pairs_of_logits(10, T):
+        log_p, _ = ops.log_softmax_forward(t.astype(np.float64), T)
+        indices = np.tile(np.arange(9), (len(s), 1))
+        value, cache = ops.top_k_target_forward(s, indices, log_p[:, :9], T)
+        ds = ops.top_k_target_backward(cache)
+        assert value.dtype == ds.dtype == np.float32
+        assert_exact(value, ds, s, t, T, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("T", [0.5, 1.0, 4.0, 20.0])

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistill import MLP, SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
+from minidistill.checks import LIMITS, SHARES
 
 OPTIMIZERS = [SGD(), SGD(nesterov=True), SGD(momentum=0.0, weight_decay=0.1), Adam(), AdamW()]
 
@@ -220,13 +221,18 @@ def test_units_below_the_norm_and_all_biases_are_what_the_step_made_them(network
         (lambda: Adam(math.inf), ValueError, "learning_rate must be in"),
         (lambda: SGD("0.1"), TypeError, "learning_rate must be a number.*'0.1'"),
         (lambda: SGD(None), TypeError, "learning_rate must be a number"),
-        (lambda: SGD(momentum=1.0), ValueError, r"momentum must be in \[0, 1\), got 1.0"),
+        (lambda: SGD(momentum=1.0), ValueError, r"momentum must be in \[0, 0.9999999\], got 1.0"),
         (lambda: SGD(momentum=-0.1), ValueError, "momentum must be in"),
         (lambda: SGD(weight_decay=-1), ValueError, r"weight_decay must be in \[0, inf\), got -1"),
-        (lambda: SGD(clip_norm=0), ValueError, r"clip_norm must be in \(0, inf\), got 0"),
-        (lambda: Adam(max_norm=-1), ValueError, r"max_norm must be in \(0, inf\), got -1"),
-        (lambda: Adam(beta1=1.0), ValueError, r"beta1 must be in \[0, 1\), got 1.0"),
-        (lambda: AdamW(beta2=-0.1), ValueError, r"beta2 must be in \[0, 1\)"),
+        (lambda: SGD(clip_norm=0), ValueError, r"clip_norm must be in \[1e-37, 1e38\], got 0"),
+        (lambda: SGD(clip_norm=1e39), ValueError, r"clip_norm must be in \[1e-37, 1e38\], got 1e\+39"),
+        (lambda: SGD(max_norm=1e39), ValueError, r"max_norm must be in \[1e-37, 1e38\], got 1e\+39"),
+        (lambda: SGD(clip_norm=1e-46), ValueError, r"clip_norm must be in \[1e-37, 1e38\], got 1e-46"),
+        (lambda: SGD(momentum=0.99999999), ValueError, r"momentum must be in \[0, 0.9999999\], got 0.99999999"),
+        (lambda: Adam(beta2=0.99999998), ValueError, r"beta2 must be in \[0, 0.9999999\], got 0.99999998"),
+        (lambda: Adam(max_norm=-1), ValueError, r"max_norm must be in \[1e-37, 1e38\], got -1"),
+        (lambda: Adam(beta1=1.0), ValueError, r"beta1 must be in \[0, 0.9999999\], got 1.0"),
+        (lambda: AdamW(beta2=-0.1), ValueError, r"beta2 must be in \[0, 0.9999999\]"),
         (lambda: Adam(epsilon=0), ValueError, r"epsilon must be in \(0, inf\)"),
         (lambda: AdamW(weight_decay=math.nan), ValueError, "weight_decay must be in"),
     ],
@@ -234,6 +240,17 @@ def test_units_below_the_norm_and_all_biases_are_what_the_step_made_them(network
 def test_bad_settings_are_refused_by_name(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_outermost_limits_and_shares_are_what_they_say_in_float32():
+    for low, high in (LIMITS[1:], SHARES[1:]):
+        assert np.float32(low) >= 0 and np.isfinite(np.float32(high))
+    assert np.float32(LIMITS[1]) > 0 and np.float32(SHARES[2]) < 1
+    network = MLP((3, 4, 2))
+    network.gradients[:] = 1
+    for optimizer in (SGD(clip_norm=1e38, max_norm=1e38, momentum=0.9999999), Adam(beta1=0.9999999, beta2=0.9999999)):
+        steps(optimizer, network, 3)
+        assert np.isfinite(network.parameters).all()
 
 
 @pytest.mark.parametrize(

@@ -379,7 +379,7 @@ def test_where_all_fail_there_is_no_best(teacher):
     ("options", "said"),
     [
         ({"temperatures": []}, "temperatures must hold at least one number, and none twice, got []"),
-        ({"temperatures": [0]}, "temperature must be in (0, 1e6), got 0"),
+        ({"temperatures": [0]}, "temperature must be in [1e-6, 1e6), got 0"),
         ({"temperatures": 4}, "temperatures must be a list of numbers, got 4"),
         ({"alphas": "0.5"}, "alphas must be a list of numbers, got '0.5'"),
         ({"alphas": [2]}, "alpha must be in [0, 1], got 2"),

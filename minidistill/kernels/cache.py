@@ -6,8 +6,8 @@ would be loaded as it was. So the name of our folder holds a hash of all that go
 here but those of the card, the versions of numba and LLVM, and the processor. What is edited or upgraded gets a new
 folder.
 
-A cache must never be in the way. Where no folder can be written, kernels are compiled anew in each process; a damaged
-entry is compiled again.
+A cache must never be in the way. Where no folder can be written, kernels are compiled anew in each process. Machine
+code with a flipped bit can end the process, so each entry begins with its hash: a damaged one is compiled again.
 
 And it must never mix things up. A kernel calls its parts by names, and numba tells functions of one name apart, such as
 those that matmul.py makes for blocks of one and of two Vectors, by a number that each gets when it is compiled. Numba
@@ -18,6 +18,7 @@ would take either for the other. Our counts begin at random, and do not meet.
 import hashlib
 import itertools
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -27,8 +28,9 @@ import numba
 from numba.core import config
 from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvidedCacheLocator
+from numba.core.serialize import dumps
 
-from ..files import cache_folder
+from ..files import cache_folder, replacing
 from . import simd
 
 FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6)))
@@ -58,28 +60,64 @@ class OurFolder(CompileResultCacheImpl):
     _locator_classes = (UserProvidedCacheLocator,)
 
 
+class Entries:
+    """The files of one kernel, one for each signature: a hash of the entry's key and content, then the content.
+
+    numba keeps an index beside numbered files. Two processes that write it at once can leave the number of one
+    signature with the machine code of another; a file that is named after its key needs no index.
+    """
+
+    def __init__(self, folder, name, stamp):
+        self.folder, self.name, self.stamp = Path(folder), name, stamp
+
+    def _key_and_path(self, key):
+        hashed = hashlib.sha256(repr((self.stamp, key)).encode()).digest()
+        return hashed, self.folder / f"{self.name}.{hashed.hex()[:16]}.nbc"
+
+    def load(self, key):
+        """The content saved under `key`; None where there is none or it is damaged."""
+        hashed, path = self._key_and_path(key)
+        try:
+            entry = path.read_bytes()
+        except OSError:
+            return None
+        digest, content = entry[:HASH_BYTES], entry[HASH_BYTES:]
+        return pickle.loads(content) if digest == hashlib.sha256(hashed + content).digest() else None
+
+    def save(self, key, data):
+        hashed, path = self._key_and_path(key)
+        content = dumps(data)
+        with replacing(path) as stream:
+            stream.write(hashlib.sha256(hashed + content).digest() + content)
+
+    def flush(self):
+        for path in self.folder.glob(f"{self.name}.*.nbc"):
+            path.unlink(missing_ok=True)
+
+
+HASH_BYTES = hashlib.sha256().digest_size
+
+
 class KernelCache(FunctionCache):
-    """numba's cache, except that nothing that goes wrong with a file is an error."""
+    """numba's cache with files of our own; nothing that goes wrong with one of them is an error."""
 
     _impl_class = OurFolder
+
+    def __init__(self, function):
+        super().__init__(function)
+        locator = self._impl.locator
+        self._cache_file = Entries(locator.get_cache_path(), self._impl.filename_base, locator.get_source_stamp())
 
     def load_overload(self, signature, target_context):
         try:
             return super().load_overload(signature, target_context)
-        except Exception:  # a damaged pickle can raise anything
-            self._start_afresh()
+        except Exception:  # an entry of another machine, say, in a shared folder: the kernel is compiled
             return None
 
     def save_overload(self, signature, data):
         try:
             super().save_overload(signature, data)
         except Exception:  # a full disk, say: the kernel is compiled and works all the same
-            self._start_afresh()
-
-    def _start_afresh(self):
-        try:
-            self.flush()
-        except OSError:
             pass
 
 

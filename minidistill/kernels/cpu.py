@@ -18,15 +18,31 @@ Sizes are data here, not types: one compilation serves every depth and width.
 
 import math
 import threading
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange, types
 from numba.extending import overload
 
-from ..ops import one_hot  # noqa: F401  (a backend exports all names of ops)
+from ..checks import NotFiniteError, check_choice, check_number, check_whole
+from ..ops import kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from . import aligned_zeros, matmul, rows, simd
+from .arguments import (
+    FLOATS,
+    are_alike,
+    as_dtype,
+    as_floats,
+    as_labels,
+    check_apart,
+    check_changed_in_place,
+    check_classes,
+    check_dimensions,
+    check_readable,
+    check_shape,
+    check_written,
+    is_apart,
+)
 from .cache import kept_on_disk
 from .matmul import NEVER, WHERE_IT_PAYS, count_blocks, internal
 from .simd import at, broadcast, first, lanes, load, load_first, pointer, store_first
@@ -82,8 +98,9 @@ formula = rows.compiled(
     power_of_two=simd.power_of_two,
     exponent=simd.exponent,
     where_positive=simd.where_positive,
+    choose_positive=simd.choose_positive,
     where_at_least=simd.where_at_least,
-    series=by_dtype(njit(rows.series_single), njit(rows.series_double)),
+    curve=by_dtype(njit(rows.curve_single), njit(rows.curve_double)),
     series2=by_dtype(njit(rows.series2_single), njit(rows.series2_double)),
     odd_series=by_dtype(njit(rows.odd_series_single), njit(rows.odd_series_double)),
     within_range=by_dtype(within_single, within_double),
@@ -369,6 +386,7 @@ class Loss(NamedTuple):
 GLANCE = 512           # numbers of a long row whose largest is taken for that of all,
 FAR = 64.0             # until a term shows to be more than so many bits above it; then the row is looked at whole
 TOO_LARGE = 2.0**FAR   # for terms and their sums, which end far below the largest float32, 2**128
+NEAR_MATCH = 1 / 512   # a divergence below is what large sums leave, and is summed again from small terms
 
 
 def make_reductions(rows_in_lanes):
@@ -439,7 +457,7 @@ def make_loss(rows_in_lanes):
         store_first(at(teacher, j), left, e_t)
         total = total + first(squared(e, squarings), left)
         soft_total, total_t = soft_total + first(e, left), total_t + first(e_t, left)
-        return total, soft_total, total_t, apart + first(formula.soft_target(e_t, bits_t, bits), left)
+        return total, soft_total, total_t, apart + first(e_t * (bits_t - bits), left)
 
     @njit
     def soft_terms(length, rows, tops, over_T, squarings):
@@ -456,6 +474,31 @@ def make_loss(rows_in_lanes):
         if whole < length:
             sums = add_terms(whole, length - whole, rows, tops, over_T, squarings, sums)
         return sum_of_row(sums[0]), sum_of_row(sums[1]), sum_of_row(sums[2]), sum_of_row(sums[3])
+
+    @njit(forceinline=True)
+    def add_changes(j, left, rows, tops_apart, over_T, shift, ratio, sums):
+        (s, t, soft, teacher), (curves, changes) = rows, sums
+        d = formula.log_ratio(load_first(at(s, j), left), load_first(at(t, j), left), tops_apart, over_T, shift)
+        e, e_t = load_first(at(soft, j), left) * ratio, load_first(at(teacher, j), left)
+        change = formula.change(e_t, e, d)
+        store_first(at(teacher, j), left, change)
+        return curves + first(formula.soft_target(e_t, e, d), left), changes + first(change, left)
+
+    @njit
+    def near_match(length, rows, tops, over_T, shift, total, total_t):
+        """The divergence of rows that nearly match, and the mean of q / p - 1, which is 0 but for rounding.
+
+        Replaces the teacher's terms by their change to the student's: the gradient is a difference as well.
+        """
+        n, zero = lanes(rows[0]), broadcast(rows[0], 0)
+        sums, tops_apart, ratio = (zero, zero), tops[0] - tops[1], total_t / total
+        whole = length - length % n
+        for j in range(0, whole, n):
+            sums = add_changes(j, n, rows, tops_apart, over_T, shift, ratio, sums)
+        if whole < length:
+            sums = add_changes(whole, length - whole, rows, tops_apart, over_T, shift, ratio, sums)
+        curves, changes = sum_of_row(sums[0]) / total_t, sum_of_row(sums[1]) / total_t
+        return formula.soft_target_near_match(curves, changes), changes
 
     @njit(forceinline=True)
     def combine_vector(j, left, rows, squarings, factors, out):
@@ -508,12 +551,13 @@ def make_loss(rows_in_lanes):
         if not with_teacher:  # a row without terms is read all the same, and its factor is zero: any numbers will do
             soft, teacher = hard, hard
 
-        total, soft_total, total_t, apart = one, one, one, zero
+        total, soft_total, total_t, apart, top_t = one, one, one, zero, zero
         seen = length if rows_in_lanes else min(length, GLANCE)
         while True:
             top = largest(seen, s)
             if with_teacher:
-                rows, tops = (s, t, soft, teacher, ds), (top, largest(seen, t))
+                top_t = largest(seen, t)
+                rows, tops = (s, t, soft, teacher, ds), (top, top_t)
                 total, soft_total, total_t, apart = soft_terms(length, rows, tops, over_T, squarings)
             if with_labels and not by_squaring:
                 total = exponentials(length, s, top, one, hard)
@@ -524,11 +568,17 @@ def make_loss(rows_in_lanes):
         log_total, value, teacher_value = zero, zero, zero
         if with_labels:
             log_total = formula.log(total)
+        q_of_term, p_of_term = weight / soft_total, weight / total_t
         if with_teacher:
-            teacher_value = formula.soft_target_of_row(apart, total_t, soft_total)
+            shift = formula.log(soft_total / total_t)
+            teacher_value = formula.soft_target_of_row(apart, total_t, shift)
+            if (-simd.max_lanes(-teacher_value) if rows_in_lanes else simd.lane_0(teacher_value)) < NEAR_MATCH:
+                rows, tops = (s, t, soft, teacher), (top, top_t)
+                teacher_value, change = near_match(length, rows, tops, over_T, shift, soft_total, total_t)
+                q_of_term, p_of_term = -change * q_of_term, -p_of_term  # q - p is the terms' change, less change * q
         of_hard = formula.both(alpha, formula.cross_entropy_backward(weight / total, zero), zero)
-        of_soft = formula.both(alpha, zero, formula.soft_target_backward(weight / soft_total, zero, T))
-        of_teacher = formula.both(alpha, zero, formula.soft_target_backward(zero, weight / total_t, T))
+        of_soft = formula.both(alpha, zero, formula.soft_target_backward(q_of_term, zero, T))
+        of_teacher = formula.both(alpha, zero, formula.soft_target_backward(zero, p_of_term, T))
         combine(length, (hard, soft, teacher), squarings, (of_hard, of_soft, of_teacher), ds)
         if with_labels:
             share = formula.both(alpha, formula.cross_entropy_backward(zero, weight), zero)
@@ -656,9 +706,28 @@ def unpack(numbers, memory):
     return Plan(sizes, outputs, kept, dropout, memory, errors, values, scratch, activation, seed, batch, threads)
 
 
+def _check_plan(sizes, activation, dropout, batch, dtype):
+    """Refuses what no memory can be planned for."""
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must be at least two numbers, inputs to classes, got {tuple(sizes)}")
+    for name, number in (*(("sizes", size) for size in sizes), ("batch", batch)):
+        if type(number) is not int or number < 1:
+            check_whole(name, number)
+    if activation not in ACTIVATIONS or dtype not in FLOATS:
+        check_choice("activation", activation, tuple(ACTIVATIONS))
+        raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    rates = (0.0,) * (len(sizes) - 1) if dropout is None else dropout
+    if len(rates) != len(sizes) - 1:
+        raise ValueError(f"dropout must hold a rate for each of {len(sizes) - 1} layers, got {len(rates)}")
+    for rate in rates:
+        if not 0 <= rate < 1:
+            check_number("dropout", rate, "[0, 1)", 0, 1)
+
+
 def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.float32, threads=None):
     """A network's plan, made once; `dropout` holds a rate for each layer, `threads` says how many cores (else all)."""
     layers = len(sizes) - 1
+    _check_plan(sizes, activation, dropout, batch, dtype)
     threads = threads or usable_threads()
     dropout = np.array([*([0] * layers if dropout is None else dropout), 0], np.float64)
     outputs, kept, end = np.zeros(layers + 1, np.int64), np.zeros(layers + 1, np.int64), 0
@@ -908,29 +977,50 @@ def shrink_columns(threads, W, I, O, limit, norms):
             shrink_some_columns(O * share // threads, O * (share + 1) // threads, W, I, O, limit, norms)
 
 
+@njit
+def count_parameters(plan):
+    P = 0
+    for k in range(plan.sizes.size - 1):
+        P += (plan.sizes[k] + 1) * plan.sizes[k + 1]
+    return P
+
+
+FITS, MISFITS, OVERFLOWS = np.arange(3)  # what a pass returns: it is done, is not begun, or its logits are not finite
+
+
 @kernel
 def _forward(numbers, memory, parameters, x, training, step, logits):
     plan = unpack(numbers, memory)
-    C = plan.sizes[-1]
-    if x.shape[1] != plan.sizes[0]:
-        raise ValueError("x must have as many columns as the network has inputs")
+    C, N = plan.sizes[-1], len(x)
+    if x.shape[1] != plan.sizes[0] or parameters.size != count_parameters(plan):
+        return MISFITS
     if training and len(x) > plan.batch:
-        raise ValueError("x must not have more rows than the plan was made for, in training")
+        return MISFITS
     out = pointer(plan.memory, plan.outputs[-1])
-    for start in range(0, len(x), plan.batch):
-        B = min(plan.batch, len(x) - start)
+    not_finite = broadcast(out, 0)
+    for start in range(0, N, plan.batch):
+        B = min(plan.batch, N - start)
         inputs = pointer(x, start * plan.sizes[0])
         if training and plan.dropout[0] > 0:
             inputs = gather(B, x, np.arange(start, start + B), plan, step)
         forward_pass(B, inputs, plan, parameters, training, step)
-        for i in range(B * C):
-            logits.flat[start * C + i] = out[i]
+        for i in range(0, B * C, lanes(out)):
+            left = B * C - i
+            some = load_first(at(out, i), left)
+            not_finite = not_finite + some * 0
+            store_first(pointer(logits, start * C + i), left, some)
+    return FITS if simd.sum_lanes(not_finite) == 0 else OVERFLOWS
 
 
 @kernel
 def _backward(numbers, memory, parameters, gradients, x, dlogits, step):
     plan = unpack(numbers, memory)
     B, C = dlogits.shape
+    P = count_parameters(plan)
+    if len(x) > plan.batch or x.shape[1] != plan.sizes[0] or dlogits.shape != (len(x), plan.sizes[-1]):
+        return MISFITS
+    if parameters.size != P or gradients.size != P:
+        return MISFITS
     dz = pointer(plan.memory, plan.errors[0])
     for i in range(B * C):
         dz[i] = dlogits.flat[i]
@@ -938,72 +1028,97 @@ def _backward(numbers, memory, parameters, gradients, x, dlogits, step):
     if plan.dropout[0] > 0:
         inputs = pointer(plan.memory, plan.outputs[0])  # where the forward pass left them
     backward_pass(B, inputs, plan, parameters, gradients, gradients, gradients, no_update(parameters), False, step)
+    return FITS
 
 
-# What comes from Python is looked at here, in front of the kernels: they read and write where they are told to.
+def _check_pass(plan, parameters, x, training=True):
+    """Refuses a pass whose arrays are not of the plan's sizes and dtype. Slow: the kernel sees it first."""
+    dtype, unpacked = plan.arrays[1].dtype, plan.unpacked()
+    sizes = unpacked.sizes.tolist()
+    check_readable("parameters", parameters, dtype)
+    check_shape("parameters", parameters, (sum((I + 1) * O for I, O in pairwise(sizes)),))
+    check_readable("x", x, dtype)
+    check_dimensions("x", x, f"(N, {sizes[0]})")
+    check_shape("x", x, (len(x), sizes[0]))
+    if training and len(x) > unpacked.batch:
+        raise ValueError(f"x must have at most the {unpacked.batch} rows that the plan was made for, got {len(x)}")
 
 
-def _changed_in_place(**arrays):
-    """Refuses arrays that would have to be copied first: the change would be lost."""
-    for name, array in arrays.items():
-        if not (array.flags.c_contiguous and array.flags.writeable):
-            raise ValueError(f"{name} must be contiguous and writeable, for it is changed in place")
-
-
-def _shaped(name, array, *shapes):
-    """Refuses an array that a kernel would read beyond its end."""
-    if array is not None and array.shape not in shapes:
-        wanted = " or ".join(map(str, shapes))
-        raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
-
-
-def _readable(name, array, dtype):
-    """Refuses an array whose numbers are not of the dtype of the parameters, one behind the other."""
-    if array.dtype != dtype or not array.flags.c_contiguous:
-        kind = "contiguous" if array.flags.c_contiguous else "not contiguous"
-        raise TypeError(f"{name} must be contiguous {dtype} as the parameters are, got {kind} {array.dtype}")
-
-
-def _check_steps(plan, parameters, gradients, state, x, order, batch, rates, labels, targets):
+def _check_steps(
+    plan, parameters, gradients, state, x, order, batch, rates, labels, targets,
+    alpha, temperature, label_smoothing, optimizer,
+):  # fmt: skip
     """The arguments of `train_steps`."""
     unpacked, N = plan.unpacked(), len(x)
     sizes, classes = unpacked.sizes.tolist(), plan.classes
     P = sum((I + 1) * O for I, O in pairwise(sizes))
-    _shaped("parameters", parameters, (P,))
-    _shaped("gradients", gradients, (P,))
-    _shaped("state", state, (len(state), P))
-    _shaped("x", x, (N, sizes[0]))
-    _shaped("labels", labels, (N,), (N, classes))
-    _shaped("targets", targets, (N, classes))
-    _readable("gradients", gradients, parameters.dtype)
-    _readable("state", state, parameters.dtype)
-    _changed_in_place(parameters=parameters, gradients=gradients, state=state)
-    if not 0 < batch <= unpacked.batch:
+    check_readable("parameters", parameters, plan.arrays[1].dtype)
+    check_readable("gradients", gradients, parameters.dtype)
+    check_readable("state", state, parameters.dtype)
+    check_changed_in_place(parameters=parameters, gradients=gradients, state=state)
+    check_shape("parameters", parameters, (P,))
+    check_shape("gradients", gradients, (P,))
+    check_shape("state", state, *([(1, P), (2, P)] if optimizer.kind == SGD else [(2, P)]))
+    check_apart("gradients", gradients, parameters=parameters, state=state, x=x, targets=targets)
+    check_apart("parameters", parameters, state=state, x=x, targets=targets)
+    check_apart("state", state, x=x, targets=targets)
+    check_shape("x", x, (N, sizes[0]))
+    check_shape("labels", labels, (N,), (N, classes))
+    check_shape("targets", targets, (N, classes))
+    _check_settings(alpha, temperature, label_smoothing, labels=labels, targets=targets)
+    if not 0 < check_whole("batch", batch) <= unpacked.batch:
         raise ValueError(f"batch must be in 1..{unpacked.batch}, which the plan was made for, got {batch}")
-    if len(rates) != -(-len(order) // batch):
-        raise ValueError(f"rates must be {-(-len(order) // batch)} for {len(order)} rows, got {len(rates)}")
-    if len(order) and not 0 <= np.min(order) <= np.max(order) < N:
-        raise ValueError(f"order must hold rows in 0..{N - 1}, got {np.min(order)}..{np.max(order)}")
-    if labels is not None and labels.ndim == 1 and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"labels must be in 0..{classes - 1}, got {labels.min()}..{labels.max()}")
+    if order.ndim != 1 or order.dtype.kind not in "iu":
+        raise TypeError(f"order must be whole numbers of shape (rows,), got {order.shape} {order.dtype}")
+    check_shape("rates", rates, (-(-len(order) // batch),))
+    check_classes("order", order, N)
+    if labels is not None and labels.ndim == 1:
+        check_classes("labels", as_labels("labels", labels, N), classes)
 
 
 def forward(plan, parameters, x, training=False, step=0):
-    """Logits (N,C) of x (N,I). In training N is at most the plan's batch, and the plan keeps what `backward` needs."""
-    _readable("x", x, parameters.dtype)
-    logits = np.empty((len(x), plan.classes), parameters.dtype)
-    _forward(*plan.arrays, parameters, x, training, step, logits)
+    """Logits (N,C) of x (N,I). In training N is at most the plan's batch, and the plan keeps what `backward` needs.
+
+    Raises TypeError or ValueError for arrays of other shapes, dtypes or layouts; NotFiniteError, not in training, where
+    the logits overflow.
+    """
+    numbers, memory = plan.arrays
+    dtype = memory.dtype
+    try:  # _check_pass takes longer than a small network
+        of_one_dtype = x.dtype is dtype and parameters.dtype is dtype
+        likely = of_one_dtype and x.flags.c_contiguous and parameters.flags.c_contiguous and x.ndim == 2
+    except AttributeError:
+        likely = False
+    if not likely:
+        _check_pass(plan, parameters, x, training)
+    logits = np.empty((len(x), plan.classes), dtype)
+    done = _forward(numbers, memory, parameters, x, training, step, logits)
+    if done:  # FITS is 0
+        _check_pass(plan, parameters, x, training)
+    if done and not training:
+        largest = f"x reaches {np.abs(x).max():.3g} and the parameters {np.abs(parameters).max():.3g}"
+        raise NotFiniteError(f"x gives logits that are not finite in {x.dtype}: {largest}")
     return logits
 
 
 def backward(plan, parameters, gradients, x, dlogits, step=0):
     """Writes the gradients (P,) after `forward(..., training=True)` on the same x and step."""
-    for name, array in (("x", x), ("gradients", gradients), ("dlogits", dlogits)):
-        _readable(name, array, parameters.dtype)
-    _changed_in_place(gradients=gradients)
-    _shaped("gradients", gradients, parameters.shape)
-    _shaped("dlogits", dlogits, (len(x), plan.classes))
-    _backward(*plan.arrays, parameters, gradients, x, dlogits, step)
+    memory = plan.arrays[1]
+    if not (
+        are_alike(gradients, parameters) and are_alike(x) and are_alike(dlogits) and gradients.flags.writeable
+        and gradients.dtype is x.dtype is dlogits.dtype is memory.dtype and x.ndim == dlogits.ndim == 2
+        and not np.may_share_memory(gradients, parameters) and not np.may_share_memory(gradients, x)
+    ):  # fmt: skip
+        for name, array in (("x", x), ("gradients", gradients), ("dlogits", dlogits), ("parameters", parameters)):
+            check_readable(name, array, memory.dtype)
+        check_changed_in_place(gradients=gradients)
+        check_apart("gradients", gradients, parameters=parameters, x=x)
+        check_dimensions("x", x, "(B, I)")
+        check_dimensions("dlogits", dlogits, "(B, C)")
+    if _backward(*plan.arrays, parameters, gradients, x, dlogits, step) == MISFITS:
+        _check_pass(plan, parameters, x)
+        check_shape("gradients", gradients, parameters.shape)
+        check_shape("dlogits", dlogits, (len(x), plan.classes))
 
 
 @kernel
@@ -1071,18 +1186,23 @@ def train_steps(
     in registers and the array is not touched. labels: (N,) whole numbers or (N,C) probabilities; targets: the teacher's
     logits (N,C). rates: (S,) learning rates. `step` counts from 0 over the whole run, and chooses the dropout masks.
     """
-    _check_steps(plan, parameters, gradients, state, x, order, batch, rates, labels, targets)
+    x, order, rates = np.asarray(x), np.asarray(order), as_dtype("rates", rates, np.float64)
+    labels, targets = (None if array is None else np.asarray(array) for array in (labels, targets))
+    _check_steps(
+        plan, parameters, gradients, state, x, order, batch, rates, labels, targets,
+        alpha, temperature, label_smoothing, optimizer,
+    )  # fmt: skip
     dtype, classes = parameters.dtype, plan.classes
     nothing = np.empty((0, classes), dtype)
     whole = labels is not None and labels.ndim == 1
-    y = nothing if whole or labels is None else np.ascontiguousarray(labels, dtype)
+    y = nothing if whole or labels is None else as_dtype("labels", labels, dtype)
     labels = np.ascontiguousarray(labels, np.int64) if whole else np.empty(0, np.int64)
-    t = nothing if targets is None else np.ascontiguousarray(targets, dtype)
-    x, y, t, labels = map(_only_read, (np.ascontiguousarray(x, dtype), y, t, labels))
+    t = nothing if targets is None else as_dtype("targets", targets, dtype)
+    x, y, t, labels = map(_only_read, (as_dtype("x", x, dtype), y, t, labels))
     losses = np.full(len(rates), np.nan, dtype)
     kept, spread = 1 - label_smoothing, label_smoothing / classes
     settings = Loss(float(alpha), float(temperature), 1 / temperature, float(kept), float(spread), 0.0)
-    order, rates = np.ascontiguousarray(order, np.int64), np.asarray(rates, np.float64)
+    order = np.ascontiguousarray(order, np.int64)
     done = _train_steps(
         *plan.arrays, parameters, gradients, state[0], state[-1], x, order, batch, labels, y, t,
         settings, optimizer, rates, step, losses,
@@ -1096,17 +1216,35 @@ def train_steps(
 @kernel
 def _distillation(s, t, y, labels, loss, threads, order, scratch, ds, values):
     B, C = s.shape
+    for label in labels:
+        if not 0 <= label < C:
+            return MISFITS
     loss_rows(threads, B, C, pointer(s, 0), t, y, labels, pointer(ds, 0), values, loss, order, pointer(scratch, 0))
+    return FITS
 
 
-def _checked_out(out, s, t):
-    """`out`, if a gradient can be written to it."""
-    _shaped("out", out, s.shape)
-    _readable("out", out, s.dtype)
-    _changed_in_place(out=out)
-    if np.may_share_memory(out, s) or np.may_share_memory(out, t):
-        raise ValueError("out must have memory of its own: s and t are read again after it is written")
-    return out
+def _rows_of_logits(s, t, out):
+    """s and t as the kernel reads them; refuses what does not belong together."""
+    (s,) = as_floats(s=s)
+    check_dimensions("s", s, "(B, C)")
+    if s.size == 0:
+        raise ValueError(f"s must have at least one row and one class, got {s.shape}")
+    t = None if t is None else as_dtype("t", t, s.dtype)
+    check_shape("t", t, s.shape)
+    if out is not None:
+        check_readable("out", out, s.dtype)
+        check_shape("out", out, s.shape)
+    return s, t
+
+
+def _check_settings(alpha, temperature, label_smoothing=0.0, **arrays):
+    """Refuses a loss of other settings, or without the labels or the teacher, in this order, that have a weight."""
+    check_number("alpha", alpha, "[0, 1]", 0, 1)
+    check_number("temperature", temperature, "(0, inf)", 0)
+    check_number("label_smoothing", label_smoothing, "[0, 1)", 0, 1)
+    for (name, array), weight in zip(arrays.items(), (1 - alpha, alpha), strict=True):
+        if array is None and weight > 0:
+            raise ValueError(f"{name} must be given where alpha is {alpha:g}")
 
 
 def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoothing=0.0, threads=None, out=None):
@@ -1115,19 +1253,33 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     y: (B,) labels or (B,C) probabilities, None where alpha is 1; t: the teacher's logits (B,C), None where alpha is 0.
     out: an array like s for the gradient; where there are many classes, memory fresh from the system takes its time.
     """
+    t, y = None if alpha == 0 else t, None if alpha == 1 else y
+    if not (are_alike(s, t, out) and s.ndim == 2 and s.size):
+        s, t = _rows_of_logits(s, t, out)
     (B, C), dtype = s.shape, s.dtype.type
+    with_both = (t is not None or alpha == 0) and (y is not None or alpha == 1)
+    if not (with_both and 0 <= alpha <= 1 and 0 < temperature < math.inf and 0 <= label_smoothing < 1):
+        _check_settings(alpha, temperature, label_smoothing, y=y, t=t)
     nothing = np.empty((0, C), dtype)
-    whole = y is not None and y.ndim == 1
-    labels = np.ascontiguousarray(y, np.int64) if whole else np.empty(0, np.int64)
-    y = nothing if whole or y is None else np.ascontiguousarray(y, dtype)
-    t = nothing if t is None else np.ascontiguousarray(t, dtype)
+    whole = y is not None and np.ndim(y) == 1
+    labels = as_labels("y", np.asarray(y), B) if whole else np.empty(0, np.int64)
+    if y is not None and not whole:
+        y = as_dtype("y", y, dtype)
+        check_shape("y", y, (B,), (B, C))
+    if out is not None and not (out.flags.writeable and is_apart(out, s, t, y)):
+        check_changed_in_place(out=out)
+        check_apart("out", out, s=s, t=t, y=y)
+    y, t = nothing if whole or y is None else y, nothing if t is None else t
     numbers = alpha, temperature, 1 / temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
     loss = Loss(*map(dtype, numbers))
-    threads = threads or usable_threads()
+    threads = usable_threads() if threads is None else threads
+    if type(threads) is not int or threads < 1:
+        threads = check_whole("threads", threads)
     scratch = np.empty(loss_scratch_size(C, dtype, threads), dtype)
-    ds, values = np.empty((B, C), dtype) if out is None else _checked_out(out, s, t), np.empty(B, dtype)
+    ds, values = np.empty((B, C), dtype) if out is None else out, np.empty(B, dtype)
     order = np.arange(B)
-    _distillation(np.ascontiguousarray(s), t, y, labels, loss, threads, order, scratch, ds, values)
+    if _distillation(s, t, y, labels, loss, threads, order, scratch, ds, values) == MISFITS:
+        check_classes("y", labels, C)
     return values.mean(), ds
 
 
@@ -1157,7 +1309,8 @@ def top_k_row(C, k, s, indices, log_p, T, weight, ds):
     p_rest, log_total = max(p_rest, broadcast(s, 0)), formula.log(total)
 
     log_q_rest = formula.log(rest) + formula.log_softmax(top_rest, top, log_total, over_T)
-    value = formula.soft_target(p_rest, formula.log(max(p_rest, broadcast(s, SMALLEST))), log_q_rest)
+    log_p_rest = formula.log(max(p_rest, broadcast(s, SMALLEST)))
+    value = formula.soft_target(p_rest, rest * from_top / total, log_q_rest - log_p_rest)
     for j in range(0, C, n):
         e = load_first(at(ds, j), C - j)
         slope = formula.rest_backward(e * from_top / total, p_rest, e / rest, T)
@@ -1166,7 +1319,7 @@ def top_k_row(C, k, s, indices, log_p, T, weight, ds):
         log_q = formula.log_softmax(broadcast(s, s[indices[i]]), top, log_total, over_T)
         one_log_p = broadcast(s, log_p[i])
         q, p = formula.exp(log_q), formula.exp(one_log_p)
-        value = value + formula.soft_target(p, one_log_p, log_q)
+        value = value + formula.soft_target(p, q, log_q - one_log_p)
         ds[indices[i]] = simd.max_lanes(formula.soft_target_backward(q, p, T) * weight)
     return simd.max_lanes(value) * T * T
 
@@ -1198,10 +1351,19 @@ def top_k_rows(threads, s, indices, log_p, T, weight, ds, values):
 
 
 def top_k_target_forward(s, indices, log_p, T):
-    dtype, B = s.dtype.type, len(s)
+    (s,), indices = as_floats(s=s), np.asarray(indices)
+    check_dimensions("s", s, "(B, C)")
+    (B, C), dtype = s.shape, s.dtype.type
+    check_dimensions("indices", indices, "(B, k)")
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices must be whole numbers, got {indices.dtype}")
+    if len(indices) != B or not 0 < indices.shape[1] < C:
+        raise ValueError(f"indices must be some of the {C} classes for each of {B} rows, got {indices.shape}")
+    check_classes("indices", indices, C)
+    indices, log_p = np.ascontiguousarray(indices, np.int64), as_dtype("log_p", log_p, dtype)
+    check_shape("log_p", log_p, indices.shape)
     ds, values = np.empty(s.shape, dtype), np.empty(B, dtype)
-    indices, log_p = np.ascontiguousarray(indices, np.int64), np.ascontiguousarray(log_p, dtype)
-    _top_k(np.ascontiguousarray(s), indices, log_p, dtype(T), dtype(1 / B), usable_threads(), ds, values)
+    _top_k(s, indices, log_p, dtype(T), dtype(1 / B), usable_threads(), ds, values)
     return values.mean(), ds
 
 
@@ -1223,14 +1385,10 @@ _scratch = threading.local()
 
 
 def _product(A, B, bias=None, out=None):
-    """A @ B, + bias where there is one."""
-    (M, K), (k, N), dtype = A.shape, B.shape, B.dtype
-    if k != K or A.dtype != dtype:
-        raise ValueError(f"cannot multiply {A.shape} {A.dtype} by {B.shape} {B.dtype}")
-    if out is None or not out.flags.c_contiguous:
-        C = np.empty((M, N), dtype)
-    else:
-        C = out
+    """A @ B, + bias where there is one; both are of one dtype."""
+    (M, K), N, dtype = A.shape, B.shape[1], B.dtype
+    in_place = out is not None and out.dtype == dtype and out.flags.c_contiguous
+    C = out if in_place else np.empty((M, N), dtype)
     (a, a_turned), (b, b_turned) = _turned(A), _turned(B)
     threads = usable_threads()
     size = matmul.scratch_size(K, dtype, threads) * dtype.itemsize
@@ -1258,12 +1416,36 @@ def _multiply(a, a_turned, b, b_turned, bias, C, scratch, threads):
     product(threads, M, N, K, A, a_row, a_col, B, b_row, b_col, C.itemsize, own, WHERE_IT_PAYS, simd.address_of(finish))
 
 
+def _operands(**arrays):
+    """The arrays of a product, of one dtype; their layout is for `_turned` to see."""
+    found = list(arrays.values())
+    if not all(isinstance(array, np.ndarray) and array.dtype == found[0].dtype in FLOATS for array in found):
+        found = as_floats(**arrays)
+    for name, array in zip(arrays, found, strict=True):
+        if 0 in array.shape:
+            raise ValueError(f"{name} is empty: got shape {array.shape}")
+    return found
+
+
 def linear_forward(x, W, b):
+    x, W, b = _operands(x=x, W=W, b=b)
+    check_dimensions("x", x, "(B, I)")
+    check_dimensions("W", W, "(I, O)")
+    check_shape("W", W, (x.shape[1], W.shape[1]))
+    check_shape("b", b, (W.shape[1],))
     return _product(x, W, b), (x, W)
 
 
 def linear_backward(dz, cache, dW=None, db=None, skip_dx=False):
-    x, W = cache
+    dz, x, W = _operands(dz=dz, x=cache[0], W=cache[1])
+    check_dimensions("x", x, "(B, I)")
+    check_dimensions("W", W, "(I, O)")
+    check_shape("W", W, (x.shape[1], W.shape[1]))
+    check_shape("dz", dz, (len(x), W.shape[1]))
+    check_written("dW", dW, W.shape)
+    check_written("db", db, W.shape[1:])
+    if dW is not None:
+        check_apart("dW", dW, dz=dz, x=x, W=W, db=db)
     dx = None if skip_dx else _product(dz, W.T)
     dW = _product(x.T, dz, out=dW)
     db = np.sum(dz, axis=0, out=db)
@@ -1286,16 +1468,17 @@ def _activate_backward(activation, da, kept, out):
 
 
 def _activation(code, z):
-    z = np.ascontiguousarray(z)
+    (z,) = as_floats(z=z)
     a = np.empty_like(z)
     _activate(code, z, a)
     return a
 
 
-def _activation_backward(code, da, kept):
-    da = np.ascontiguousarray(da)
+def _activation_backward(code, da, **kept):
+    da, kept = as_floats(da=da, **kept)
+    check_shape("da", da, kept.shape)
     dz = np.empty_like(da)
-    _activate_backward(code, da, np.ascontiguousarray(kept, da.dtype), dz)
+    _activate_backward(code, da, kept, dz)
     return dz
 
 
@@ -1305,7 +1488,7 @@ def relu_forward(z):
 
 
 def relu_backward(da, a):
-    return _activation_backward(RELU, da, a)
+    return _activation_backward(RELU, da, a=a)
 
 
 def tanh_forward(z):
@@ -1314,7 +1497,7 @@ def tanh_forward(z):
 
 
 def tanh_backward(da, a):
-    return _activation_backward(TANH, da, a)
+    return _activation_backward(TANH, da, a=a)
 
 
 def gelu_forward(z):
@@ -1322,7 +1505,7 @@ def gelu_forward(z):
 
 
 def gelu_backward(da, z):
-    return _activation_backward(GELU, da, z)
+    return _activation_backward(GELU, da, z=z)
 
 
 @kernel
@@ -1337,12 +1520,18 @@ def _dropout_mask(rate, seed, step, layer, out):
 
 
 def dropout_mask(shape, rate, seed, step, layer, dtype=np.float32):
+    if np.dtype(dtype) not in FLOATS:
+        raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    check_number("rate", rate, "[0, 1)", 0, 1)
     mask = np.empty(shape, dtype)
+    check_dimensions("shape", mask, "(B, O)")
     _dropout_mask(float(rate), seed & 0xFFFFFFFF, step & 0xFFFFFFFF, layer & 0xFFFFFFFF, mask)
     return mask
 
 
 def dropout_forward(a, rate, seed, step, layer):
+    (a,) = as_floats(a=a)
+    check_dimensions("a", a, "(B, O)")
     mask = dropout_mask(a.shape, rate, seed, step, layer, a.dtype)
     return a * mask, mask
 
@@ -1387,31 +1576,36 @@ def _softmax_backward(dq, q, over_T, out, logarithm):
             store_first(pointer(out, b * C + j), C - j, ds)
 
 
-def _rows(function, logarithm, T, *arrays):
-    arrays = [np.ascontiguousarray(a, arrays[0].dtype) for a in arrays]
+def _rows(function, logarithm, T, **arrays):
+    arrays, names = as_floats(**arrays), list(arrays)
+    check_dimensions(names[0], arrays[0], "(B, C)")
+    for name, array in zip(names, arrays, strict=True):
+        check_shape(name, array, arrays[0].shape)
+    if arrays[0].shape[1] == 0:
+        raise ValueError(f"{names[0]} must have at least one class, got {arrays[0].shape}")
     out = np.empty_like(arrays[0])
     function(*arrays, out.dtype.type(1 / T), out, logarithm)
     return out
 
 
 def log_softmax_forward(s, T=1.0):
-    log_q = _rows(_softmax, True, T, s)
+    log_q = _rows(_softmax, True, T, s=s)
     return log_q, (log_q, T)
 
 
 def log_softmax_backward(dlog_q, cache):
     log_q, T = cache
-    return _rows(_softmax_backward, True, T, dlog_q, log_q)
+    return _rows(_softmax_backward, True, T, dlog_q=dlog_q, log_q=log_q)
 
 
 def softmax_forward(s, T=1.0):
-    q = _rows(_softmax, False, T, s)
+    q = _rows(_softmax, False, T, s=s)
     return q, (q, T)
 
 
 def softmax_backward(dq, cache):
     q, T = cache
-    return _rows(_softmax_backward, False, T, dq, q)
+    return _rows(_softmax_backward, False, T, dq=dq, q=q)
 
 
 def cross_entropy_forward(s, y):
@@ -1437,16 +1631,34 @@ def _update(w, dw, first_state, second_state, optimizer, rate, step):
     update_flat(w.size, pointer(w, 0), pointer(dw, 0), pointer(first_state, 0), pointer(second_state, 0), update)
 
 
+def _checked_update(w, dw, **states):
+    """dw as the kernel reads it; refuses what it could not change in place, or would read after it has changed."""
+    written = (w, *states.values())
+    if are_alike(dw, *written) and all(array.flags.writeable for array in written):
+        pairs = combinations((dw, *written), 2)
+        if not any(np.may_share_memory(*pair) for pair in pairs):
+            return dw
+    check_changed_in_place(w=w, **states)
+    dw = as_dtype("dw", dw, w.dtype)
+    check_shape("dw", dw, w.shape)
+    check_apart("w", w, dw=dw, **states)
+    for name, state in states.items():
+        check_readable(name, state, w.dtype)
+        check_shape(name, state, w.shape)
+        check_apart(name, state, dw=dw, **{other: array for other, array in states.items() if other != name})
+    return dw
+
+
 def sgd_update(w, dw, v, rate, momentum=0.9, nesterov=False, weight_decay=0.0):
-    _changed_in_place(w=w, v=v)
+    dw = _checked_update(w, dw, v=v)
     settings = Optimizer(SGD, float(momentum), bool(nesterov), float(weight_decay))
-    _update(w, np.ascontiguousarray(dw, w.dtype), v, v, settings, float(rate), 1)
+    _update(w, dw, v, v, settings, float(rate), 1)
 
 
 def adam_update(w, dw, m, v, rate, step, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
-    _changed_in_place(w=w, m=m, v=v)
+    dw = _checked_update(w, dw, m=m, v=v)
     settings = Optimizer(ADAM, 0.0, False, float(weight_decay), float(beta1), float(beta2), float(epsilon))
-    _update(w, np.ascontiguousarray(dw, w.dtype), m, v, settings, float(rate), step)
+    _update(w, dw, m, v, settings, float(rate), check_whole("step", step))
 
 
 @kernel
@@ -1454,9 +1666,14 @@ def _clip_norm(dw, limit):
     scale(pointer(dw, 0), dw.size, formula.shrink(norm(pointer(dw, 0), dw.size), limit))
 
 
+def _limit(limit, dtype):
+    """`limit` in this dtype, whose largest number is no limit at all."""
+    return dtype.type(min(check_number("limit", limit, "(0, inf)", 0), float(np.finfo(dtype).max)))
+
+
 def clip_norm(dw, limit):
-    _changed_in_place(dw=dw)
-    _clip_norm(dw, dw.dtype.type(limit))
+    check_changed_in_place(dw=dw)
+    _clip_norm(dw, _limit(limit, dw.dtype))
 
 
 @kernel
@@ -1465,5 +1682,6 @@ def _max_norm(threads, W, limit, norms):
 
 
 def max_norm(W, limit):
-    _changed_in_place(W=W)
-    _max_norm(usable_threads(), W, W.dtype.type(limit), np.empty(W.shape[1], W.dtype))
+    check_changed_in_place(W=W)
+    check_dimensions("W", W, "(I, O)")
+    _max_norm(usable_threads(), W, _limit(limit, W.dtype), np.empty(W.shape[1], W.dtype))

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from ..ops import hash32, one_hot  # noqa: F401  (a backend exports all names of ops)
+from ..ops import hash32, kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from . import cuda_losses, cuda_matmul, cuda_rows
 from .cuda_device import THREADS, adopted, block_count, empty, find_card, is_on_card, to_card
 from .cuda_losses import FEW_CLASSES

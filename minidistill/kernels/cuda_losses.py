@@ -13,6 +13,7 @@ from .cuda_device import THREADS, cuda, formulas
 from .cuda_rows import TEAM, team_functions
 
 FEW_CLASSES = 64  # up to here a team has TEAM threads
+ROUGH = 64.0  # a temperature above which softened logits are so close that float32's rounding shows
 
 
 @cache
@@ -79,29 +80,23 @@ def loss_function(dtype, team):
     """
     formula = formulas(dtype)
     exp2, log, in_bits, both = formula.exp2, formula.log, formula.in_bits, formula.both
-    soft_target, soft_target_of_row = formula.soft_target, formula.soft_target_of_row
+    soft_target, near_match, log_ratio = formula.soft_target, formula.soft_target_near_match, formula.log_ratio
+    change = formula.change
     cross_entropy, log_softmax, smoothed = formula.cross_entropy, formula.log_softmax, formula.smoothed
     cross_entropy_backward, soft_target_backward = formula.cross_entropy_backward, formula.soft_target_backward
     add_up, largest = team_functions(dtype, team).add_up, team_functions(dtype, team).largest
-    zero, one = dtype(0), dtype(1)
+    zero, one, rough = dtype(0), dtype(1), dtype(ROUGH)
     rows_a_block = THREADS // team
 
     @cuda.jit(device=True)
-    def student_moved(top, new, over_T, total, soft_total, total_t, apart):
+    def student_moved(top, new, over_T, total, soft_total):
         """The sums of a row whose largest student's logit was thought to be `top` and is `new`."""
-        by = in_bits(top, new, over_T)
-        return total * exp2(in_bits(top, new, one)), soft_total * exp2(by), apart - by * total_t
-
-    @cuda.jit(device=True)
-    def teacher_moved(top_t, new, over_T, total_t, apart):
-        by = in_bits(top_t, new, over_T)
-        factor = exp2(by)
-        return total_t * factor, (apart + by * total_t) * factor
+        return total * exp2(in_bits(top, new, one)), soft_total * exp2(in_bits(top, new, over_T))
 
     @cuda.jit(device=True)
     def loss_share(block, blocks, B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight):
         tops = cuda.shared.array((2, THREADS), dtype)
-        sums = cuda.shared.array((4, THREADS), dtype)
+        sums = cuda.shared.array((3, THREADS), dtype)
         me = cuda.threadIdx.x
         lane, leader = me % team, me - me % team
         with_labels, with_teacher = alpha < one, alpha > zero
@@ -114,45 +109,52 @@ def loss_function(dtype, team):
 
             # the first walk: the sums
             top, top_t = s[own], t[other] if with_teacher else zero
-            total, soft_total, total_t, apart = zero, zero, zero, zero
+            total, soft_total, total_t = zero, zero, zero
             for j in range(lane, C, team):
                 if s[own + j] > top:
-                    total, soft_total, apart = student_moved(
-                        top, s[own + j], over_T, total, soft_total, total_t, apart
-                    )
+                    total, soft_total = student_moved(top, s[own + j], over_T, total, soft_total)
                     top = s[own + j]
                 if with_labels:
                     total += exp2(in_bits(s[own + j], top, one))
                 if with_teacher:
                     if t[other + j] > top_t:
-                        total_t, apart = teacher_moved(top_t, t[other + j], over_T, total_t, apart)
+                        total_t *= exp2(in_bits(top_t, t[other + j], over_T))
                         top_t = t[other + j]
-                    bits, bits_t = in_bits(s[own + j], top, over_T), in_bits(t[other + j], top_t, over_T)
-                    e = exp2(bits_t)
-                    soft_total += exp2(bits)
-                    total_t += e
-                    apart += soft_target(e, bits_t, bits)
+                    soft_total += exp2(in_bits(s[own + j], top, over_T))
+                    total_t += exp2(in_bits(t[other + j], top_t, over_T))
             tops[0, me], tops[1, me] = top, top_t
             largest(tops)
-            total, soft_total, apart = student_moved(top, tops[0, leader], over_T, total, soft_total, total_t, apart)
-            total_t, apart = teacher_moved(top_t, tops[1, leader], over_T, total_t, apart)
+            total, soft_total = student_moved(top, tops[0, leader], over_T, total, soft_total)
+            total_t *= exp2(in_bits(top_t, tops[1, leader], over_T))
             top, top_t = tops[0, leader], tops[1, leader]
-            sums[0, me], sums[1, me], sums[2, me], sums[3, me] = total, soft_total, total_t, apart
+            sums[0, me], sums[1, me], sums[2, me] = total, soft_total, total_t
             add_up(sums)
-            total, soft_total, total_t, apart = sums[0, leader], sums[1, leader], sums[2, leader], sums[3, leader]
+            total, soft_total, total_t = sums[0, leader], sums[1, leader], sums[2, leader]
 
             # once a row: what a term is worth. The gradient is linear in the terms
-            log_total, of_hard, share, of_soft, of_teacher, teacher_value = zero, zero, zero, zero, zero, zero
+            log_total, of_hard, share, of_change = zero, zero, zero, zero
+            shift, ratio, curves, changes = zero, one, zero, zero
             if with_labels:
                 log_total = log(total)
                 of_hard = both(alpha, cross_entropy_backward(weight / total, zero), zero)
                 share = both(alpha, cross_entropy_backward(zero, weight), zero)
             if with_teacher:
-                of_soft = both(alpha, zero, soft_target_backward(weight / soft_total, zero, T))
-                of_teacher = both(alpha, zero, soft_target_backward(zero, weight / total_t, T))
-                teacher_value = soft_target_of_row(apart, total_t, soft_total)
+                of_change = both(alpha, zero, soft_target_backward(weight / total_t, zero, T))
+                shift, ratio = log(soft_total / total_t), total_t / soft_total
+            else:
+                total_t = one  # the divergence is 0 / 1
 
-            # the second walk: the gradient
+            if with_teacher and rough < T:  # `shift` needs more digits than its sums have: a walk for its rounding
+                for j in range(lane, C, team):
+                    e, e_t = exp2(in_bits(s[own + j], top, over_T)), exp2(in_bits(t[other + j], top_t, over_T))
+                    d = log_ratio(s[own + j], t[other + j], top - top_t, over_T, shift)
+                    changes += change(e_t, e * ratio, d)
+                cuda.syncthreads()
+                sums[0, me] = changes
+                add_up(sums)
+                shift, changes = shift + sums[0, leader] / total_t, zero
+
+            # the second walk: the gradient, and the divergence, which near a match is a sum of small terms
             value = zero
             for j in range(lane, C, team):
                 g = zero
@@ -167,14 +169,18 @@ def loss_function(dtype, team):
                     if target > zero:
                         value += cross_entropy(target, log_softmax(s[own + j], top, log_total, one))
                 if with_teacher:
-                    g += exp2(in_bits(s[own + j], top, over_T)) * of_soft
-                    g += exp2(in_bits(t[other + j], top_t, over_T)) * of_teacher
+                    e, e_t = exp2(in_bits(s[own + j], top, over_T)), exp2(in_bits(t[other + j], top_t, over_T))
+                    d = log_ratio(s[own + j], t[other + j], top - top_t, over_T, shift)
+                    step = change(e_t, e * ratio, d)
+                    curves, changes = curves + soft_target(e_t, e * ratio, d), changes + step
+                    g += step * of_change
                 if live:
                     ds[own + j] = g
             cuda.syncthreads()
-            sums[0, me] = value
+            sums[0, me], sums[1, me], sums[2, me] = value, curves, changes
             add_up(sums)
             if live and lane == 0:
+                teacher_value = near_match(sums[1, me] / total_t, sums[2, me] / total_t)
                 values[b] = both(alpha, sums[0, me], T * T * teacher_value)
             cuda.syncthreads()
 
@@ -259,14 +265,15 @@ def top_k_kernel(dtype):
             value = zero
             for i in range(me, k, THREADS):
                 log_q = log_softmax(s[own + indices[names + i]], top, log_total, over_T)
-                p = exp(log_p[names + i])
-                value += soft_target(p, log_p[names + i], log_q)
-                ds[own + indices[names + i]] = soft_target_backward(exp(log_q), p, T) * weight
+                q, p = exp(log_q), exp(log_p[names + i])
+                value += soft_target(p, q, log_q - log_p[names + i])
+                ds[own + indices[names + i]] = soft_target_backward(q, p, T) * weight
             sums[0, me] = value
             add_up(sums)
             if me == 0:
                 log_q_rest = log(rest) + log_softmax(top_rest, top, log_total, over_T)
-                value = sums[0, 0] + soft_target(p_rest, log(max(p_rest, smallest)), log_q_rest)
+                d = log_q_rest - log(max(p_rest, smallest))
+                value = sums[0, 0] + soft_target(p_rest, rest * from_top / total, d)
                 values[b] = value * T * T
             cuda.syncthreads()
 

@@ -12,8 +12,8 @@ along the inputs, and the weights are packed so that the groups of a register's 
     "plain"   the same sums without such an instruction, in the layout of "vnni": NEON and all else
 
 Sums of whole numbers are exact, so all three give the same bits, on any number of threads. What becomes of a sum, bias,
-multiplier, rounding and the activation's table, happens while a block of sums is in the cache. Nothing here checks
-bounds.
+multiplier, rounding and the activation's table, happens while a block of sums is in the cache. The methods of
+IntegerPasses check the shapes that they are given; the kernels check no bounds.
 """
 
 import numpy as np
@@ -23,6 +23,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import simd
+from .arguments import as_dtype, check_shape
 from .cache import kept_on_disk
 from .matmul import WORK_FOR_THREADS, internal
 from .simd import BYTE_PRODUCTS, at, pointer
@@ -285,7 +286,7 @@ def part(first, last, x, out, sizes, weights, biases, multipliers, zeros, tables
 
 
 @njit(parallel=True)
-def forward(threads, x, out, sizes, weights, biases, multipliers, zeros, tables, input_multiplier, input_zero,
+def _forward(threads, x, out, sizes, weights, biases, multipliers, zeros, tables, input_multiplier, input_zero,
             memory, width, sums):  # fmt: skip
     """out (N,C) = the logits of x (N,I), on so many threads, each with its part of `memory` and of `sums`."""
     N = len(x)
@@ -306,7 +307,7 @@ def forward(threads, x, out, sizes, weights, biases, multipliers, zeros, tables,
 
 
 @njit
-def products(q, q_row, weights, out, sums):
+def _products(q, q_row, weights, out, sums):
     """out (N,O), int32 = q @ the packed weights. q (N,q_row) are activations as CODE, the last group is whole."""
     N, O = out.shape
     groups, w = q_row // GROUP, pointer(weights, 0)
@@ -324,14 +325,14 @@ def products(q, q_row, weights, out, sums):
         w = at(w, groups * GROUP * stride)
 
 
-forward, products = guarded(kept_on_disk(forward)), kept_on_disk(products)
+_forward, _products = guarded(kept_on_disk(_forward)), kept_on_disk(_products)
 
 
 class IntegerPasses:
     """The compiled pass of one `QuantizedMLP`; its weights are packed once."""
 
     def __init__(self, network):
-        self.outputs, self.work = network.sizes[1:], network.multiply_adds
+        self.inputs, self.outputs, self.work = network.sizes[:-1], network.sizes[1:], network.multiply_adds
         packed = [pack(layer.codes) for layer in network.layers]
         if network.grids is None:  # then a layer at a time is asked for
             self.packed = packed
@@ -348,19 +349,26 @@ class IntegerPasses:
 
     def logits(self, x):
         """Logits (N,C) of x (N,I), float32, of a calibrated network."""
-        x, N = np.ascontiguousarray(x, np.float32), len(x)
+        x, N = as_dtype("x", x, np.float32), len(x)
+        check_shape("x", x, (N, self.inputs[0]))
         threads = usable_threads() if N >= 2 * ROWS and N * self.work >= WORK_FOR_THREADS else 1
         out = np.empty((N, self.outputs[-1]), np.float32)
         memory = np.empty(threads * min(N, AT_ONCE) * 2 * self.width, CODE)
         sums = np.empty(threads * 2 * ROWS * LANES, np.int32)
-        forward(threads, x, out, *self.arrays, memory, self.width, sums)
+        _forward(threads, x, out, *self.arrays, memory, self.width, sums)
         return out
 
     def product(self, k, q):
         """The sums (N,O), int32, of codes q (N,I), uint8, times the weights of layer k; where rows are measured."""
-        N, inputs = q.shape
+        if not 0 <= k < len(self.packed):
+            raise ValueError(f"k must be a layer in 0..{len(self.packed) - 1}, got {k}")
+        q, N = np.asarray(q), len(q)
+        check_shape("q", q, (N, self.inputs[k]))
+        if q.dtype != np.uint8:
+            raise TypeError(f"q must be codes, uint8, got {q.dtype}")
+        inputs = self.inputs[k]
         groups = np.zeros((N, filled(inputs, GROUP)), CODE)
         groups[:, :inputs] = q
         out = np.empty((N, self.outputs[k]), np.int32)
-        products(groups, groups.shape[1], self.packed[k], out, np.empty(2 * LANES, np.int32))
+        _products(groups, groups.shape[1], self.packed[k], out, np.empty(2 * LANES, np.int32))
         return out

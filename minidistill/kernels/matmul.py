@@ -17,16 +17,46 @@ while it is still in the cache is the product's *epilogue*: add a bias and apply
 at once.
 """
 
+from functools import wraps
+
 import numpy as np
 from numba import njit, prange
 
 from . import simd
+from .arguments import check_apart, check_changed_in_place, check_dimensions
 from .simd import at, lanes, load, load_first, pointer, store, store_first
 from .threads import guarded, usable_threads
+
+
+def _checked(A, B, C):
+    """The three arrays, if C (M,N) can be overwritten by A (M,K) @ B (K,N)."""
+    check_changed_in_place(C=C)
+    for name, array in (("A", A), ("B", B)):
+        if not isinstance(array, np.ndarray) or array.dtype != C.dtype:
+            found = getattr(array, "dtype", type(array).__name__)
+            raise TypeError(f"A, B and C must all be float32 or all float64, got {found} for {name}, {C.dtype} for C")
+        check_dimensions(name, array, "(rows, columns)")
+    if A.shape[1] != B.shape[0] or C.shape != (A.shape[0], B.shape[1]) or 0 in (*A.shape, *B.shape):
+        raise ValueError(f"cannot multiply A {A.shape} by B {B.shape} into C {C.shape}")
+    check_apart("C", C, A=A, B=B)
+    return A, B, C
+
+
+def checked(rung):
+    """A compiled rung whose arguments are checked first: it reads and writes where they say."""
+
+    @wraps(rung.py_func)
+    def run(A, B, C):
+        rung(*_checked(A, B, C))
+
+    run.py_func = rung.py_func
+    return run
+
 
 # ------------------------------------------------------------------------------------------------------- rungs 1 to 3
 
 
+@checked
 @njit
 def three_loops(A, B, C):
     M, K = A.shape
@@ -39,6 +69,7 @@ def three_loops(A, B, C):
             C[i, j] = total
 
 
+@checked
 @njit
 def reordered(A, B, C):
     M, K = A.shape
@@ -53,6 +84,7 @@ def reordered(A, B, C):
 TILE = 64  # 64 x 64 float32 are 16 KB: half of a usual first-level cache
 
 
+@checked
 @njit
 def tiled(A, B, C):
     M, K = A.shape
@@ -317,19 +349,6 @@ def _product_of_arrays(A, B, C, threads, packing):
     scratch = np.empty(threads * _scratch_of_a_thread(K, lanes(c), C.itemsize), C.dtype)
     own = pointer(scratch, 0)
     plain_product(threads, M, N, K, a, a_row, a_col, b, b_row, b_col, C.itemsize, own, packing, (c, N))
-
-
-FLOATS = np.dtype(np.float32), np.dtype(np.float64)
-
-
-def _checked(A, B, C):
-    if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[0] or C.shape != (A.shape[0], B.shape[1]):
-        raise ValueError(f"cannot multiply {A.shape} by {B.shape} into {C.shape}")
-    if not A.dtype == B.dtype == C.dtype or C.dtype not in FLOATS:
-        raise TypeError(f"A, B and C must all be float32 or all float64, got {A.dtype}, {B.dtype}, {C.dtype}")
-    if not C.flags.c_contiguous:
-        raise ValueError("C must be C-contiguous")
-    return A, B, C
 
 
 def register_blocked(A, B, C):

@@ -47,6 +47,10 @@ def where_positive(a, value):
     return value if a > ZERO else ZERO
 
 
+def choose_positive(a, value, other):
+    return value if a > ZERO else other
+
+
 def where_at_least(bits, threshold, value):
     return value if bits >= threshold else ZERO
 
@@ -64,18 +68,23 @@ C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C13 = (1 / math.factorial(k) for 
 LIMIT_SINGLE, LIMIT_DOUBLE = 87.3, 708.3  # beyond, exp leaves the range of normal numbers
 
 
-def series_single(r):
-    """exp(r) - 1 for |r| <= 0.35."""
-    return r + r * r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * C7)))))
+def curve_single(r):
+    """exp(r) - 1 - r for |r| <= 0.35."""
+    return r * r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * C7)))))
 
 
-def series_double(r):
+def curve_double(r):
     tail = C8 + r * (C9 + r * (C10 + r * (C11 + r * (C12 + r * C13))))
-    return r + r * r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * (C7 + r * tail))))))
+    return r * r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * (C7 + r * tail))))))
+
+
+def curve(r):
+    return curve_double(r)
 
 
 def series(r):
-    return series_double(r)
+    """exp(r) - 1 for |r| <= 0.35."""
+    return r + curve(r)
 
 
 def within_range(x):
@@ -108,6 +117,7 @@ S4, S5, S6 = 0.009618437358505122, 0.001339887458849158, 0.00015353362058749716
 B1, B2, B3, B4, B5, B6, B7, B8, B9, B10, B11, B12, B13 = (math.log(2) ** k / math.factorial(k) for k in range(1, 14))
 LOWEST_SINGLE, LOWEST_DOUBLE = -127.0, -1023.0
 LN_2 = math.log(2)
+NEAR_SQUARED = 0.34**2  # `curve` is exact nearer to 0
 
 
 def series2_single(r):
@@ -272,16 +282,41 @@ def cross_entropy_backward(q, y):
     return q - y                                                   # [CE-2], over B
 
 
-def soft_target(p, log_p, log_q):
-    return p * (log_p - log_q)                                     # [KD-2, KD-6], times T^2
+# KL(p || q) is the sum of p (log p - log q). Near a match these terms cancel: what is left is rounding, of either sign,
+# and T^2 multiplies it. With d = log q - log p the sum of p (exp(d) - 1 - d) is the same number, since p and q both sum
+# to 1, and none of its terms is below 0.
 
 
-def soft_target_of_row(apart, total_p, total_q):
-    """The sum of soft_target over a row. `apart` is the same sum with terms for probabilities and bits for logarithms:
+def soft_target(p, q, d):
+    """p (exp(d) - 1 - d), where q = p exp(d)."""
+    return choose_positive(NEAR_SQUARED - d * d, p * curve(d), q - p - p * d)  # [KD-2, KD-6], times T^2
 
-    with p = term / total_p, log p - log q is ln 2 times the bits between the terms, and log(total_q / total_p).
+
+def change(p, q, d):
+    """q - p, where q = p exp(d)."""
+    return choose_positive(NEAR_SQUARED - d * d, p * series(d), q - p)
+
+
+def log_ratio(s, t, tops_apart, over_T, shift):
+    """log q - log p with `shift` = log(total_q / total_p); `tops_apart` is the student's top less the teacher's."""
+    return scaled(s - t, tops_apart, over_T) - shift
+
+
+def soft_target_of_row(apart, total_p, shift):
+    """KL(p || q) of a row, to all digits where it is not small. `apart` is the sum of term_p (bits_p - bits_q):
+
+    with p = term / total_p, log p - log q is ln 2 times the bits between the terms, and `shift`.
     """
-    return LN_2 * apart / total_p + log(total_q / total_p)         # [KD-2]
+    return LN_2 * apart / total_p + shift                          # [KD-2]
+
+
+def soft_target_near_match(curves, changes):
+    """KL(p || q) of a row from the means over p of exp(d) - 1 - d and of exp(d) - 1.
+
+    The second is 0 but for the rounding of `shift`, which moves all d of a row alike; a half of its square takes
+    that away again.
+    """
+    return curves - HALF * changes * changes                       # [KD-2]
 
 
 def soft_target_backward(q, p, T):

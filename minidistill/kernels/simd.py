@@ -473,6 +473,16 @@ def where_positive(typing, a, value):
 
 
 @intrinsic
+def choose_positive(typing, a, value, other):
+    """`value` in the lanes where a > 0, `other` in the others, and where a is NaN."""
+
+    def emit(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered(">", args[0], args[0].type(None)), args[1], args[2])
+
+    return value(a, value, other), emit
+
+
+@intrinsic
 def where_at_least(typing, bits, threshold, value):
     """`value` in the lanes whose unsigned `bits` reach the number `threshold`, zero in the others."""
 
@@ -520,6 +530,12 @@ def across_lanes(emit_operation):
         return a.dtype(a), emit
 
     return operation
+
+
+@intrinsic
+def lane_0(typing, a):
+    """The number in the first lane."""
+    return a.dtype(a), lambda context, builder, signature, args: builder.extract_element(args[0], ir.IntType(32)(0))
 
 
 def add(builder, a, b):

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..checks import check_field, check_whole
+from ..checks import TEMPERATURES, check_field, check_whole
 from ..network import MLP
 from .features import FeatureLoss, linear, unit_backward, unit_forward
 
@@ -39,7 +39,7 @@ class ContrastiveRepresentation(FeatureLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_whole("width", self.width, minimum=2)
-        check_field(self, "temperature", "(0, 1e6)", 0, 1e6)
+        check_field(self, "temperature", *TEMPERATURES)
 
     @property
     def learners(self) -> tuple[Any, ...]:

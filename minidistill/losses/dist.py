@@ -38,6 +38,8 @@ class DIST(LabelsAndTeacher):
     temperature: float = 1.0  # above 0
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
 
+    in_double = True  # float32 has no inverse of the spread of a class that is always unlikely
+
     def __post_init__(self) -> None:
         check_field(self, "beta", "[0, inf)", 0)
         check_field(self, "gamma", "[0, inf)", 0)

@@ -19,7 +19,8 @@ All are averaged over the batch and multiplied by T^2 as soft targets are, and f
 TotalVariation. It is of the first order in q - p, where the others are of the second, so T is what keeps its size.
 
 Each method below returns its share of each class and, in terms of log q as a free variable, the derivative, in which
-multiples of q may be left out: they move all logits of a row alike, and log_softmax_backward takes them away.
+multiples of q may be left out: they move all logits of a row alike, and log_softmax_backward takes them away. A KL is
+summed from the terms of `ops.kl_terms`, none of which is negative: near a match those of the definition cancel.
 """
 
 import math
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_field
+from ..ops import kl_terms
 from .labels_and_teacher import LabelsAndTeacher
 
 
@@ -59,8 +61,8 @@ class ReverseKL(Divergence):
     """KL(q || p): a student that cannot match all of the teacher keeps to what the teacher finds likeliest."""
 
     def of(self, log_p: np.ndarray, log_q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        shares = np.exp(log_q) * (log_q - log_p)                                # (B,C)  [DIV-1]
-        return shares, shares
+        p, q, d = np.exp(log_p), np.exp(log_q), log_p - log_q                   # (B,C)
+        return kl_terms(q, p, d), -q * d                                        # (B,C)  [DIV-1]
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ class SkewKL(Divergence):
         super().__post_init__()
 
     def of(self, log_p: np.ndarray, log_q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        p = np.exp(log_p)                                                       # (B,C)
-        shares = -p * log_mixture(log_q - log_p, 1 - self.skew)                 # (B,C)  [DIV-2]
+        p, q = np.exp(log_p), np.exp(log_q)                                     # (B,C)
+        m = self.skew * p + (1 - self.skew) * q                                 # (B,C)
         q_over_m = np.exp(-log_mixture(log_p - log_q, self.skew))               # (B,C)  at most 1 / (1-skew)
+        shares = kl_terms(p, m, log_mixture(log_q - log_p, 1 - self.skew))      # (B,C)  [DIV-2]
         return shares, -(1 - self.skew) * p * q_over_m
 
 
@@ -91,10 +94,10 @@ class SkewReverseKL(Divergence):
         super().__post_init__()
 
     def of(self, log_p: np.ndarray, log_q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        q = np.exp(log_q)                                                       # (B,C)
-        shares = -q * log_mixture(log_p - log_q, 1 - self.skew)                 # (B,C)  [DIV-3]
+        p, q, d = np.exp(log_p), np.exp(log_q), log_mixture(log_p - log_q, 1 - self.skew)       # (B,C)
+        m = (1 - self.skew) * p + self.skew * q                                 # (B,C)
         p_over_m = np.exp(-log_mixture(log_q - log_p, self.skew))               # (B,C)  at most 1 / (1-skew)
-        return shares, shares + (1 - self.skew) * q * p_over_m
+        return kl_terms(q, m, d), q * ((1 - self.skew) * p_over_m - d)          # (B,C)  [DIV-3]
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,12 @@ class JensenShannon(Divergence):
             return SkewKL(skew=0.0).of(log_p, log_q)
         if self.beta == 1:
             return ReverseKL().of(log_p, log_q)
-        q_part = -np.exp(log_q) * log_mixture(log_p - log_q, self.beta) / self.beta             # (B,C)
-        p_part = -np.exp(log_p) * log_mixture(log_q - log_p, 1 - self.beta) / (1 - self.beta)   # (B,C)
-        return p_part + q_part, q_part                                          # (B,C)  [DIV-4]
+        p, q = np.exp(log_p), np.exp(log_q)                                     # (B,C)
+        m = self.beta * p + (1 - self.beta) * q                                 # (B,C)
+        d_q = log_mixture(log_p - log_q, self.beta)                             # (B,C)  log m - log q
+        d_p = log_mixture(log_q - log_p, 1 - self.beta)                         # (B,C)  log m - log p
+        shares = kl_terms(p, m, d_p) / (1 - self.beta) + kl_terms(q, m, d_q) / self.beta        # (B,C)  [DIV-4]
+        return shares, -q * d_q / self.beta                                     # (B,C)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ops import kl_terms
 from .features import FeatureLoss, unit_backward, unit_forward
 
 EPSILON = 1e-7  # its size is that of the authors' program
@@ -35,7 +36,7 @@ class ProbabilisticTransfer(FeatureLoss):
         (u, cache), (v, _) = unit_forward(h), unit_forward(g)                   # (B,H), (B,G)
         others = ~np.eye(B, dtype=bool)                                         # (B,B)
         (q, total), (p, _) = _neighbours(u, others), _neighbours(v, others)     # each (B,B-1)              [PKT-1]
-        value = (p * np.log(p / q)).sum() / B                                   # ()                        [PKT-2]
+        value = kl_terms(p, q, np.log1p((q - p) / p)).sum() / B                 # ()                        [PKT-2]
         dc = np.zeros((B, B), h.dtype)                                          # (B,B)
         dc[others] = ((1 - p / q) / (2 * B * total)).ravel()  # c is halved in K                            [PKT-3]
         return value, unit_backward((dc + dc.T) @ u, cache)                     # (B,H)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import check_field
+from ..checks import TEMPERATURES, check_field
 from .base import Addable, checked, matched, need_labels, need_teacher
 from .cross_entropy import CrossEntropy
 
@@ -30,7 +30,7 @@ class SoftTarget(Addable):
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
 
     def __post_init__(self) -> None:
-        check_field(self, "temperature", "(0, 1e6)", 0, 1e6)
+        check_field(self, "temperature", *TEMPERATURES)
         check_field(self, "alpha", "[0, 1]", 0, 1)
 
     @np.errstate(invalid="ignore")  # `checked` tells of it

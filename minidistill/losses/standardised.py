@@ -23,15 +23,15 @@ import numpy as np
 from .labels_and_teacher import LabelsAndTeacher
 
 ROUNDING = 16  # a spread of so many roundings of the largest entry is none
-SMALLEST = 1e-30  # nor has a row a spread whose entries are all below: float32 cannot divide by their squares
-
 
 def standardise_forward(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Each row of x (N,M) less its mean, over its standard deviation; zeros for a row without spread."""
-    largest = np.maximum(np.abs(x).max(axis=1, keepdims=True), SMALLEST)        # (N,1)  no square overflows
+    floats = np.finfo(x.dtype)
+    smallest = 1 / floats.max / (ROUNDING * floats.eps)  # of smaller entries the inverse of the spread may overflow
+    largest = np.maximum(np.abs(x).max(axis=1, keepdims=True), smallest)        # (N,1)  no square overflows
     u = x / largest - (x / largest).mean(axis=1, keepdims=True)                 # (N,M)
     spread = np.sqrt((u * u).mean(axis=1, keepdims=True))                       # (N,1)
-    constant = spread <= ROUNDING * np.finfo(x.dtype).eps                       # (N,1)
+    constant = spread <= ROUNDING * floats.eps                                  # (N,1)
     inverse = np.where(constant, 0, 1 / np.where(constant, 1, spread))          # (N,1)
     z = u * inverse                                                             # (N,M)  [STD-1]
     return z, (z, inverse / largest)
@@ -49,6 +49,8 @@ class StandardisedTarget(LabelsAndTeacher):
 
     temperature: float = 2.0  # above 0
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
+
+    in_double = True  # float32 has no inverse of the spread of tiny logits
 
     def term(self, s: np.ndarray, t: np.ndarray, y: np.ndarray | None, ops: Any) -> tuple[Any, np.ndarray]:
         z, cache = standardise_forward(s)                                       # (B,C)

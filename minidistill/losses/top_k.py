@@ -16,35 +16,75 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import check_field, check_number, check_rows, check_whole
+from ..checks import TEMPERATURES, check_field, check_finite, check_number, check_rows, check_whole
 from .base import Addable, checked, matched, need_labels
 from .cross_entropy import CrossEntropy
+from .labels_and_teacher import ROUGH, narrowed
+
+MOST_IN_FLOAT32 = 1000.0  # temperature above which log-probabilities differ by little more than float32's rounding
 
 
 @dataclass(frozen=True, eq=False)
 class TopK:
-    """The k likeliest classes of each of N rows; `targets[rows]` are those of some rows."""
+    """The k likeliest classes of each of N rows; `targets[rows]` are those of some rows.
 
-    indices: np.ndarray  # (N,k) int64, each class of a row once
+    All rows name the same number of classes: there is no padding. Raises TypeError or ValueError for indices that are
+    not classes or name one twice, and for log-probabilities that are none or, above a temperature of 1000, not float64.
+    """
+
+    indices: np.ndarray  # (N,k) whole numbers, each class of a row once
     log_p: np.ndarray  # (N,k), log-probabilities at the temperature
     temperature: float
+
+    def __post_init__(self) -> None:
+        check_field(self, "temperature", *TEMPERATURES)
+        indices, log_p = np.asarray(self.indices), np.asarray(self.log_p)
+        if indices.dtype.kind not in "iu":
+            raise TypeError(f"indices must be whole numbers, got an array of dtype {indices.dtype}")
+        if indices.ndim != 2 or 0 in indices.shape:
+            raise ValueError(f"indices must have shape (N, k), k classes for each row, got {indices.shape}")
+        if log_p.dtype.kind != "f" or log_p.shape != indices.shape:
+            raise ValueError(f"log_p must be {indices.shape} floats, got {log_p.shape} {log_p.dtype}")
+        if indices.min() < 0:
+            b, j = np.argwhere(indices < 0)[0].tolist()
+            raise ValueError(
+                f"indices must be classes from 0, got {indices[b, j]} at row {b}, column {j}: a row cannot be padded, "
+                "so keep as many classes as the shortest row has, or name more classes with their log-probabilities"
+            )
+        in_order = np.sort(indices, axis=1)
+        twice = in_order[:, 1:] == in_order[:, :-1]
+        if twice.any():
+            b, j = np.argwhere(twice)[0].tolist()
+            raise ValueError(f"indices must name a class of a row once, got {in_order[b, j]} twice in row {b}")
+        check_finite("log_p", log_p)
+        total = np.exp(log_p, dtype=np.float64).sum(axis=1)
+        if log_p.max() > 1e-6 or total.max() > 1 + 1e-3:
+            what = f"{log_p.max():.6g}" if log_p.max() > 1e-6 else f"probabilities that sum to {total.max():.6g}"
+            raise ValueError(f"log_p must be logarithms of probabilities that sum to at most 1, got {what}")
+        if self.temperature > MOST_IN_FLOAT32 and log_p.dtype.itemsize < 8:
+            raise ValueError(f"log_p must be float64 above temperature {MOST_IN_FLOAT32:g}, got {log_p.dtype}")
+        object.__setattr__(self, "indices", indices.astype(np.int64, copy=False))
+        object.__setattr__(self, "log_p", log_p)
 
     @classmethod
     def of(cls, logits: Any, k: int, temperature: float) -> "TopK":
         """From logits (N,C), with 1 <= k < C."""
         logits = check_rows("logits", logits)
-        check_number("temperature", temperature, "(0, 1e6)", 0, 1e6)
+        temperature = check_number("temperature", temperature, *TEMPERATURES)
         if check_whole("k", k) >= logits.shape[1]:
             raise ValueError(f"k must be below the {logits.shape[1]} classes, got {k}: SoftTarget takes all of them")
         indices = np.argpartition(-logits, k, axis=1)[:, :k]                    # (N,k)
-        log_p, _ = numpy_ops.log_softmax_forward(logits, float(temperature))    # (N,C)
-        return cls(indices, np.take_along_axis(log_p, indices, axis=1), float(temperature))
+        log_p, _ = numpy_ops.log_softmax_forward(np.float64(logits), temperature)           # (N,C)
+        log_p = np.take_along_axis(log_p, indices, axis=1)                      # (N,k)
+        return cls(indices, log_p if temperature > ROUGH else log_p.astype(logits.dtype), temperature)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, rows: Any) -> "TopK":
-        return TopK(self.indices[rows], self.log_p[rows], self.temperature)
+        some = object.__new__(TopK)  # rows of a TopK are checked already
+        vars(some).update(vars(self), indices=self.indices[rows], log_p=self.log_p[rows])
+        return some
 
 
 @dataclass(frozen=True)
@@ -55,7 +95,7 @@ class TopKTarget(Addable):
     alpha: float = 0.5  # in [0, 1]: weight of the teacher; 1 needs no labels
 
     def __post_init__(self) -> None:
-        check_field(self, "temperature", "(0, 1e6)", 0, 1e6)
+        check_field(self, "temperature", *TEMPERATURES)
         check_field(self, "alpha", "[0, 1]", 0, 1)
 
     @np.errstate(invalid="ignore")  # `checked` tells of it
@@ -66,10 +106,19 @@ class TopKTarget(Addable):
             raise ValueError(f"t must be a TopK of {len(s)} rows, got {t if t is None else type(t).__name__}")
         if t.temperature != self.temperature:
             raise ValueError(f"t was softened at temperature {t.temperature:g}, the loss has {self.temperature:g}")
+        if t.indices.shape[1] >= s.shape[1] or t.indices.max() >= s.shape[1]:
+            most = f"class {t.indices.max()}, {t.indices.shape[1]} classes a row"
+            raise ValueError(f"t must name fewer than all {s.shape[1]} classes of s, from 0 on, got {most}")
         need_labels(y, self.alpha)
 
-        kl, cache = ops.top_k_target_forward(s, t.indices, t.log_p.astype(s.dtype, copy=False), self.temperature)
-        value, ds = self.alpha * kl, self.alpha * ops.top_k_target_backward(cache)          # (B,C)
+        if self.temperature > ROUGH:
+            kl, cache = numpy_ops.top_k_target_forward(np.float64(s), t.indices, t.log_p, self.temperature)
+            ds = narrowed(numpy_ops.top_k_target_backward(cache), s.dtype)      # (B,C)
+        else:
+            log_p = t.log_p.astype(s.dtype, copy=False)                         # (B,k)
+            kl, cache = ops.top_k_target_forward(s, t.indices, log_p, self.temperature)
+            ds = ops.top_k_target_backward(cache)                               # (B,C)
+        value, ds = self.alpha * kl, self.alpha * ds                            # (B,C)
         if self.alpha < 1:
             ce, dce = CrossEntropy()(s, None, y, ops)
             value, ds = value + (1 - self.alpha) * ce, ds + (1 - self.alpha) * dce          # (B,C)

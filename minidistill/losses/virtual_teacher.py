@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import check_field
+from ..checks import TEMPERATURES, check_field
 from .base import Addable, as_rows, matched
 from .soft_target import SoftTarget
 
@@ -33,7 +33,7 @@ class VirtualTeacher(Addable):
 
     def __post_init__(self) -> None:
         check_field(self, "correct", "(0, 1)", 0, 1)
-        check_field(self, "temperature", "(0, 1e6)", 0, 1e6)
+        check_field(self, "temperature", *TEMPERATURES)
         check_field(self, "alpha", "[0, 1]", 0, 1)
 
     def __call__(

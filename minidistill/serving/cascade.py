@@ -98,7 +98,7 @@ class Cascade:
         self, student: Any, teacher: Any, threshold: float, temperature: float = 1.0, classes: int | None = None
     ) -> None:
         self.threshold = check_number("threshold", threshold, "[0, 1]", 0, 1)
-        self.temperature = check_number("temperature", temperature, "(0, inf)", 0)
+        self.temperature = check_number("temperature", temperature, "[1e-6, inf)", 1e-6)
         self.pair = Pair(student, teacher, classes)
         self.rows = self.rows_sent = 0  # since it was made
 
