@@ -18,6 +18,7 @@ Sizes are data here, not types: one compilation serves every depth and width.
 
 import math
 import threading
+from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import NamedTuple
 
@@ -716,20 +717,25 @@ def _check_plan(sizes, activation, dropout, batch, dtype):
     if activation not in ACTIVATIONS or dtype not in FLOATS:
         check_choice("activation", activation, tuple(ACTIVATIONS))
         raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
-    rates = (0.0,) * (len(sizes) - 1) if dropout is None else dropout
-    if len(rates) != len(sizes) - 1:
-        raise ValueError(f"dropout must hold a rate for each of {len(sizes) - 1} layers, got {len(rates)}")
-    for rate in rates:
+    if len(dropout) != len(sizes) - 1:
+        raise ValueError(f"dropout must hold a rate for each of {len(sizes) - 1} layers, got {len(dropout)}")
+    for rate in dropout:
         if not 0 <= rate < 1:
             check_number("dropout", rate, "[0, 1)", 0, 1)
 
 
 def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.float32, threads=None):
     """A network's plan, made once; `dropout` holds a rate for each layer, `threads` says how many cores (else all)."""
-    layers = len(sizes) - 1
+    dropout = (0.0,) * (len(sizes) - 1) if dropout is None else tuple(dropout)
+    numbers, end = _layout(tuple(sizes), activation, dropout, seed, batch, np.dtype(dtype), threads or usable_threads())
+    return PackedPlan((numbers, aligned_zeros(end, dtype)), int(sizes[-1]))
+
+
+@lru_cache(maxsize=256)  # a training loop in Python makes a plan for each step
+def _layout(sizes, activation, dropout, seed, batch, dtype, threads):
+    """The whole numbers of a plan, and how many numbers of memory it takes."""
     _check_plan(sizes, activation, dropout, batch, dtype)
-    threads = threads or usable_threads()
-    dropout = np.array([*([0] * layers if dropout is None else dropout), 0], np.float64)
+    layers = len(sizes) - 1
     outputs, kept, end = np.zeros(layers + 1, np.int64), np.zeros(layers + 1, np.int64), 0
 
     def take(numbers):
@@ -746,9 +752,9 @@ def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.flo
     values = take(batch)
     of_products = max(matmul.scratch_size(K, dtype, threads) for K in (*sizes, batch))
     scratch = take(max(of_products, loss_scratch_size(sizes[-1], dtype, threads)))
+    rates = np.array([*dropout, 0], np.float64).view(np.int64)
     numbers = threads, *errors, values, scratch, ACTIVATIONS[activation], seed & 0xFFFFFFFF, batch
-    numbers = np.array([*numbers, *outputs, *kept, *sizes, *dropout.view(np.int64)], np.int64)
-    return PackedPlan((count_in_memory(numbers), aligned_zeros(end, dtype)), int(sizes[-1]))
+    return count_in_memory(np.array([*numbers, *outputs, *kept, *sizes, *rates], np.int64)), end
 
 
 @njit

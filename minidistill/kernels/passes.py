@@ -99,6 +99,7 @@ class Epochs:
         self.batch_size = batch_size
         self.plan = Passes(network).plan_for(batch_size)
         self.loss = loss
+        self.steps_a_call = 1  # until it is measured
         kind = {"sgd": cpu.SGD, "adam": cpu.ADAM}[optimizer["rule"]]
         settings = {name: value for name, value in optimizer.items() if name != "rule"}
         settings["nesterov"] = bool(settings.get("nesterov", False))  # numba compiles another kernel for another type
@@ -115,10 +116,10 @@ class Epochs:
         first_step: int,
     ) -> Iterator[float]:
         """Trains on the rows `order` and yields the loss of each step; the last one may be not finite."""
-        network, done, count = self.network, 0, 1
+        network, done = self.network, 0
         targets = targets if self.loss["alpha"] > 0 else None  # not read, whatever they are
         while done < len(rates):
-            start = time.perf_counter()
+            start, count = time.perf_counter(), min(self.steps_a_call, len(rates) - done)
             rows = order[done * self.batch_size : (done + count) * self.batch_size]
             values = cpu.train_steps(
                 self.plan, network.parameters, network.gradients, state, x, rows, self.batch_size,
@@ -127,5 +128,4 @@ class Epochs:
             )  # fmt: skip
             yield from values.tolist()
             done += len(values)
-            steps_a_second = count / (time.perf_counter() - start)
-            count = max(1, min(len(rates) - done, int(SECONDS_A_CALL * steps_a_second)))
+            self.steps_a_call = max(1, int(count * SECONDS_A_CALL / (time.perf_counter() - start)))
