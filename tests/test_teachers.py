@@ -118,13 +118,20 @@ def test_other_losses_learn_from_probabilities_of_0(images, loss):
 
 
 def test_only_logits_have_the_floor_and_probabilities_are_exact(network):
-    p = Counting().predict_proba(X)
+    p, q = Counting().predict_proba(X), softmax(network.logits(X).astype(np.float64))
     np.testing.assert_array_equal(as_probabilities(Counting(), 3)(X), p)
-    np.testing.assert_allclose(as_probabilities([Counting(), network], 3)(X), (p + network.predict_proba(X)) / 2)
+    np.testing.assert_allclose(as_probabilities([Counting(), network], 3)(X), (p + q) / 2)
     both = Ensemble([Counting(), network], weights=[1, 3])
-    np.testing.assert_allclose(both.predict_proba(X), (p + 3 * network.predict_proba(X)) / 4, rtol=1e-6)
-    floored = (softmax(floored_logits(p)) + 3 * network.predict_proba(X)) / 4
+    np.testing.assert_allclose(both.predict_proba(X), (p + 3 * q) / 4)
+    floored = (softmax(floored_logits(p)) + 3 * q) / 4
     np.testing.assert_allclose(softmax(both.logits(X)), floored, rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", [as_teacher, as_probabilities])
+@pytest.mark.parametrize("teacher", [[], [Counting(), []]], ids=["empty", "an empty member"])
+def test_an_empty_list_is_no_teacher(form, teacher):
+    with pytest.raises(ValueError, match="teacher is an empty list: at least one teacher is needed"):
+        form(teacher, 3)
 
 
 def test_pseudo_labels_of_a_teacher_that_is_sure_pass_any_threshold():

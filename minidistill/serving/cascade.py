@@ -114,7 +114,7 @@ class Cascade:
         probabilities: np.ndarray = ops.softmax_forward(s, self.temperature)[0]  # (N,C)
         sent = _sent(probabilities.max(axis=1), self.threshold)                 # (N,)
         if sent.any():
-            probabilities[sent] = ops.softmax_forward(self.pair.logits("teacher", x[sent]))[0]
+            probabilities[sent] = self.pair.teacher_probabilities(x[sent])
         with self.pair.lock:
             self.rows += len(x)
             self.rows_sent += int(sent.sum())
