@@ -149,13 +149,14 @@ def train(options: argparse.Namespace) -> None:
 def distill(options: argparse.Namespace) -> None:
     from . import distillation
     from .losses import SoftTarget
+    from .teachers import as_teacher
 
     teacher, classes = _networks(options.teacher)
     loss = SoftTarget(options.temperature, options.alpha)
     lesson = _Lesson(options, _data(options, {"--teacher": teacher})[0], classes)
     if lesson.augment:
-        ask = distillation.as_teacher(teacher, classes)
-        teacher = lambda x: ask(x * lesson.scale + lesson.mean)  # noqa: E731  of what the student sees, as rows come
+        logits = as_teacher(teacher, classes)
+        teacher = lambda x: logits(x * lesson.scale + lesson.mean)  # noqa: E731  of the student's rows in raw units
     else:
         teacher = _told(teacher, lesson.raw_training, lesson.training, classes)
     lesson.run(lambda: distillation.distill(teacher, lesson.network, lesson.training, loss, **lesson.fit_options()))
@@ -175,7 +176,7 @@ def sweep(options: argparse.Namespace) -> None:
         temperatures=options.temperatures, alphas=options.alphas, widths=options.widths,
         seeds=range(options.seed, options.seed + options.seeds),
         hidden_layers=options.layers, activation=options.activation, dropout=options.dropout, epochs=options.epochs,
-        batch_size=_batch_size(options, training), optimizer=_optimizer(options), patience=options.patience,
+        batch_size=options.batch_size, optimizer=_optimizer(options), patience=options.patience,
         classes=classes, validation_targets=_told(teacher, raw_validation, validation, classes),
         executor=options.executor, file=options.results, say=_say,
     )  # fmt: skip
@@ -395,7 +396,7 @@ class _Lesson:
         options = self.options
         return {
             "epochs": options.epochs,
-            "batch_size": _batch_size(options, self.training),
+            "batch_size": options.batch_size,
             "optimizer": _optimizer(options),
             "seed": options.seed,
             "validation": self.validation,
@@ -444,10 +445,6 @@ def _split(options: argparse.Namespace, data: "Dataset") -> tuple["Dataset", "Da
     """Rows to train on, and those to validate on, where they are asked for and labelled."""
     share = options.validation
     return data.split(1 - share, seed=options.seed) if share > 0 and data.y is not None else (data, None)
-
-
-def _batch_size(options: argparse.Namespace, training: "Dataset") -> int:
-    return min(32, len(training)) if options.batch_size is None else int(options.batch_size)
 
 
 def _told(teacher: Any, raw: "Dataset", scaled: "Dataset", classes: int) -> "SoftTargets":
@@ -877,7 +874,7 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
     add("--activation", default="relu", choices=("relu", "tanh", "gelu"))
     add("--dropout", type=BELOW_1, default=0.0, metavar="P", help="share of hidden activations left out in training")
     add("--epochs", type=COUNT, default=50, metavar="N", help="passes over the data (default 50)")
-    add("--batch-size", type=COUNT, metavar="B", help="rows a step (default 32, or all rows where there are fewer)")
+    add("--batch-size", type=COUNT, default=32, metavar="B", help="rows per step, at most all (default 32)")
     add("--optimizer", default="sgd", choices=("sgd", "adam"))
     add("--learning-rate", type=POSITIVE, metavar="R", help="falls along a cosine (default 0.1, with adam 0.003)")
     add("--validation", type=BELOW_1, default=0.2, metavar="SHARE",

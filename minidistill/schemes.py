@@ -30,17 +30,16 @@ from .checks import (
     check_rows,
     check_seed,
     check_whole,
-    options_of,
 )
 from .data import Dataset
 from .data.scaling import warn_if_badly_scaled
-from .distillation import distill
+from .distillation import OPTIONS, distill
 from .losses import CrossEntropy, Loss, SoftTarget, answer_of, loss_at
 from .network import MLP
 from .optim import SGD, Optimizer
 from .progress import with_bar
 from .teachers import as_probabilities, as_teacher, common_number_of_classes, mixture_logits
-from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, fit, validate
+from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, validate
 
 # ---------------------------------------------------------------------------------------------- teachers of teachers
 
@@ -162,9 +161,6 @@ class NoisyTeacher:
 
 
 # ---------------------------------------------------------------------------------------------- chains
-
-OPTIONS = (options_of(distill) | options_of(fit)) - {"targets"}  # that `distill` takes
-
 
 def assist(
     teacher: Any, students: Sequence[MLP], data: Dataset, loss: Loss | None = None, **options: Any
