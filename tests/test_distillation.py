@@ -357,7 +357,7 @@ def test_bare_logits_of_weak_teachers_are_taken_and_shuffled_ones_refused():
 
 def test_bare_logits_one_row_out_of_step_are_refused(teacher, data):
     with pytest.raises(ValueError, match=r"do not seem to belong to these rows: .* mean probability of 0\.\d+.*"
-                                         r"say so with SoftTargets\.of\(logits, data\)"):
+                                         r"If the order is right, pass SoftTargets\.of\(logits, data\)"):
         taught_by(np.roll(teacher.logits(data.x), 1, axis=0), data)
 
 

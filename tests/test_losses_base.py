@@ -205,7 +205,7 @@ def test_the_class_of_a_loss_of_hidden_activations_is_refused_too():
         distill(network(), network(), DATA, Hint)
 
 
-WRONG_ANSWERS = {
+WRONG_RETURNS = {
     "None": lambda s: None,
     "1.5": lambda s: 1.5,
     "an array of shape (8, 4)": lambda s: s,
@@ -227,12 +227,12 @@ def with_a_peer(network, *rest, **settings):
     return mutual([network, MLP((6, 4))], *rest, **settings)
 
 
-@pytest.mark.parametrize("got", WRONG_ANSWERS)
+@pytest.mark.parametrize("got", WRONG_RETURNS)
 @pytest.mark.parametrize("train", [fit, with_a_peer])
 @pytest.mark.parametrize("beside", [False, True])
 def test_what_a_loss_returns_is_checked(got, train, beside):
     def wrong(s, t, y, ops):
-        return WRONG_ANSWERS[got](s)
+        return WRONG_RETURNS[got](s)
 
     said = f"loss must return its value, a number, and ds, an array of shape (8, 4); wrong returned {got}"
     with pytest.raises(TypeError, match=re.escape(said) + "$"):
