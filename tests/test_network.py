@@ -570,7 +570,7 @@ def test_parameters_of_another_shape_are_refused(value):
     "change", [{"sizes": (4, 2)}, {"activation": "tanh"}, {"dropout": 0.5}, {"seed": 3}, {"backend": "cpu"},
                {"dtype": np.float64}, {"weights": []}, {"biases": []}],
 )  # fmt: skip
-def test_settings_cannot_be_changed_by_half(change):
+def test_settings_of_a_network_cannot_be_changed(change):
     network = MLP((4, 3, 2))
     (name, value), before = *change.items(), dict(vars(network))
     with pytest.raises(AttributeError, match=f"{name} of an MLP cannot be changed: make another one"):
@@ -604,7 +604,7 @@ def layouts(x):
 
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
 @pytest.mark.parametrize("name", list(layouts(np.ones((2, 2), np.float32))))
-def test_rows_may_lie_in_memory_as_they_like(name, backend):
+def test_rows_of_every_memory_layout_give_the_same_bits(name, backend):
     x = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
     y = np.arange(50) % 3
     rows = layouts(x)[name]
@@ -638,7 +638,7 @@ class Doubled(MLP):
      lambda n, path: remove_units(n, 1, Dataset(np.eye(3)))],
     ids=["save", "quantize", "to_c", "remove_units"],
 )  # fmt: skip
-def test_a_forward_pass_of_ones_own_is_not_lost_in_a_file(export, tmp_path):
+def test_a_network_with_an_overridden_forward_pass_is_not_exported(export, tmp_path):
     with pytest.raises(TypeError, match="network must be an MLP as it is, got a Doubled, whose own forward pass"):
         export(Doubled((3, 2, 2)), tmp_path / "network")
     assert not list(tmp_path.iterdir())

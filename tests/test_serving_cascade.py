@@ -264,7 +264,7 @@ def test_the_accuracy_said_to_be_the_best_can_be_had():
     assert choose(best - 1e-4).plan.accuracy > best
 
 
-def test_no_count_is_lost_between_threads_nor_on_the_way_to_another_process():
+def test_no_count_is_lost_between_threads_or_by_pickling():
     x = RANDOM.standard_normal((500, 40, 6))
     cascade, alone = (Cascade(MLP((6, 3), seed=0), MLP((6, 3), seed=1), 0.6) for _ in range(2))
     before = sys.getswitchinterval()

@@ -117,7 +117,7 @@ def test_the_warning_points_at_the_line_that_called(images, teacher):
     assert [one.filename for one in found] == [__file__]
 
 
-def test_worse_than_the_largest_class_is_named_where_no_column_tells_the_classes():
+def test_worse_than_the_largest_class_is_named_where_no_column_separates_the_classes():
     random = np.random.default_rng(0)
     x, y = random.standard_normal((500, 3)), (random.random(500) < 0.2).astype(int)
     with pytest.warns(UserWarning, match=r"is 0\.0%\. The largest class has \d+\.\d% of the rows"):
@@ -175,13 +175,20 @@ def test_rows_of_any_scale_are_judged_without_an_error(x):
     assert is_silent(lambda: warn_if_inaccurate(np.arange(50) % 2, x, np.arange(50) % 2))
 
 
-def test_the_check_is_fast_compared_with_training():
+def test_the_check_takes_less_time_than_one_prediction_of_all_rows():
     x = np.random.default_rng(0).random((60_000, 784), dtype=np.float32)
-    data, network = Dataset(x, np.arange(60_000) % 10), MLP((784, 10))
+    data, network = Dataset(x, np.arange(60_000) % 10), MLP((784, 10), backend="numpy")
     logits = 10 * np.eye(10, dtype=np.float32)[data.y] + x[:, :10]
-    start = time.process_time()
-    diagnose(logits, network, data)
-    assert time.process_time() - start < 1  # about 0.05 s; an epoch of a student takes some seconds
+
+    def quickest(call):
+        times = []
+        for _ in range(5):
+            start = time.process_time()
+            call()
+            times.append(time.process_time() - start)
+        return min(times)
+
+    assert quickest(lambda: diagnose(logits, network, data)) < quickest(lambda: network.logits(x))  # about an eighth
 
 
 # ---------------------------------------------------------------------------------------------- one-hot teachers
