@@ -90,7 +90,7 @@ quantize: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_quantize.py
 	$(BIN)/python docs/quote_results.py
 
-# Measures which floor under a teacher's probabilities is best, in about five minutes, and quotes it.
+# Measures which floor under a teacher's probabilities is best, in some minutes, and quotes it.
 floor: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_floor.py
 	$(BIN)/python docs/quote_results.py

@@ -133,7 +133,7 @@ def check_logits(name: str, rows: Any, columns: int | None = None, dtype: Any = 
         return array
     raise ValueError(
         f"{name} must be values before the softmax, got probabilities: all are at least 0, and each row sums to 1. "
-        "Pass their logarithms, np.log(probabilities + 0.01), or an object with predict_proba"
+        f"Pass their logarithms, np.log(probabilities + 0.1 / {array.shape[1]}), or an object with predict_proba"
     )
 
 
