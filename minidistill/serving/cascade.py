@@ -83,8 +83,8 @@ class Cascade:
     """The student's answer where its confidence is above the threshold, and the teacher's everywhere else.
 
     student, teacher  MLPs or other teachers of `distill`: a list, a function to logits, an object with predict_proba
-    threshold         in [0, 1]: at 0 the student predicts all rows, at 1 none. A student that has `predict_proba` and no
-                      `logits` has a floor under its probabilities (teachers.py), so its confidence is below 0.96
+    threshold         in [0, 1]: at 0 the student predicts all rows, at 1 none. The confidence of a student that has
+                      `predict_proba` and no `logits` is below 0.96, since its probabilities have a floor (teachers.py)
     temperature       divides the student's logits before its confidence is looked at; `fit_temperature` finds one
     classes           the number of classes; needed where neither model states it, as an MLP does
 
