@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What wrong losses give away: the value of each known formula, and what a constant factor says.
 
-A mistake in a formula is recognised by its values. The teacher's term is computed on random logits, and divided by
+A mistake in a formula is recognized by its values. The teacher's term is computed on random logits, and divided by
 what each formula below gives there. Where the ratio is the same on other logits of the same shape, that is the formula,
 and its change with the batch size and the number of classes gives the divisor. The labels' part is subtracted first,
 either their cross-entropy or one of the known mistakes in it.

@@ -45,7 +45,7 @@ def right(s, t, y):
 
 
 def in_float32(loss, returned="float32"):
-    """The loss as JAX computes it: the logits become float32, and so does what comes of them."""
+    """The loss as JAX computes it: the logits and all results are float32."""
 
     def rounded(s, t, y):
         value, ds = loss(s.astype(np.float32), t.astype(np.float32), y)
