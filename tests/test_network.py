@@ -2,6 +2,7 @@
 """MLP: gradients of the whole network, flat views, initialisation, prediction, and files that come back bit for bit."""
 
 import contextlib
+import copy
 import os
 import pickle
 
@@ -624,6 +625,29 @@ def test_rows_of_every_memory_layout_give_the_same_bits(name, backend):
         np.testing.assert_array_equal(cascade.predict(rows_of), Cascade(network, teacher, 0.5).predict(x))
         gate = QualityGate(network, teacher, 0.9, share=1.0)
         np.testing.assert_array_equal(gate.watch(rows_of).labels, network.predict(x))
+
+
+class Scaled(MLP):
+    """A subclass with a constructor and a setting of its own."""
+
+    def __init__(self, hidden, scale):
+        super().__init__((4, hidden, 3), backend="numpy")
+        self.scales = [scale]
+
+    def forward(self, x, training=False, step=0):
+        logits, cache = super().forward(x, training, step)
+        return self.scales[0] * logits, cache
+
+
+@pytest.mark.parametrize("duplicate", [MLP.copy, lambda network: pickle.loads(pickle.dumps(network)), copy.deepcopy])
+def test_copies_of_a_subclass_keep_its_own_attributes(duplicate):
+    network, x = Scaled(5, scale=3.0), np.eye(4, dtype=np.float32)
+    twin = duplicate(network)
+    assert type(twin) is Scaled
+    np.testing.assert_array_equal(twin.logits(x), network.logits(x))
+    before = network.logits(x)
+    twin.scales[0], twin.parameters[:] = 5.0, 0
+    np.testing.assert_array_equal(network.logits(x), before)
 
 
 class Doubled(MLP):
