@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
 .PHONY: demo test test-kernels test-kernel-widths test-cuda-sim cuda-extra peers lint student notebooks course docs \
-	test-docs results zoo gate quantize compress interactive reproduce leaderboard bench latency ptx cuda clean
+	test-docs results zoo gate quantize floor compress interactive reproduce leaderboard bench latency ptx cuda clean
 
 demo: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/minidistill demo
@@ -19,8 +19,8 @@ test: $(VENV)/test.installed lint
 test-kernels: $(VENV)/test.installed
 	$(BIN)/python -m pytest -m compiles
 
-# The tests that depend on the vector width, at each narrower width than the host's: numba compiles for a processor with
-# AVX2 where the host has AVX-512, then for one with SSE2 alone.
+# The tests whose code depends on the vector width, at each width below the host's: numba compiles for a processor with
+# AVX2 if the host has AVX-512, then for one with SSE2 alone.
 REGISTER_BYTES = $(BIN)/python -c 'from minidistill.kernels.simd import REGISTER_BYTES; print(REGISTER_BYTES)'
 AT_ONE_WIDTH = $(BIN)/python -m pytest -m "compiles and not one_width"
 
@@ -90,7 +90,7 @@ quantize: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_quantize.py
 	$(BIN)/python docs/quote_results.py
 
-# Chooses anew the floor under a teacher's probabilities, in some five minutes, and quotes it.
+# Measures which floor under a teacher's probabilities is best, in some minutes, and quotes it.
 floor: $(VENV)/demo.installed
 	$(ONE_THREAD) $(BIN)/python docs/measure_floor.py
 	$(BIN)/python docs/quote_results.py

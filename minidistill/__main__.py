@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The entry point of `minidistill` and of `python -m minidistill`.
 
-Ctrl-C ends both without a traceback: also while modules are imported, of which this file and the package itself need
-none, and while Python ends. Only the start of Python, before the first line here, is out of reach.
+Ctrl-C ends both without a traceback, also during imports and while Python ends. This file and the package therefore
+import nothing at first. An interrupt before the first line here, during the start of Python, is not handled.
 """
 
 import sys
 
-TYPE_CHECKING = False  # which type checkers take for True
+TYPE_CHECKING = False  # True to type checkers
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -46,7 +46,7 @@ def _interrupt(number: int, frame: "FrameType | None") -> None:
         if frame.f_code.co_filename == IMPORT:
             os.write(2, b"interrupted\n")
             os._exit(INTERRUPTED)
-        if "llvmlite" in frame.f_code.co_filename:  # perhaps a callback, whose exceptions are printed and ignored
+        if "llvmlite" in frame.f_code.co_filename:  # perhaps a callback: ctypes prints its exceptions and ignores them
             import _thread
             import threading
 
@@ -57,7 +57,7 @@ def _interrupt(number: int, frame: "FrameType | None") -> None:
 
 
 def _warning(message: object, category: object, filename: str, lineno: int, line: str | None = None) -> str:
-    """A warning as one line, without the place in the source, which says nothing to a user of the command line."""
+    """A warning as one line, without the place in the source: users of the command line do not need it."""
     return f"minidistill: warning: {' '.join(str(message).split())}\n"
 
 

@@ -74,7 +74,7 @@ class Checkpoint:
         if not os.path.exists(self.path):
             return
         if not os.path.isfile(self.path):
-            raise FileExistsError(f"checkpoint: cannot keep a run in {self.path}: it is no regular file")
+            raise FileExistsError(f"checkpoint: expected a regular file, got a pipe or a device: {self.path}")
         settings = read_npz(self.path, "checkpoint", ("settings",))["settings"]
         try:
             self._check_settings(dict(settings.tolist()))

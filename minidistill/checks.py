@@ -39,7 +39,7 @@ def options_of(function: Any) -> set[str]:
 
 
 def check_options(function: str, options: Iterable[str], known: Iterable[str]) -> None:
-    """Refuses options that `function` would pass on to another function, whose error would not name it."""
+    """Refuses unknown options here: the error of the function that they are passed on to would name that function."""
     for name in set(options) - set(known):
         raise TypeError(f"{function}() has no option {name!r}: its options are {', '.join(sorted(known))}")
 
@@ -128,7 +128,7 @@ def check_probabilities(name: str, rows: Any, columns: int | None = None) -> np.
     return array
 
 
-FEWEST_PROBABILITIES = 5  # rows: fewer rows of logits could look like probabilities by chance
+FEWEST_PROBABILITIES = 5  # rows; fewer rows of logits could be at least 0 and sum to 1 by chance
 
 
 def check_logits(name: str, rows: Any, columns: int | None = None, dtype: Any = None) -> np.ndarray:
@@ -138,7 +138,7 @@ def check_logits(name: str, rows: Any, columns: int | None = None, dtype: Any = 
         return array
     raise ValueError(
         f"{name} must be values before the softmax, got probabilities: all are at least 0, and each row sums to 1. "
-        "Pass their logarithms, np.log(probabilities + 0.01), or an object with predict_proba"
+        f"Pass their logarithms, np.log(probabilities + 0.1 / {array.shape[1]}), or an object with predict_proba"
     )
 
 

@@ -43,8 +43,8 @@ IMPORT_FORMATS = ("onnx", "safetensors", "pt")
 ALARM = 3  # the exit status of a gate that no longer lets its student through
 DATA_WORDS = ("digits", "mnist", "fashion-mnist")
 FIGURES = ("", ".png", ".svg", ".pdf")
-# Every argument that names files, and how errors name it: networks that are read, tables that are read, and files that
-# are written. The last three are read as well, where they are there already.
+# {argument that holds paths: its name in errors}, of networks and tables that are read and of files that are written.
+# Existing files of the last three outputs are read as well.
 NETWORKS = {"model": "model", "student": "student", "file": "file", "teacher": "--teacher"}
 TABLES = {"data": "data", "batches": "batch", "reference": "--reference"}
 OUTPUTS = {name: f"--{name}" for name in ("out", "figure", "checkpoint", "results", "state")}
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that its encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")  # for file names that its encoding cannot represent
     options = _parser().parse_args(arguments)
     try:
         _check_files(options)
@@ -149,13 +149,14 @@ def train(options: argparse.Namespace) -> None:
 def distill(options: argparse.Namespace) -> None:
     from . import distillation
     from .losses import SoftTarget
+    from .teachers import as_teacher
 
     teacher, classes = _networks(options.teacher)
     loss = SoftTarget(options.temperature, options.alpha)
     lesson = _Lesson(options, _data(options, {"--teacher": teacher})[0], classes)
     if lesson.augment:
-        ask = distillation.as_teacher(teacher, classes)
-        teacher = lambda x: ask(x * lesson.scale + lesson.mean)  # noqa: E731  of what the student sees, as rows come
+        logits = as_teacher(teacher, classes)
+        teacher = lambda x: logits(x * lesson.scale + lesson.mean)  # noqa: E731  of the student's rows in raw units
     else:
         teacher = _told(teacher, lesson.raw_training, lesson.training, classes)
     lesson.run(lambda: distillation.distill(teacher, lesson.network, lesson.training, loss, **lesson.fit_options()))
@@ -175,7 +176,7 @@ def sweep(options: argparse.Namespace) -> None:
         temperatures=options.temperatures, alphas=options.alphas, widths=options.widths,
         seeds=range(options.seed, options.seed + options.seeds),
         hidden_layers=options.layers, activation=options.activation, dropout=options.dropout, epochs=options.epochs,
-        batch_size=_batch_size(options, training), optimizer=_optimizer(options), patience=options.patience,
+        batch_size=options.batch_size, optimizer=_optimizer(options), patience=options.patience,
         classes=classes, validation_targets=_told(teacher, raw_validation, validation, classes),
         executor=options.executor, file=options.results, say=_say,
     )  # fmt: skip
@@ -229,7 +230,7 @@ def import_(options: argparse.Namespace) -> None:
 
     form = _format(options, options.file, IMPORT_FORMATS)
     if form == "onnx" and options.activation is not None:
-        raise ValueError(f"--activation is for files that do not say it, and onnx does: {options.file}")
+        raise ValueError(f"--activation is for files that do not state it, and onnx does: {options.file}")
     with _naming("file"):
         if form == "onnx":
             network = room.from_onnx(options.file, options.dtype)
@@ -395,7 +396,7 @@ class _Lesson:
         options = self.options
         return {
             "epochs": options.epochs,
-            "batch_size": _batch_size(options, self.training),
+            "batch_size": options.batch_size,
             "optimizer": _optimizer(options),
             "seed": options.seed,
             "validation": self.validation,
@@ -446,10 +447,6 @@ def _split(options: argparse.Namespace, data: "Dataset") -> tuple["Dataset", "Da
     return data.split(1 - share, seed=options.seed) if share > 0 and data.y is not None else (data, None)
 
 
-def _batch_size(options: argparse.Namespace, training: "Dataset") -> int:
-    return min(32, len(training)) if options.batch_size is None else int(options.batch_size)
-
-
 def _told(teacher: Any, raw: "Dataset", scaled: "Dataset", classes: int) -> "SoftTargets":
     """The teacher's answers to rows as they came, kept for the same rows, scaled."""
     from .distillation import SoftTargets, soft_targets
@@ -476,7 +473,7 @@ def _data(options: argparse.Namespace, models: dict[str, Any] | None = None) -> 
 def _named(
     option: str, name: str, label: str | int | None, models: dict[str, Any]
 ) -> tuple["Dataset", "Dataset"]:
-    """Data to train on and to test on, in float32; a file serves as both, what has a name is two sets.
+    """Data to train on and to test on, in float32. A file serves as both; the sets of DATA_WORDS have two parts.
 
     models  {option: network, or a list of them} that must take rows of as many columns
     """
@@ -495,7 +492,7 @@ def _named(
     for other, model in models.items():
         for network in model if isinstance(model, list) else [model]:
             if network.sizes[0] != columns:
-                hint = "; if the last one is the label, say --label -1" if label is None else ""
+                hint = "; if the last one is the label, pass --label -1" if label is None else ""
                 raise ValueError(f"{option}: {name} has {columns} columns, and {other} takes {network.sizes[0]}{hint}")
     return training, test
 
@@ -599,7 +596,7 @@ def _widths(text: str) -> tuple[int, ...]:
 
 
 def _number(wanted: str, low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
-    """What reads an option that is a number in `wanted`, as in `check_number`; argparse names the option in errors."""
+    """The argparse type of a number in `wanted`, as in `check_number`; argparse names the option in errors."""
 
     def read(text: str) -> float:
         from .checks import check_number
@@ -613,7 +610,7 @@ def _number(wanted: str, low: float = -math.inf, high: float = math.inf) -> Call
 
 
 def _whole(minimum: int) -> Callable[[str], int]:
-    """What reads an option that is a whole number from `minimum`, below 2^63."""
+    """The argparse type of a whole number from `minimum`, below 2^63."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or len(text) > 19 or not minimum <= int(text) < 2**63:
@@ -624,7 +621,7 @@ def _whole(minimum: int) -> Callable[[str], int]:
 
 
 def _numbers(wanted: str, low: float, high: float = math.inf) -> Callable[[str], tuple[float, ...]]:
-    """What reads an option that is numbers in `wanted`, as in 1,2.5."""
+    """The argparse type of several numbers in `wanted`, such as 1,2.5."""
     read_one = _number(wanted, low, high)
 
     def read(text: str) -> tuple[float, ...]:
@@ -632,7 +629,7 @@ def _numbers(wanted: str, low: float, high: float = math.inf) -> Callable[[str],
             return tuple(map(read_one, text.split(",")))
         except argparse.ArgumentTypeError:
             raise argparse.ArgumentTypeError(
-                f"must be numbers in {wanted} parted by commas, as in 0.5,0.9, got {text!r}"
+                f"must be numbers in {wanted} separated by commas, as in 0.5,0.9, got {text!r}"
             ) from None
 
     return read
@@ -880,7 +877,7 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
     add("--activation", default="relu", choices=("relu", "tanh", "gelu"))
     add("--dropout", type=BELOW_1, default=0.0, metavar="P", help="share of hidden activations left out in training")
     add("--epochs", type=COUNT, default=50, metavar="N", help="passes over the data (default 50)")
-    add("--batch-size", type=COUNT, metavar="B", help="rows a step (default 32, or all rows where there are fewer)")
+    add("--batch-size", type=COUNT, default=32, metavar="B", help="rows per step, at most all (default 32)")
     add("--optimizer", default="sgd", choices=("sgd", "adam"))
     add("--learning-rate", type=POSITIVE, metavar="R", help="falls along a cosine (default 0.1, with adam 0.003)")
     add("--validation", type=BELOW_1, default=0.2, metavar="SHARE",

@@ -20,7 +20,7 @@ from .files import read_npz, write_npz
 from .losses import Loss, SoftTarget, wants_hidden
 from .network import MLP, Outputs
 from .teacher_checks import check_order, diagnose
-from .teachers import as_teacher as as_teacher  # as the command line imports it
+from .teachers import as_teacher
 from .training import History, fit
 
 
@@ -51,7 +51,7 @@ def distill(
     `check_teacher=False` turns both off, for controls such as a shuffled teacher. Raises ValueError for probabilities
     in place of logits.
     """
-    check_options("distill", options, options_of(fit) - {"targets"})
+    check_options("distill", options, OPTIONS)
     if not isinstance(student, MLP):
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
     if not isinstance(data, Dataset):
@@ -65,6 +65,9 @@ def distill(
     if check_teacher:
         diagnose(targets, student, data, augment)
     return fit(student, data, loss, targets=targets, augment=augment, **options)
+
+
+OPTIONS = (options_of(distill) | options_of(fit)) - {"targets"}
 
 
 def _logit_targets(teacher: Any, student: MLP, data: Dataset, again: bool) -> Any:

@@ -19,7 +19,7 @@ from .teachers import class_probabilities, number_of_classes
 
 TIMING_SECONDS = 0.05  # how long each model is called for each of its two timings, in each round,
 FEWEST_CALLS = 5
-MOST_RETENTION = 1.05  # a student far better than its teacher points to a teacher that was used wrongly
+MOST_RETENTION = 1.05  # above it, the teacher was probably used wrongly
 ROUNDS = 5             # in which models that are compared take turns
 
 
@@ -239,7 +239,7 @@ def _quicker(row: Row, model: Any, data: Dataset) -> Row:
 
 
 def _classes(model: Any, data: Dataset, name: str) -> int:
-    """The number of classes that the model states or gives; where `classes_` may lack some, those of the data count."""
+    """The number of classes that the model states, else of its columns; with `classes_`, at least the data's."""
     columns = number_of_classes(model) or int(predict_proba(model, data.x[:1], name=name).shape[1])
     return max(columns, data.classes) if hasattr(model, "classes_") else columns
 

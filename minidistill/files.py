@@ -85,7 +85,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     check_place("path", path)
     if _is_pipe_or_device(path):
-        with open(path, "wb") as stream:  # not its real path: that of a pipe is no name
+        with open(path, "wb") as stream:  # the real path of a pipe cannot be opened
             yield stream
         return
     target = os.path.realpath(path)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What wrong losses give away: the value of each known formula, and what a constant factor says.
 
-A mistake in a formula is recognised by its values. The teacher's term is computed on random logits, and divided by
+A mistake in a formula is recognized by its values. The teacher's term is computed on random logits, and divided by
 what each formula below gives there. Where the ratio is the same on other logits of the same shape, that is the formula,
-and how the ratio changes with the batch and the number of classes says what it was divided by. Labels are taken away
-first, as their cross-entropy or as what is known to be handed over in its place.
+and its change with the batch size and the number of classes gives the divisor. The labels' part is subtracted first,
+either their cross-entropy or one of the known mistakes in it.
 
 The logits lie between 0.05 and 0.95 times the temperature, ten times that for a second softmax, and for formulas
 without softmax between 0.05 and 0.95: there nothing underflows or is clipped, and even logits taken for probabilities
@@ -61,7 +61,7 @@ class Formula(NamedTuple):
 
     @property
     def width(self) -> float:
-        """Of the examples, in units of T: a second softmax needs some that its first does not make all alike."""
+        """The width of the examples in units of T: after a first softmax of narrow ones, all would be nearly equal."""
         return 10.0 if SOFTMAX_TWICE in self.mistakes else 1.0
 
     @property
@@ -137,9 +137,9 @@ def factor_mistakes(
 
 
 def _formulas(T: float) -> list[Formula]:
-    """What a term can be: those of one mistake before those of several.
+    """The known formulas of a teacher's term, those with one mistake before those with several.
 
-    Most are a KL, or a cross-entropy, of what is handed over as the logarithms of q and as p.
+    Most are a KL, or a cross-entropy, of the two arguments of the divergence: log q and p, or values in their place.
     """
     twice = list(itertools.product(sorted({1.0, T}), repeat=2))  # temperatures of the two softmaxes
     log_q: list[Side] = [
@@ -190,7 +190,7 @@ def _from_sides(
 
 
 def _labels(T: float) -> list[Side]:
-    """What the labels' part can be, from s (B,C) to a value of each row (B,)."""
+    """The known formulas of the labels' part, from s (B,C) to a value of each row (B,)."""
 
     def of_the_label(rows: np.ndarray) -> np.ndarray:
         return np.asarray(-rows[np.arange(len(rows)), np.arange(len(rows)) % rows.shape[1]])

@@ -22,8 +22,8 @@ from . import losses, ops
 from .checks import check_number
 from .fingerprints import FACTORS, TOLERANCE, examples, factor_mistakes, recognise, same, soft_target
 from .gradcheck import EPS, GradientError, check_gradient, numerical_gradient, tolerance_of
-from .losses import CrossEntropy, SoftTarget, WeightedSum, answer_of, need_loss
-from .losses.base import WrongAnswer
+from .losses import CrossEntropy, SoftTarget, WeightedSum, need_loss, value_and_ds
+from .losses.base import WrongReturn
 from .mistakes import (
     CLIPPED,
     DETACHED,
@@ -48,7 +48,7 @@ EPS_OF_FLOAT32 = float(np.finfo(np.float32).eps)
 HALF_PRECISION = (8, 11)       # bits in the significand of bfloat16 and float16
 SPREAD, LARGEST = 10.0, 100.0  # of the logits that two calls are compared on; the largest constant added to them
 B, C = 5, 7
-Answer = tuple[float, np.ndarray]  # value and ds (B,C)
+ValueAndDs = tuple[float, np.ndarray]  # value and ds (B,C)
 
 # What some methods of losses/ do not claim. For a loss of one's own there is the argument `exempt`.
 EXEMPT = {
@@ -135,7 +135,7 @@ class Case:
     is_another_measure: bool          # and does not claim to be T^2 KL(p || q)
     eps: float                        # relative size of its rounding errors
 
-    def __call__(self, s: np.ndarray, t: np.ndarray, y: np.ndarray) -> Answer:
+    def __call__(self, s: np.ndarray, t: np.ndarray, y: np.ndarray) -> ValueAndDs:
         return _quietly(self.loss, s, t, y)
 
     def logits(self, seed: int, rows: int = B, classes: int = C) -> np.ndarray:
@@ -157,7 +157,7 @@ class Case:
         """
         return 2 * largest * self.eps / (self.alpha or 1)
 
-    def term(self, s: np.ndarray, t: np.ndarray, y: np.ndarray) -> Answer:
+    def term(self, s: np.ndarray, t: np.ndarray, y: np.ndarray) -> ValueAndDs:
         """What is left of the loss without (1-alpha) times the cross-entropy, over alpha; all of it at alpha = 0."""
         value, ds = self(s, t, y)
         if self.alpha == 0:
@@ -168,15 +168,15 @@ class Case:
         return value / self.alpha, ds / self.alpha
 
 
-def _quietly(loss: Callable[..., Any], *arrays: np.ndarray) -> Answer:
+def _quietly(loss: Callable[..., Any], *arrays: np.ndarray) -> ValueAndDs:
     """Value and ds of s, t and y. Its warnings are not the user's, and what it may write into is a copy."""
     return _unguarded(loss, *(array.copy() for array in arrays))
 
 
-def _unguarded(loss: Callable[..., Any], s: np.ndarray, t: np.ndarray, y: np.ndarray) -> Answer:
+def _unguarded(loss: Callable[..., Any], s: np.ndarray, t: np.ndarray, y: np.ndarray) -> ValueAndDs:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        value, ds = answer_of(loss, s, t, y)
+        value, ds = value_and_ds(loss, s, t, y)
     return value, np.asarray(ds, np.float64)
 
 
@@ -403,7 +403,7 @@ STATEMENTS = {_name(invariant): inspect.getdoc(invariant) or "" for invariant in
 def _found(invariant: Callable[[Case], str | None], case: Case) -> str | None:
     try:
         return invariant(case)
-    except WrongAnswer as error:
+    except WrongReturn as error:
         return str(error)
     except Exception as error:  # whatever a loss of someone else's raises
         return f"it raises {type(error).__name__}: {error}"
@@ -420,7 +420,7 @@ def _not_finite(value: float, ds: np.ndarray, where: str) -> str | None:
     return f"{where} the value is {value:.4g}, and {np.isfinite(ds).mean():.0%} of the gradient is finite"
 
 
-def _equal(given: Answer, wanted: Answer) -> bool:
+def _equal(given: ValueAndDs, wanted: ValueAndDs) -> bool:
     """Whether value and gradient are the same bit for bit."""
     return given[0] == wanted[0] and np.array_equal(given[1], wanted[1])
 
@@ -439,7 +439,7 @@ def _is_nothing(case: Case, value: float, ds: np.ndarray, s: np.ndarray) -> bool
     return abs(value) <= max(exact, case.noise() * abs(size)) and largest <= max(exact, case.noise() * largest_size)
 
 
-def _mean_of_rows(case: Case) -> Answer:
+def _mean_of_rows(case: Case) -> ValueAndDs:
     s, t = case.s, case.t
     alone = [case(s[n : n + 1], t[n : n + 1], Y[n : n + 1]) for n in range(B)]
     return float(np.mean([value for value, _ in alone])), np.concatenate([ds for _, ds in alone]) / B
@@ -460,7 +460,7 @@ def _projection(given: np.ndarray, wanted: np.ndarray) -> float:
     return float((given * wanted).sum() / (wanted * wanted).sum())
 
 
-def _agree(case: Case, given: Answer, wanted: Answer, largest: float = SPREAD) -> bool:
+def _agree(case: Case, given: ValueAndDs, wanted: ValueAndDs, largest: float = SPREAD) -> bool:
     """Whether two values, and two gradients, are the same but for rounding."""
     (value, ds), (other, other_ds) = given, wanted
     rounding = max(ROUNDING, case.noise(largest))
@@ -530,7 +530,7 @@ def _formula(case: Case) -> tuple[Mistake, ...] | None:
 
 
 def _in_the_gradient(case: Case) -> tuple[Mistake, ...]:
-    """What a gradient is that is not its value's."""
+    """The mistake behind a gradient that is not that of the value."""
     s, t, y = case.T * S[:3], case.T * TEACHER[:3], Y[:3]
     if all(_is_cut_off(case, wide * S[:3], wide * TEACHER[:3], y) for wide in (1.0, case.T)):
         return (DETACHED,)
@@ -553,7 +553,7 @@ def _is_cut_off(case: Case, s: np.ndarray, t: np.ndarray, y: np.ndarray) -> bool
 
 
 def _in_the_labels(case: Case) -> tuple[Mistake, ...]:
-    """What labels are whose weight in the gradient is not 1 - alpha."""
+    """The mistake behind a weight of the labels in the gradient that is not 1 - alpha."""
     weight, rounding = _weight_of_labels(case)
     if 0 < case.alpha < 1 and same(weight, case.alpha, max(TOLERANCE, rounding)):
         return (WEIGHTS_EXCHANGED,)

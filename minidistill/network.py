@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -250,8 +251,9 @@ class MLP:
         return self.parameters.nbytes
 
     def copy(self, backend: str | None = None) -> "MLP":
-        """A network of its own with the same weights."""
-        return _with_parameters(type(self), {**self._settings(), "backend": backend}, self.parameters)
+        """A network of its own with the same weights, and with copies of the attributes that a subclass has added."""
+        kind, settings, parameters, added = self.__reduce__()[1]
+        return _with_parameters(kind, {**settings, "backend": backend}, parameters, deepcopy(added))
 
     def absorb_standardisation(self, mean: np.ndarray, scale: np.ndarray) -> None:
         """Changes the first layer so that the network, trained on (x - mean) / scale, takes x as it is.
@@ -292,7 +294,11 @@ class MLP:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it goes to another process: its settings and parameters, on the backend of its name there."""
-        return _with_parameters, (type(self), {**self._settings(), "backend": self.backend}, self.parameters)
+        settings, added = {**self._settings(), "backend": self.backend}, {}
+        if type(self) is not MLP:
+            known = vars(MLP(**self._settings(), backend="numpy"))
+            added = {name: value for name, value in vars(self).items() if name not in known}
+        return _with_parameters, (type(self), settings, self.parameters, added)
 
     def _settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("sizes", "activation", "dropout", "seed", "dtype")}
@@ -312,8 +318,13 @@ class MLP:
         return f"MLP({shape}, {self.activation}, {self.num_parameters:,} parameters, {self.dtype.name})"
 
 
-def _with_parameters(kind: type[MLP], settings: dict[str, Any], parameters: np.ndarray) -> MLP:
-    network = kind(**settings)
+def _with_parameters(
+    kind: type[MLP], settings: dict[str, Any], parameters: np.ndarray, added: dict[str, Any]
+) -> MLP:
+    network = kind.__new__(kind)
+    MLP.__init__(network, **settings)  # the constructor of a subclass may take other arguments
+    for name, value in added.items():
+        setattr(network, name, value)
     network.parameters[:] = parameters
     return network
 

@@ -15,10 +15,9 @@ import numpy as np
 
 from .checks import check_choice, check_finite, check_number, check_options, check_rows, check_whole, options_of
 from .data import Dataset
-from .distillation import distill
+from .distillation import OPTIONS, distill
 from .losses import CrossEntropy, Loss
 from .network import MLP
-from .schemes import OPTIONS
 from .training import History, fit
 
 SETTLING = 0.75  # of the epochs, after which no more weights are cut

@@ -591,7 +591,7 @@ class QuantizationAwareMLP(MLP):
         return None if dx is None else np.asarray(fake_quantize_backward(dx, cache.inputs_inside))
 
     def check_exportable(self) -> None:
-        """ValueError for NaN. What is exported is the float network: its layers and unrounded parameters."""
+        """ValueError for NaN. The exported network is the float network, with unrounded parameters."""
         check_finite("network.parameters", self.parameters)
 
     def rounded(self, layer: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

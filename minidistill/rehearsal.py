@@ -73,7 +73,7 @@ def check_training(
     check_seed(seed)
     student, teacher = (Watched((INPUTS, 16, CLASSES), dropout=DROPOUT, seed=seed + k, backend=backend) for k in (0, 1))
     x = np.random.default_rng(seed).standard_normal((ROWS, INPUTS)).astype(np.float32)
-    teacher.biases[-1][:] -= teacher.says(x).mean(axis=0)  # or one class may have most rows, and labels agree by chance
+    teacher.biases[-1][:] -= teacher.says(x).mean(axis=0)  # balances the classes: labels agree seldom by chance
     answers = teacher.says(x)                                                   # (N,C)
     data, taught = Dataset(x, answers.argmax(axis=1)), teacher.parameters.copy()
     learned = student.parameters.copy()
@@ -142,7 +142,7 @@ class Watched(MLP):
 
 @dataclass(frozen=True)
 class Step:
-    """A call of the loss: the pass that the student's logits are from, what the loss got, what is right and came of it.
+    """A call of the loss: the student's pass, the arguments, the right teacher logits, and the gradient ds.
 
     `parameters` and `gradients` are the student's at the call, before the update that follows.
     """
@@ -296,7 +296,7 @@ def _descent(updates: list[Update], student: Watched) -> Seen:
 
 
 def _multiple(given: np.ndarray, of: np.ndarray) -> float:
-    """How many times `of` it is; NaN where it is no multiple."""
+    """The factor of `given` = factor * `of`; NaN where it is no multiple."""
     if not of.any():
         return np.nan
     factor = float(given @ of / (of @ of))
@@ -304,7 +304,7 @@ def _multiple(given: np.ndarray, of: np.ndarray) -> float:
 
 
 def _explained(updates: list[Update], gradients: list[np.ndarray]) -> tuple[float, float]:
-    """How much of the changes is the gradient's in the fit, with its sign, and the relative error that is left."""
+    """The signed share of the changes that the fit assigns to the gradient, and the relative error of the fit."""
     changes, parameters = [each.change for each in updates], [each.step.parameters for each in updates]
     nothing = np.zeros_like(gradients[0])
     columns = [gradients, parameters, *([nothing, *each[:-1]] for each in (gradients, parameters, changes))]

@@ -30,17 +30,16 @@ from .checks import (
     check_rows,
     check_seed,
     check_whole,
-    options_of,
 )
 from .data import Dataset
 from .data.scaling import warn_if_badly_scaled
-from .distillation import distill
-from .losses import CrossEntropy, Loss, SoftTarget, answer_of, loss_at
+from .distillation import OPTIONS, distill
+from .losses import CrossEntropy, Loss, SoftTarget, loss_at, value_and_ds
 from .network import MLP
 from .optim import SGD, Optimizer
 from .progress import with_bar
 from .teachers import as_probabilities, as_teacher, common_number_of_classes, mixture_logits
-from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, fit, validate
+from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, validate
 
 # ---------------------------------------------------------------------------------------------- teachers of teachers
 
@@ -77,7 +76,7 @@ class Ensemble:
         members = {f"members[{k}]": member for k, member in enumerate(self.members)}
         object.__setattr__(self, "classes", common_number_of_classes(members, self.classes))
         object.__setattr__(self, "weights", tuple(weight / sum(weights) for weight in weights))
-        self._teachers()  # refuses what is no teacher
+        self._teachers()  # raises for what is no teacher
 
     def _teachers(self) -> list[Any]:
         return [as_teacher(member, self.classes or 0) for member in self.members]
@@ -162,9 +161,6 @@ class NoisyTeacher:
 
 
 # ---------------------------------------------------------------------------------------------- chains
-
-OPTIONS = (options_of(distill) | options_of(fit)) - {"targets"}  # that `distill` takes
-
 
 def assist(
     teacher: Any, students: Sequence[MLP], data: Dataset, loss: Loss | None = None, **options: Any
@@ -333,7 +329,7 @@ def _mutual_step(peers: list[Run], loss: Loss, x: np.ndarray, y: np.ndarray, ste
     values = np.zeros(len(peers))                                               # (K,)
     for k, (peer, (s, cache)) in enumerate(zip(peers, passes, strict=True)):
         others = answers[:k] + answers[k + 1 :]
-        found = [answer_of(loss, s, t, y, peer.network.ops) for t in others]
+        found = [value_and_ds(loss, s, t, y, peer.network.ops) for t in others]
         values[k] = np.mean([value for value, ds in found])
         ds = np.asarray(sum(ds for value, ds in found)) / len(others)           # (B,C)
         peer.network.backward(ds, cache)

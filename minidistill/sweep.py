@@ -335,7 +335,7 @@ SEAL = "sha256"  # the last field of each line: the beginning of the hash of the
 
 
 def _sealed(fields: dict[str, Any], first: bytes = b"") -> bytes:
-    """A line with these fields and its seal; `first` is the first line of the file, where this is another."""
+    """A line with these fields and its seal; `first` is the first line of the file, for every other line."""
     body = json.dumps(fields).encode().removesuffix(b"}")
     return body + f', "{SEAL}": "{_seal(body, first)}"}}'.encode()
 

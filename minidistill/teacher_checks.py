@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What is checked of a teacher before a student trains: are its outputs those of these rows, and do they help?
+"""Checks of a teacher's outputs before a student trains: do they belong to these rows, and are they informative?
 
-Logits without fingerprints are refused where their rows may be in the wrong order. Warnings name a teacher that is less
-accurate than a simple classifier of the same rows, and one whose outputs hold hardly more than one class per row.
+Logits without fingerprints are refused if their rows may be in the wrong order. Warnings name a teacher that is less
+accurate than a simple classifier of the same rows, and one that is nearly one-hot.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from .network import MLP, Outputs
 
 FEWEST_ROWS = 30    # with fewer, chance alone can make a good teacher look like a wrong one
 MOST_ROWS = 500     # drawn at random: they give the accuracy of a teacher to within 7 percentage points
-MOST_LOGITS = 1 << 22  # that are looked at: with many classes fewer rows are
+MOST_LOGITS = 1 << 22  # that are checked: fewer rows where there are many classes
 FAR_BELOW = 0.75    # of the accuracy of nearest centroids: weak teachers stay above it, mismatched rows do not
 DEVIATIONS = 3      # standard deviations by which an accuracy must be below another one
 ROUNDING = 1e-9     # a standard deviation below this is 0: no order of these rows is better than another
@@ -45,8 +45,8 @@ def check_order(logits: np.ndarray, data: Dataset) -> None:
     if deviation > ROUNDING and in_place < anywhere + DEVIATIONS * deviation:
         raise ValueError(
             f"teacher logits do not seem to belong to these rows: they give the labels a mean probability of "
-            f"{in_place:.3f}, and would give {anywhere:.3f} in a random order. Where the order is right all the same, "
-            "say so with SoftTargets.of(logits, data)"
+            f"{in_place:.3f}, and would give {anywhere:.3f} in a random order. If the order is right, pass "
+            "SoftTargets.of(logits, data)"
         )
 
 
@@ -125,8 +125,8 @@ def warn_if_inaccurate(predicted: np.ndarray, x: np.ndarray, y: np.ndarray) -> N
 
     They are compared with the best constant class and with the nearest centroid of the standardized columns, each row
     by the centroids of the other half of the rows. That classifier has no hyperparameters and takes two products.
-    Accuracy and the mean recall of the classes must both be below, by more than
-    chance: teachers of imbalanced classes may have been fitted for either.
+    Accuracy and the mean recall of the classes must both be below, by more than chance: a teacher of imbalanced classes
+    may have been fitted for either.
     """
     if len(y) < FEWEST_ROWS:
         return

@@ -3,13 +3,12 @@
 
 A model that has logits is used by its logits. Probabilities become logits by one rule, a floor under each of them:
 
-    t = log((p + eps) / (1 + C eps))
+    t = log((p + eps/C) / (1 + eps))
 
 A model that counts, such as a forest or nearest neighbors, gives many classes a probability of 0, which means "none of
 a hundred trees" and not "impossible". Without a floor its logit is arbitrary, no temperature softens it, and T^2
-multiplies its gradient. softmax(t) is (p + eps) / (1 + C eps), not p. The value of eps was chosen on validation rows of
-six data sets of 2 to 10 classes by docs/measure_floor.py. With more classes eps is 0.1 / C, so that the floors together
-hold 9% of the probability and not more.
+multiplies its gradient. softmax(t) is (p + eps/C) / (1 + eps), not p: the C floors together are the same for any number
+of classes. The value of eps was chosen on validation rows of seven data sets by docs/measure_floor.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +20,7 @@ from . import ops
 from .checks import check_logits, check_probabilities, check_rows, check_whole
 from .network import MLP
 
-FLOOR = 0.01  # eps,
-FLOORS = 0.1   # and the most of C eps
+FLOOR = 0.1  # eps, the sum of the floors under all classes
 
 Teacher = Callable[[np.ndarray], np.ndarray]  # from x (N,I) to logits (N,C)
 
@@ -30,13 +28,15 @@ Teacher = Callable[[np.ndarray], np.ndarray]  # from x (N,I) to logits (N,C)
 def as_teacher(teacher: Any, classes: int) -> Teacher:
     """A function from x (N,I) to the teacher's logits (N,C), in evaluation mode.
 
-    Of these the first that `teacher` is decides: an MLP; a list of teachers, by their mean probability; an object with
+    The first of these that `teacher` is decides: an MLP; a list of teachers, by their mean probability; an object with
     `logits`; one with `predict_proba`, by its floored probabilities; a function to logits. Raises TypeError otherwise.
     """
     if isinstance(teacher, MLP):
         return teacher.logits
     if isinstance(teacher, list | tuple):
-        members = _members(teacher, classes)
+        if len(teacher) == 0:
+            raise ValueError("teacher is an empty list: at least one teacher is needed")
+        members = [as_teacher(member, classes) for member in teacher]
         return lambda x: mixture_logits(members, x, classes)
     if callable(getattr(teacher, "logits", None)):
         return lambda x: check_logits("teacher logits", teacher.logits(x))
@@ -51,21 +51,23 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
 
 
 def as_probabilities(teacher: Any, classes: int) -> Teacher:
-    """A function from x (N,I) to the teacher's probabilities (N,C): without a floor where it has `predict_proba`."""
+    """A function from x (N,I) to the teacher's probabilities (N,C): without a floor where it has `predict_proba`.
+
+    Those of logits are computed in float64. Errors are those of `as_teacher`.
+    """
+    logits = as_teacher(teacher, classes)  # raises for what is no teacher
     if isinstance(teacher, list | tuple):
         members = [as_probabilities(member, classes) for member in teacher]
         return lambda x: np.mean([member(x) for member in members], axis=0)
-    logits = as_teacher(teacher, classes)  # TypeError for what is no teacher
     if not hasattr(teacher, "logits") and hasattr(teacher, "predict_proba"):
         return lambda x: class_probabilities(teacher, x, classes)
-    return lambda x: ops.softmax_forward(check_rows("teacher logits", logits(x), columns=classes))[0]
+    return lambda x: ops.softmax_forward(check_rows("teacher logits", logits(x), classes, np.float64))[0]
 
 
 def floored_logits(probabilities: np.ndarray) -> np.ndarray:
     """Logits (N,C) of probabilities (N,C), by the rule above."""
     C = probabilities.shape[1]
-    eps = min(FLOOR, FLOORS / C)
-    logits: np.ndarray = np.log((probabilities + eps) / (1 + C * eps))         # (N,C)
+    logits: np.ndarray = np.log((probabilities + FLOOR / C) / (1 + FLOOR))     # (N,C)
     return logits
 
 
@@ -87,7 +89,7 @@ def mixture_logits(
 def class_probabilities(model: Any, x: np.ndarray, classes: int | None = None) -> np.ndarray:
     """predict_proba's rows, each column at the index of its class: a class never seen has probability 0.
 
-    Models that leave out classes say which they have in `classes_`, as scikit-learn's do. Gives (N, classes); unless
+    `classes_` lists the classes of a model that leaves some out, as of scikit-learn's. Returns (N, classes); unless
     given, `classes` is the number that the model has.
     """
     name = type(model).__name__
@@ -133,9 +135,3 @@ def common_number_of_classes(models: dict[str, Any], given: int | None = None) -
         counts = ", ".join(f"{name} {count}" for name, count in known.items())
         raise ValueError(f"the numbers of classes must be equal, got {counts}")
     return next(iter(known.values()))
-
-
-def _members(teachers: Sequence[Any], classes: int) -> list[Teacher]:
-    if len(teachers) == 0:
-        raise ValueError("teacher is an empty list: at least one teacher is needed")
-    return [as_teacher(member, classes) for member in teachers]

@@ -15,7 +15,7 @@ from .checks import NotFiniteError, check_finite, check_labels, check_logits, ch
 from .data import Dataset
 from .data.scaling import warn_if_badly_scaled
 from .kernels import compiled_epochs
-from .losses import CrossEntropy, Loss, TopK, answer_of, learners_of, loss_at, need_loss, wants_hidden
+from .losses import CrossEntropy, Loss, TopK, learners_of, loss_at, need_loss, value_and_ds, wants_hidden
 from .network import MLP, Outputs
 from .optim import SGD, Optimizer
 from .progress import with_bar
@@ -252,11 +252,11 @@ class Run:
     def train_step(self, rows: np.ndarray, step: int, generator: "np.random.Generator") -> float:
         """Forward, loss, backward, update; returns the loss. `step` counts from 0 over the whole run."""
         x, y, t = self.batch(rows, generator)
-        options = {"layerwise": True} if self.wants_hidden else {}  # which a forward of one's own need not know
+        options = {"layerwise": True} if self.wants_hidden else {}  # optional in a subclass's forward
         logits, cache = self.network.forward(x, True, step, **options)          # (B,C)
         s: Any = Outputs(logits, cache.hidden) if self.wants_hidden else logits
         try:
-            value, ds = answer_of(self.current, s, t, y, self.network.ops)      # (), as s
+            value, ds = value_and_ds(self.current, s, t, y, self.network.ops)   # (), as s
         except NotFiniteError:
             for array in arrays_of(t):
                 check_finite("targets", array)

@@ -370,7 +370,7 @@ def test_a_file_of_another_kind_is_refused_and_stays(tmp_path, data):
     [
         ({"checkpoint": 3}, TypeError, "checkpoint must be the path of a file, got 3"),
         ({"checkpoint": "/nowhere/run.npz"}, FileNotFoundError, "checkpoint: cannot write /nowhere/run.npz: no folder"),
-        ({"checkpoint": os.devnull}, FileExistsError, "checkpoint: cannot keep a run in /dev/null: it is no regular"),
+        ({"checkpoint": os.devnull}, FileExistsError, "checkpoint: expected a regular file, got a pipe or a device"),
         ({"checkpoint": "/"}, IsADirectoryError, "checkpoint: cannot write '/': it is a folder"),
         ({"checkpoint_every": 0}, ValueError, "checkpoint_every must be at least 1, got 0"),
         ({"checkpoint_every": 1.5}, TypeError, "checkpoint_every must be a whole number, got 1.5"),

@@ -107,7 +107,7 @@ def test_a_list_may_mix_all_that_can_be_asked(data):
 
 def test_classes_that_a_teacher_never_saw_have_the_floor(data):
     logits = soft_targets(Probabilities([0.25, 0.75], classes=[0, 2]), data, 3).logits
-    floored = np.array([0.25 + FLOOR, FLOOR, 0.75 + FLOOR]) / (1 + 3 * FLOOR)
+    floored = (np.array([0.25, 0, 0.75]) + FLOOR / 3) / (1 + FLOOR)
     np.testing.assert_allclose(softmax(logits), np.tile(floored, (len(data), 1)), rtol=1e-12)
 
 
@@ -122,7 +122,7 @@ def test_probabilities_with_exact_zeros_are_softened_at_any_temperature(weights,
     weights[:, 0] += 1
     p = weights / weights.sum(axis=1, keepdims=True)
     logits = as_teacher(Probabilities(lambda x: p), 3)(np.zeros((4, 2)))
-    softened = ((p + FLOOR) / (1 + 3 * FLOOR)) ** (1 / T)
+    softened = ((p + FLOOR / 3) / (1 + FLOOR)) ** (1 / T)
     np.testing.assert_allclose(softmax(logits, T), softened / softened.sum(axis=1, keepdims=True), rtol=1e-12)
 
 
@@ -357,7 +357,7 @@ def test_bare_logits_of_weak_teachers_are_taken_and_shuffled_ones_refused():
 
 def test_bare_logits_one_row_out_of_step_are_refused(teacher, data):
     with pytest.raises(ValueError, match=r"do not seem to belong to these rows: .* mean probability of 0\.\d+.*"
-                                         r"say so with SoftTargets\.of\(logits, data\)"):
+                                         r"If the order is right, pass SoftTargets\.of\(logits, data\)"):
         taught_by(np.roll(teacher.logits(data.x), 1, axis=0), data)
 
 

@@ -63,7 +63,7 @@ def test_ctrl_c_in_mid_write_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_ctrl_c_just_after_the_renaming_stays_ctrl_c(tmp_path, monkeypatch):
+def test_an_interrupt_just_after_the_renaming_stays_an_interrupt(tmp_path, monkeypatch):
     rename = os.replace
 
     def interrupted(source, target):

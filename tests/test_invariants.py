@@ -45,7 +45,7 @@ def right(s, t, y):
 
 
 def in_float32(loss, returned="float32"):
-    """The loss as JAX computes it: the logits become float32, and so does what comes of them."""
+    """The loss as JAX computes it: the logits and all results are float32."""
 
     def rounded(s, t, y):
         value, ds = loss(s.astype(np.float32), t.astype(np.float32), y)
@@ -297,20 +297,12 @@ def test_a_gradient_of_0_is_named_as_cut_off(as_dtype, alpha):
     assert "gradient" in found.broken
 
 
+@pytest.mark.parametrize("attached", ["labels", "teacher"])
 @in_either_dtype
-def test_a_teachers_term_that_is_cut_off_beside_the_labels_is_named_so(as_dtype):
+def test_one_of_two_parts_that_is_cut_off_is_named(as_dtype, attached):
     def loss(s, t, y):
-        (value, _), (ce, dce) = SoftTarget(4.0, 1.0)(s, t, None), CrossEntropy()(s, None, y)
-        return 0.3 * ce + 0.7 * value, 0.3 * dce
-
-    assert check_loss(as_dtype(loss), 4.0, 0.7).mistakes == (DETACHED,)
-
-
-@in_either_dtype
-def test_labels_that_are_cut_off_beside_the_teachers_term_are_named_so(as_dtype):
-    def loss(s, t, y):
-        (value, ds), (ce, _) = SoftTarget(4.0, 1.0)(s, t, None), CrossEntropy()(s, None, y)
-        return 0.3 * ce + 0.7 * value, 0.7 * ds
+        (value, ds), (ce, dce) = SoftTarget(4.0, 1.0)(s, t, None), CrossEntropy()(s, None, y)
+        return 0.3 * ce + 0.7 * value, 0.3 * dce if attached == "labels" else 0.7 * ds
 
     assert check_loss(as_dtype(loss), 4.0, 0.7).mistakes == (DETACHED,)
 

@@ -110,7 +110,7 @@ def test_the_bits_are_the_same_on_any_number_of_threads():
 
 
 def ways_of_this_processor():
-    """What it could use instead: other instructions, and "vnni" in narrower registers; CI limits it to other widths."""
+    """Its other instructions, and "vnni" in narrower registers; CI also limits it to other widths."""
     has, own = simd.INSTRUCTION_SETS, simd.REGISTER_BYTES
     ways = [("plain", own)]
     if "x86" in llvm.get_process_triple() and (own < 64 or "avx512bw" in has):

@@ -272,7 +272,7 @@ class OwnTargets(CrossEntropy):
 
 
 @pytest.mark.parametrize("optimizer", [Ascent(0.01), OwnUpdate(0.1), OwnRate()], ids=repr)
-def test_an_optimizer_of_ones_own_is_called_on_every_backend(optimizer):
+def test_a_subclass_of_an_optimizer_is_called_on_every_backend(optimizer):
     networks = pair(np.float64)
     for network in networks:
         fit(network, DATA, epochs=2, batch_size=32, optimizer=optimizer)
@@ -283,7 +283,7 @@ def test_an_optimizer_of_ones_own_is_called_on_every_backend(optimizer):
 
 
 @pytest.mark.parametrize("loss", [Doubled(2.0), OwnTargets()], ids=["Doubled", "OwnTargets"])
-def test_a_loss_of_ones_own_is_called_on_every_backend(loss):
+def test_a_subclass_of_a_loss_is_called_on_every_backend(loss):
     networks = pair(np.float64)
     for network in networks:
         fit(network, DATA, loss, targets=TEACHER_LOGITS, epochs=2, batch_size=32)
@@ -311,7 +311,7 @@ class Frozen(MLP):
 
 
 @pytest.mark.parametrize("network_class", [Blind, Frozen])
-def test_passes_of_ones_own_are_called_on_every_backend(network_class):
+def test_overridden_passes_of_a_network_are_called_on_every_backend(network_class):
     networks = [network_class((9, 13, 8, 5), "gelu", seed=4, dtype=np.float64, backend=b) for b in ("numpy", "cpu")]
     before = [W.copy() for W in networks[0].weights]
     for network in networks:
@@ -323,7 +323,7 @@ def test_passes_of_ones_own_are_called_on_every_backend(network_class):
     np.testing.assert_array_equal(untouched, before[0][: len(untouched)])
 
 
-def test_prediction_is_by_the_forward_pass_of_ones_own():
+def test_predictions_call_an_overridden_forward_pass():
     class Scaled(MLP):
         def forward(self, x, training=False, step=0):
             logits, cache = super().forward(x, training, step)

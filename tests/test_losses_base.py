@@ -195,7 +195,7 @@ def network():
         lambda: WeightedSum((SoftTarget,), (1.0,)),
     ],
 )
-def test_the_class_of_a_loss_is_refused_with_what_to_write(use):
+def test_the_class_of_a_loss_is_refused_and_the_error_names_the_instance(use):
     with pytest.raises(TypeError, match=r"must be a loss, got the class SoftTarget: write SoftTarget\(\)"):
         use()
 
@@ -205,7 +205,7 @@ def test_the_class_of_a_loss_of_hidden_activations_is_refused_too():
         distill(network(), network(), DATA, Hint)
 
 
-WRONG_ANSWERS = {
+WRONG_RETURNS = {
     "None": lambda s: None,
     "1.5": lambda s: 1.5,
     "an array of shape (8, 4)": lambda s: s,
@@ -227,12 +227,12 @@ def with_a_peer(network, *rest, **settings):
     return mutual([network, MLP((6, 4))], *rest, **settings)
 
 
-@pytest.mark.parametrize("got", WRONG_ANSWERS)
+@pytest.mark.parametrize("got", WRONG_RETURNS)
 @pytest.mark.parametrize("train", [fit, with_a_peer])
 @pytest.mark.parametrize("beside", [False, True])
-def test_what_a_loss_returns_is_checked(got, train, beside):
+def test_the_values_that_a_loss_returns_are_checked(got, train, beside):
     def wrong(s, t, y, ops):
-        return WRONG_ANSWERS[got](s)
+        return WRONG_RETURNS[got](s)
 
     said = f"loss must return its value, a number, and ds, an array of shape (8, 4); wrong returned {got}"
     with pytest.raises(TypeError, match=re.escape(said) + "$"):
@@ -288,7 +288,7 @@ def test_nested_lists_are_logits(loss, form):
         (S + 0j, TypeError, "s must be an array of logits, got dtype complex128"),
     ],
 )
-def test_what_are_no_students_logits_is_refused(loss, bad, error, said):
+def test_invalid_student_logits_are_refused(loss, bad, error, said):
     with pytest.raises(error, match=said):
         loss(bad, T_LOGITS, Y)
 
@@ -303,7 +303,7 @@ def test_what_are_no_students_logits_is_refused(loss, bad, error, said):
         (S + 0j, TypeError, "t must be an array of logits, got dtype complex128"),
     ],
 )
-def test_what_are_no_teachers_logits_is_refused(bad, error, said):
+def test_invalid_teacher_logits_are_refused(bad, error, said):
     with pytest.raises(error, match=said):
         SoftTarget()(S, bad, Y)
 
@@ -318,10 +318,10 @@ def test_what_are_no_teachers_logits_is_refused(bad, error, said):
         ([[1.0], [0.5, 0.5]], ValueError, "y must be labels, or rows of probabilities, got rows of different lengths"),
     ],
 )
-def test_what_are_no_labels_is_refused(bad, error, said):
+def test_invalid_labels_are_refused(bad, error, said):
     with pytest.raises(error, match=said):
         SoftTarget()(S, T_LOGITS, bad)
 
 
-def test_truth_values_are_logits_of_0_and_1():
+def test_booleans_are_logits_of_0_and_1():
     assert SoftTarget()(S > 0, T_LOGITS, Y)[0] == SoftTarget()((S > 0).astype(float), T_LOGITS, Y)[0]

@@ -2,6 +2,7 @@
 """MLP: gradients of the whole network, flat views, initialisation, prediction, and files that come back bit for bit."""
 
 import contextlib
+import copy
 import os
 import pickle
 
@@ -570,7 +571,7 @@ def test_parameters_of_another_shape_are_refused(value):
     "change", [{"sizes": (4, 2)}, {"activation": "tanh"}, {"dropout": 0.5}, {"seed": 3}, {"backend": "cpu"},
                {"dtype": np.float64}, {"weights": []}, {"biases": []}],
 )  # fmt: skip
-def test_settings_cannot_be_changed_by_half(change):
+def test_settings_of_a_network_cannot_be_changed(change):
     network = MLP((4, 3, 2))
     (name, value), before = *change.items(), dict(vars(network))
     with pytest.raises(AttributeError, match=f"{name} of an MLP cannot be changed: make another one"):
@@ -604,7 +605,7 @@ def layouts(x):
 
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
 @pytest.mark.parametrize("name", list(layouts(np.ones((2, 2), np.float32))))
-def test_rows_may_lie_in_memory_as_they_like(name, backend):
+def test_rows_of_every_memory_layout_give_the_same_bits(name, backend):
     x = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
     y = np.arange(50) % 3
     rows = layouts(x)[name]
@@ -626,6 +627,29 @@ def test_rows_may_lie_in_memory_as_they_like(name, backend):
         np.testing.assert_array_equal(gate.watch(rows_of).labels, network.predict(x))
 
 
+class Scaled(MLP):
+    """A subclass with a constructor and a setting of its own."""
+
+    def __init__(self, hidden, scale):
+        super().__init__((4, hidden, 3), backend="numpy")
+        self.scales = [scale]
+
+    def forward(self, x, training=False, step=0):
+        logits, cache = super().forward(x, training, step)
+        return self.scales[0] * logits, cache
+
+
+@pytest.mark.parametrize("duplicate", [MLP.copy, lambda network: pickle.loads(pickle.dumps(network)), copy.deepcopy])
+def test_copies_of_a_subclass_keep_its_own_attributes(duplicate):
+    network, x = Scaled(5, scale=3.0), np.eye(4, dtype=np.float32)
+    twin = duplicate(network)
+    assert type(twin) is Scaled
+    np.testing.assert_array_equal(twin.logits(x), network.logits(x))
+    before = network.logits(x)
+    twin.scales[0], twin.parameters[:] = 5.0, 0
+    np.testing.assert_array_equal(network.logits(x), before)
+
+
 class Doubled(MLP):
     def forward(self, x, training=False, step=0):
         logits, cache = super().forward(x, training, step)
@@ -638,7 +662,7 @@ class Doubled(MLP):
      lambda n, path: remove_units(n, 1, Dataset(np.eye(3)))],
     ids=["save", "quantize", "to_c", "remove_units"],
 )  # fmt: skip
-def test_a_forward_pass_of_ones_own_is_not_lost_in_a_file(export, tmp_path):
+def test_a_network_with_an_overridden_forward_pass_is_not_exported(export, tmp_path):
     with pytest.raises(TypeError, match="network must be an MLP as it is, got a Doubled, whose own forward pass"):
         export(Doubled((3, 2, 2)), tmp_path / "network")
     assert not list(tmp_path.iterdir())

@@ -282,6 +282,6 @@ def test_shares_of_a_step_that_are_no_sequence_are_refused(at):
 
 
 @pytest.mark.parametrize(("at", "error"), [((0.5, 1.5), ValueError), ((0.5, "a"), TypeError), ([[0.5]], TypeError)])
-def test_a_share_of_a_step_that_is_none_is_refused(at, error):
+def test_a_share_of_a_step_out_of_range_is_refused(at, error):
     with pytest.raises(error, match=r"each share in at must be .*in \[0, 1\], got"):
         Step(8.0, at=at)

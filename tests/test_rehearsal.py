@@ -136,7 +136,7 @@ WRONG = {
 @every_backend
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("train", WRONG, ids=lambda train: train.__name__)
-def test_what_no_loss_can_see_is_named(train, seed, backend):
+def test_a_mistake_outside_the_loss_is_named(train, seed, backend):
     found = check_training(train, seed=seed, backend=backend)
     invariant, mistake = WRONG[train]
     assert found.broken == (invariant,)

@@ -79,6 +79,18 @@ def test_each_row_is_answered_by_whom_its_confidence_says():
     assert cascade.teacher_share == pytest.approx((unsure.sum() + unsure[:7].sum()) / 67)
 
 
+def test_the_teachers_probabilities_are_its_own_zeros_included():
+    """The floor under them is for training."""
+
+    class Counting:
+        def predict_proba(self, x):
+            return np.eye(2)[(x[:, 0] > 0).astype(int)]
+
+    x = np.random.default_rng(1).standard_normal((20, 2))
+    cascade = Cascade(MLP((2, 2)), Counting(), threshold=1.0)
+    np.testing.assert_array_equal(cascade.predict_proba(x), Counting().predict_proba(x))
+
+
 def test_at_0_the_teacher_is_never_asked_and_at_1_always_even_where_the_student_is_certain():
     x = 1000 * RANDOM.standard_normal((20, 6))
 
@@ -252,7 +264,7 @@ def test_the_accuracy_said_to_be_the_best_can_be_had():
     assert choose(best - 1e-4).plan.accuracy > best
 
 
-def test_no_count_is_lost_between_threads_nor_on_the_way_to_another_process():
+def test_no_count_is_lost_between_threads_or_by_pickling():
     x = RANDOM.standard_normal((500, 40, 6))
     cascade, alone = (Cascade(MLP((6, 3), seed=0), MLP((6, 3), seed=1), 0.6) for _ in range(2))
     before = sys.getswitchinterval()

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from minidistill import MLP
+from minidistill import MLP, Cascade
 from minidistill.ops import softmax_forward
 from minidistill.serving.pair import Pair
 from minidistill.teachers import floored_logits
@@ -30,7 +30,22 @@ def test_each_kind_of_model_gives_logits_of_all_classes(teacher):
     assert pair.classes == 3
     for name in ("student", "teacher"):
         assert pair.logits(name, X).shape == (9, 3)
-        np.testing.assert_array_equal(pair.labels(name, X), pair.logits(name, X).argmax(axis=1))
+    np.testing.assert_array_equal(pair.labels("student", X), pair.logits("student", X).argmax(axis=1))
+    np.testing.assert_array_equal(pair.labels("teacher", X), pair.teacher_probabilities(X).argmax(axis=1))
+
+
+def test_the_teachers_labels_are_those_that_a_cascade_predicts():
+    """The mean probabilities are 0.5025 and 0.4975; with a floor under those of the first member 0.498 and 0.502."""
+
+    class Counting:
+        def predict_proba(self, x):
+            return np.tile([1.0, 0.0], (len(x), 1))
+
+    by_logits = lambda x: np.log(np.tile([0.005, 0.995], (len(x), 1)))  # noqa: E731
+    cascade = Cascade(by_logits, [Counting(), by_logits], threshold=1.0, classes=2)
+    np.testing.assert_array_equal(cascade.pair.labels("teacher", X), np.zeros(9))
+    np.testing.assert_array_equal(cascade.predict(X), np.zeros(9))
+    np.testing.assert_array_equal(cascade.pair.logits("teacher", X).argmax(axis=1), np.ones(9))
 
 
 def test_a_list_answers_by_its_mean_probability():

@@ -16,6 +16,7 @@ from minidistill.teacher_checks import (
     warn_if_inaccurate,
     warn_if_one_hot,
 )
+from minidistill.teachers import floored_logits
 
 INACCURATE = (
     r"the teacher's accuracy on the labeled rows is [\d.]+%.* nearest centroids reach [\d.]+%.*"
@@ -67,7 +68,7 @@ def test_a_forest_of_raw_rows_is_named_where_the_student_has_standardized_ones(f
         distill(model, MLP((4, 8, 3)), standardized, epochs=1)
     with pytest.warns(UserWarning, match=INACCURATE):
         compare(model, {"student": MLP((4, 8, 3))}, standardized)
-    targets = SoftTargets.of(np.log(model.predict_proba(raw.x) + 0.01), standardized)
+    targets = SoftTargets.of(floored_logits(model.predict_proba(raw.x)), standardized)
     assert is_silent(lambda: distill(targets, MLP((4, 8, 3)), standardized, epochs=1))
 
 
@@ -104,7 +105,7 @@ def test_a_teacher_is_checked_on_rows_as_the_student_sees_them(forest):
     """The last augmentation standardizes, and the teacher takes that back: raw rows would give the wrong verdict."""
     model, raw = forest
     mean, scale = raw.column_statistics()
-    to_raw = lambda x: np.log(model.predict_proba(x * scale + mean) + 0.01)  # noqa: E731
+    to_raw = lambda x: floored_logits(model.predict_proba(x * scale + mean))  # noqa: E731
     standardized = lambda x, y, generator: (((x - mean) / scale).astype(x.dtype), y)  # noqa: E731
     student = MLP((4, 8, 3))
     assert is_silent(lambda: distill(to_raw, student, raw, epochs=1, augment=standardized))
@@ -117,7 +118,7 @@ def test_the_warning_points_at_the_line_that_called(images, teacher):
     assert [one.filename for one in found] == [__file__]
 
 
-def test_worse_than_the_largest_class_is_named_where_no_column_tells_the_classes():
+def test_worse_than_the_largest_class_is_named_where_no_column_separates_the_classes():
     random = np.random.default_rng(0)
     x, y = random.standard_normal((500, 3)), (random.random(500) < 0.2).astype(int)
     with pytest.warns(UserWarning, match=r"is 0\.0%\. The largest class has \d+\.\d% of the rows"):
@@ -175,13 +176,20 @@ def test_rows_of_any_scale_are_judged_without_an_error(x):
     assert is_silent(lambda: warn_if_inaccurate(np.arange(50) % 2, x, np.arange(50) % 2))
 
 
-def test_the_check_is_fast_compared_with_training():
+def test_the_check_takes_less_time_than_one_prediction_of_all_rows():
     x = np.random.default_rng(0).random((60_000, 784), dtype=np.float32)
-    data, network = Dataset(x, np.arange(60_000) % 10), MLP((784, 10))
+    data, network = Dataset(x, np.arange(60_000) % 10), MLP((784, 10), backend="numpy")
     logits = 10 * np.eye(10, dtype=np.float32)[data.y] + x[:, :10]
-    start = time.process_time()
-    diagnose(logits, network, data)
-    assert time.process_time() - start < 1  # about 0.05 s; an epoch of a student takes some seconds
+
+    def quickest(call):
+        times = []
+        for _ in range(5):
+            start = time.process_time()
+            call()
+            times.append(time.process_time() - start)
+        return min(times)
+
+    assert quickest(lambda: diagnose(logits, network, data)) < quickest(lambda: network.logits(x))  # about an eighth
 
 
 # ---------------------------------------------------------------------------------------------- one-hot teachers
@@ -189,10 +197,10 @@ def test_the_check_is_fast_compared_with_training():
 ONE_HOT = "the teacher is nearly one-hot.*out-of-fold.*min_samples_leaf"
 
 
-@pytest.mark.parametrize("C", [2, 3, 10])
+@pytest.mark.parametrize("C", [2, 3, 10, 1000])
 def test_one_hot_outputs_are_named_whatever_their_logits(C):
     labels = np.arange(60) % C
-    for logits in (np.log(np.eye(C) + 0.01)[labels], 1000 * np.eye(C)[labels], np.eye(C)[labels] * 9 - 3):
+    for logits in (floored_logits(np.eye(C))[labels], 1000 * np.eye(C)[labels], np.eye(C)[labels] * 9 - 3):
         with pytest.warns(UserWarning, match=ONE_HOT):
             warn_if_one_hot(logits)
 

@@ -71,10 +71,10 @@ def network():
 def test_the_floor_is_that_of_the_formula_and_keeps_the_order(C):
     p = np.random.default_rng(C).dirichlet(np.full(C, 0.1), 50)
     p[0] = np.eye(C)[1]
-    floored, eps = softmax(floored_logits(p)), FLOOR if C <= 10 else 0.1 / C
-    np.testing.assert_allclose(floored, (p + eps) / (1 + C * eps), rtol=1e-12)
-    assert floored[0].max() > 0.9
+    floored = softmax(floored_logits(p))
+    np.testing.assert_allclose(floored, (p + FLOOR / C) / (1 + FLOOR), rtol=1e-12)
     np.testing.assert_array_equal(floored.argmax(axis=1), p.argmax(axis=1))
+    assert floored[0].max() > 0.9, "a floor of 0.01 under each of 1,000 classes would make this 0.09"
 
 
 def test_the_floor_is_the_one_that_was_chosen_on_validation_rows():
@@ -119,13 +119,20 @@ def test_other_losses_learn_from_probabilities_of_0(images, loss):
 
 
 def test_only_logits_have_the_floor_and_probabilities_are_exact(network):
-    p = Counting().predict_proba(X)
+    p, q = Counting().predict_proba(X), softmax(network.logits(X).astype(np.float64))
     np.testing.assert_array_equal(as_probabilities(Counting(), 3)(X), p)
-    np.testing.assert_allclose(as_probabilities([Counting(), network], 3)(X), (p + network.predict_proba(X)) / 2)
+    np.testing.assert_allclose(as_probabilities([Counting(), network], 3)(X), (p + q) / 2)
     both = Ensemble([Counting(), network], weights=[1, 3])
-    np.testing.assert_allclose(both.predict_proba(X), (p + 3 * network.predict_proba(X)) / 4, rtol=1e-6)
-    floored = (softmax(floored_logits(p)) + 3 * network.predict_proba(X)) / 4
+    np.testing.assert_allclose(both.predict_proba(X), (p + 3 * q) / 4)
+    floored = (softmax(floored_logits(p)) + 3 * q) / 4
     np.testing.assert_allclose(softmax(both.logits(X)), floored, rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", [as_teacher, as_probabilities])
+@pytest.mark.parametrize("teacher", [[], [Counting(), []]], ids=["empty", "an empty member"])
+def test_an_empty_list_is_no_teacher(form, teacher):
+    with pytest.raises(ValueError, match="teacher is an empty list: at least one teacher is needed"):
+        form(teacher, 3)
 
 
 def test_pseudo_labels_of_a_teacher_that_is_sure_pass_any_threshold():
@@ -210,7 +217,7 @@ def probabilities(rows, C=3):
     return np.random.default_rng(1).dirichlet(np.ones(C), rows)
 
 
-PROBABILITIES = r"values before the softmax, got probabilities.*np\.log\(probabilities \+ 0\.01\).* predict_proba"
+PROBABILITIES = r"values before the softmax, got probabilities.*np\.log\(probabilities \+ 0\.1 / \d+\).* predict_proba"
 
 
 @pytest.mark.parametrize("C", [2, 3, 100])
@@ -254,7 +261,7 @@ def test_probabilities_are_refused_as_targets_of_fit_and_of_augmented_rows_and_o
         np.full((4, 2), [0.3, 0.7]),                          # fewer rows than chance explains
         np.array([[0.3, 0.7]] * 39 + [[0.3, 0.71]]),          # one row that does not sum to 1
         np.array([[0.3, 0.7]] * 39 + [[-0.3, 1.3]]),          # one number below 0
-        np.log(probabilities(40, 2) + FLOOR),
+        np.log(probabilities(40, 2) + FLOOR / 2),
     ],
     ids=["few rows", "another sum", "below 0", "logarithms"],
 )  # fmt: skip
@@ -274,11 +281,11 @@ def test_the_remedy_that_the_error_names_teaches_as_an_object_does(images):
     students = [MLP((64, 10), dtype=np.float64) for _ in range(2)]
     sure = Counting()
     sure.predict_proba = lambda x: p
-    for teacher, student in zip((sure, np.log(p + 0.01)), students, strict=True):
+    for teacher, student in zip((sure, np.log(p + 0.1 / 10)), students, strict=True):
         distill(teacher, student, train, epochs=1, check_teacher=False)
     np.testing.assert_allclose(students[0].parameters, students[1].parameters, rtol=1e-9, atol=1e-12)
 
 
 def test_the_floor_in_the_error_is_the_one_of_the_rule():
-    with pytest.raises(ValueError, match=re.escape(f"np.log(probabilities + {FLOOR:g})")):
+    with pytest.raises(ValueError, match=re.escape(f"np.log(probabilities + {FLOOR:g} / 3)")):
         as_teacher(lambda x: probabilities(40), 3)(X)

@@ -569,7 +569,7 @@ def test_a_network_is_trained_by_one_thread_at_a_time(data, backend):
         pool.submit(fit, network, data, **options).result()
 
 
-def test_a_training_run_that_fails_lets_the_network_go(data):
+def test_a_training_run_that_fails_releases_the_network(data):
     network = small()
     with pytest.raises(TrainingDiverged):
         fit(network, data, epochs=2, batch_size=8, optimizer=SGD(1e30))

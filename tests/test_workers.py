@@ -54,7 +54,7 @@ def test_what_goes_wrong_there_is_raised_here():
         submit(fail).result()
 
 
-def test_a_worker_whose_owner_stopped_before_it_began_says_nothing(tmp_path):
+def test_a_worker_whose_owner_stopped_before_it_began_prints_nothing(tmp_path):
     code = "import multiprocessing as m; from minidistill.workers import _start_worker\n" \
            f"reading, writing = m.Pipe(duplex=False); _start_worker({str(tmp_path / 'gone')!r}, reading)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

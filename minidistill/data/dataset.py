@@ -191,7 +191,7 @@ class Dataset:
 
     @cached_property
     def exact_fingerprints(self) -> np.ndarray:
-        """The same of the values in their own dtype, with one float64 per word: files of version 0.1 hold these."""
+        """`fingerprints` of the values in their own dtype, one float64 per word: files of version 0.1 hold these."""
         return self.fingerprints if self.x.dtype == np.float32 else self._hashes(self.x.dtype)
 
     def _hashes(self, dtype: "np.dtype[Any]") -> np.ndarray:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Warns of inputs whose scale keeps a network from learning: numbers far from 1, or columns of very different size.
+"""Warnings about inputs whose scale prevents learning: values far from 1, or columns of very different size.
 
 The first layer starts with weights whose variance suits inputs of mean square about 1 (He et al. 2015, equation 10).
 Measured on tables and images multiplied by a factor: with SGD(0.1) a root mean square of 10 and more trains to one
@@ -16,7 +16,7 @@ from .dataset import Dataset
 
 LARGEST = 20.0      # root mean square of all values
 MOST_APART = 100.0  # size of the largest column, over that of the lower quartile
-MOST_VALUES = 1 << 16  # that are looked at
+MOST_VALUES = 1 << 16  # that are checked
 
 
 def warn_if_badly_scaled(data: Dataset, augment: Sequence[Any] = ()) -> None:
@@ -38,7 +38,7 @@ def warn_if_badly_scaled(data: Dataset, augment: Sequence[Any] = ()) -> None:
 
 
 def fault_of_scale(x: np.ndarray) -> str | None:
-    """What is wrong with the scale of x (N,I), in words; None where nothing is."""
+    """A description of the fault in the scale of x (N,I); None where there is no fault."""
     columns, sizes = column_sizes(x)
     if len(sizes) == 0:
         return None

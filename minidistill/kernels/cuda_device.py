@@ -71,7 +71,7 @@ if SIMULATED:
     call, launch = FakeCUDAKernel.__call__, exclusive(FakeCUDAKernel.__call__)
 
     def call_or_launch(kernel, *arguments):
-        """The simulator replaces globals of a kernel while it runs: one launch at a time, and calls within it."""
+        """One launch at a time: the simulator replaces a kernel's globals during a launch. Calls within it pass."""
         inside = hasattr(threading.current_thread(), "blockIdx")
         return (call if inside else launch)(kernel, *arguments)
 

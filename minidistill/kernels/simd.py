@@ -28,7 +28,7 @@ from numba.extending import intrinsic, models, overload, register_model
 
 
 def instruction_sets():
-    """Names of what numba may compile for: the host's instruction sets, or those that NUMBA_CPU_FEATURES lists."""
+    """The instruction sets that numba compiles for: those of the host, or those in NUMBA_CPU_FEATURES."""
     features = cpu_target.target_context.codegen().magic_tuple()[2]
     return {feature[1:] for feature in features.split(",") if feature.startswith("+")}
 

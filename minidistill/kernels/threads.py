@@ -43,7 +43,7 @@ def _in_forked_child():
 
 
 def exclusive(kernel):
-    """`kernel`, at most one call of which, and of all that this wraps, runs at a time."""
+    """`kernel`, with a lock that all wrapped kernels share: one call runs at a time."""
 
     @functools.wraps(kernel)
     def one_call(*arguments):

@@ -38,7 +38,7 @@ goes with the progress of training).
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import Loss, WeightedSum, answer_of, learners_of, loss_at, need_loss, wants_hidden
+from .base import Loss, WeightedSum, learners_of, loss_at, need_loss, value_and_ds, wants_hidden
 from .cross_entropy import CrossEntropy
 from .soft_target import SoftTarget
 from .top_k import TopK, TopKTarget
@@ -117,9 +117,9 @@ __all__ = [
     "VariationalInformation",
     "VirtualTeacher",
     "WeightedSum",
-    "answer_of",
     "learners_of",
     "loss_at",
     "need_loss",
+    "value_and_ds",
     "wants_hidden",
 ]

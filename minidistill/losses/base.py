@@ -95,9 +95,9 @@ class WeightedSum(Addable):
         dhidden: dict[int, Any] = {}  # of the layers that a loss looks at
         for weight, loss in self.terms:
             if not wants_hidden(loss):
-                part, dlogits = answer_of(loss, _logits(s), _logits(t), y, ops)
+                part, dlogits = value_and_ds(loss, _logits(s), _logits(t), y, ops)
             else:
-                part, dpart = answer_of(loss, s, t, y, ops)
+                part, dpart = value_and_ds(loss, s, t, y, ops)
                 dlogits = dpart.logits
                 for k, dh in enumerate(dpart.hidden):
                     if dh is not None:
@@ -150,36 +150,36 @@ def learners_of(loss: Any) -> tuple[Any, ...]:
 
 
 def need_loss(name: str, loss: Any) -> None:
-    """Refuses what is no loss. The class of a loss is callable too, and gets an error of its own."""
+    """TypeError for what is no loss. The class of a loss is callable too, and has its own message."""
     if isinstance(loss, type):
         raise TypeError(f"{name} must be a loss, got the class {loss.__name__}: write {loss.__name__}()")
     if not callable(loss):
         raise TypeError(f"{name} must be a loss, such as CrossEntropy(), got {loss!r}")
 
 
-class WrongAnswer(TypeError):
+class WrongReturn(TypeError):
     """A loss returned something other than its value and ds."""
 
 
-def answer_of(loss: Loss, s: Any, t: Any, y: Any, *ops: Any) -> tuple[float, Any]:
-    """Value and ds that `loss` returns; WrongAnswer where that is no number and no array (or Outputs) in the form of s.
+def value_and_ds(loss: Loss, s: Any, t: Any, y: Any, *ops: Any) -> tuple[float, Any]:
+    """Value and ds that `loss` returns; WrongReturn where that is no number and no array (or Outputs) in the form of s.
 
     `ops` is the backend, left out where the loss is a function of s, t and y alone.
     """
-    answer = loss(s, t, y, *ops)
-    value, ds = answer if isinstance(answer, tuple | list) and len(answer) == 2 else (None, None)
+    returned = loss(s, t, y, *ops)
+    value, ds = returned if isinstance(returned, tuple | list) and len(returned) == 2 else (None, None)
     shape = np.shape(_logits(s))
     is_number = hasattr(value, "__float__") and np.ndim(value) == 0 and not np.iscomplexobj(value)
     if is_number and isinstance(ds, Outputs) == isinstance(s, Outputs) and getattr(_logits(ds), "shape", None) == shape:
         return float(value), ds
-    got = f"{_form(value)} and {_form(ds)}" if value is not None or ds is not None else _form(answer)
+    got = f"{_form(value)} and {_form(ds)}" if value is not None or ds is not None else _form(returned)
     wanted = f"an array of shape {shape}" if not isinstance(s, Outputs) else f"Outputs with logits of shape {shape}"
     name = getattr(loss, "__name__", None) or repr(loss)
-    raise WrongAnswer(f"loss must return its value, a number, and ds, {wanted}; {name} returned {got}")
+    raise WrongReturn(f"loss must return its value, a number, and ds, {wanted}; {name} returned {got}")
 
 
 def _form(returned: Any) -> str:
-    """What a loss returned, in a few words."""
+    """A short description of a value that a loss returned."""
     if getattr(returned, "shape", ()):
         return f"an array of shape {tuple(returned.shape)}"
     if isinstance(returned, tuple | list):
@@ -220,7 +220,7 @@ def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
 
 
 def _numbers(wanted: str, values: Any) -> np.ndarray:
-    """`values` as an array of real numbers; TypeError or ValueError, which say what is wanted, for anything else."""
+    """`values` as an array of real numbers; TypeError or ValueError, which begin with `wanted`, otherwise."""
     try:
         array = np.asarray(values)
     except ValueError:

@@ -40,7 +40,7 @@ class CrossEntropy(Addable):
         return checked(value, s, None), ops.cross_entropy_backward(cache)
 
     def compiled(self) -> dict[str, float] | None:
-        """What a compiled epoch needs to know of it; None for a subclass, which may compute something else."""
+        """The constants of a compiled epoch; None for a subclass, which may compute something else."""
         return {"alpha": 0.0, "label_smoothing": self.label_smoothing} if type(self) is CrossEntropy else None
 
     def smoothed(self, y: np.ndarray, s: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Probabilistic knowledge transfer (Passalis and Tefas 2018): which samples are whose neighbours, as probabilities.
+"""Probabilistic knowledge transfer (Passalis and Tefas 2018): which samples are whose neighbors, as probabilities.
 
-How likely sample j is to be picked as a neighbour of sample i follows from the angle between them, c = cos(h_i, h_j):
+How likely sample j is to be picked as a neighbor of sample i follows from the angle between them, c = cos(h_i, h_j):
 
     K_ij = (1 + c_ij) / 2 + EPSILON,  q_ij = K_ij / sum_k K_ik over k != i,  p_ij likewise from g  [PKT-1]
     L    = mean_i KL(p_i || q_i) over all j != i                                                  [PKT-2]
@@ -25,13 +25,13 @@ EPSILON = 1e-7  # its size is that of the authors' program
 
 @dataclass(frozen=True)
 class ProbabilisticTransfer(FeatureLoss):
-    """Mean KL between the two networks' probabilities that one sample is picked as the neighbour of another.
+    """Mean KL between the two networks' probabilities that one sample is picked as the neighbor of another.
 
     The paper sums over the rows. The authors' program has the mean over all B^2 entries, the diagonal among them.
     """
 
     def between(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
-        """Value and dh (B,H); one row has no neighbours, so both are 0."""
+        """Value and dh (B,H); one row has no neighbors, so both are 0."""
         B = len(h)
         (u, cache), (v, _) = unit_forward(h), unit_forward(g)                   # (B,H), (B,G)
         others = ~np.eye(B, dtype=bool)                                         # (B,B)

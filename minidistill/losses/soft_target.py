@@ -56,5 +56,5 @@ class SoftTarget(Addable):
         return checked(value, s, t), ds
 
     def compiled(self) -> dict[str, float] | None:
-        """What a compiled epoch needs to know of it; None for a subclass, which may compute something else."""
+        """The constants of a compiled epoch; None for a subclass, which may compute something else."""
         return {"alpha": self.alpha, "temperature": self.temperature} if type(self) is SoftTarget else None

@@ -82,10 +82,11 @@ class Plan:
 class Cascade:
     """The student's answer where its confidence is above the threshold, and the teacher's everywhere else.
 
-    student, teacher  MLPs, or what else `distill` can ask: a list, a function to logits, anything with predict_proba
-    threshold         in [0, 1]: at 0 the student answers everything, at 1 nothing
+    student, teacher  MLPs or other teachers of `distill`: a list, a function to logits, an object with predict_proba
+    threshold         in [0, 1]: at 0 the student predicts all rows, at 1 none. The confidence of a student that has
+                      `predict_proba` and no `logits` is below 0.96, since its probabilities have a floor (teachers.py)
     temperature       divides the student's logits before its confidence is looked at; `fit_temperature` finds one
-    classes           how many; needed where neither is an MLP that tells
+    classes           the number of classes; needed where neither model states it, as an MLP does
 
     `Cascade.for_accuracy` and `Cascade.for_cost` choose threshold and temperature and leave what they expect in `plan`.
     Any number of threads may predict with one cascade. Raises ValueError where the two do not have the same classes,
@@ -114,7 +115,7 @@ class Cascade:
         probabilities: np.ndarray = ops.softmax_forward(s, self.temperature)[0]  # (N,C)
         sent = _sent(probabilities.max(axis=1), self.threshold)                 # (N,)
         if sent.any():
-            probabilities[sent] = ops.softmax_forward(self.pair.logits("teacher", x[sent]))[0]
+            probabilities[sent] = self.pair.teacher_probabilities(x[sent])
         with self.pair.lock:
             self.rows += len(x)
             self.rows_sent += int(sent.sum())

@@ -54,14 +54,14 @@ class Watched:
 class QualityGate:
     """Watches whether a student still agrees with its teacher as often as was promised.
 
-    student, teacher  MLPs, or what else `distill` can ask: a list, a function to logits, anything with predict_proba
+    student, teacher  MLPs or other teachers of `distill`: a list, a function to logits, an object with predict_proba
     promised      the agreement, in (0, 1); `QualityGate.from_validation` finds one
     share         of the inputs that the teacher is asked about too, in (0, 1]
     false_alarms  the chance of an alarm within `horizon` inputs while the promise is kept, in (0, 1)
     horizon       inputs, watched or not; in m times as many the chance is at most m times as large
     seed          of which inputs are watched
     file          where the gate is kept after each batch; what is there already is gone on from
-    classes       how many; needed where neither model is an MLP that tells
+    classes       the number of classes; needed where neither model states it, as an MLP does
 
     An alarm stays, whatever comes later: it says that the student no longer does what it was let in for. Once it has
     been seen to, begin a new gate with a new file.

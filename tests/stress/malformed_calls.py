@@ -117,7 +117,7 @@ def malformed(random):
 
 
 def make_malformed_calls(count, seed=0):
-    """(Counter of what became of the calls, faults)."""
+    """(Counter of outcomes, faults)."""
     outcomes, faults, before = Counter(), [], os.getcwd()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -103,7 +103,7 @@ def with_flipped_bit(content, random):
 
 
 def with_other_byte(content, random):
-    """A byte that means something to parsers is more likely than another."""
+    """Bytes that have a meaning in the syntax of a format replace others."""
     telling = b"\x00\xff\n\r,.()[]{}'\"-0123456789eNi:"
     place, byte = random.integers(len(content)), random.choice(list(telling))
     return content[:place] + bytes([byte]) + content[place + 1 :]
@@ -172,7 +172,7 @@ def odd_array(entry, random):
 
 
 def mutated(name, content, random):
-    """The content, mutated once or several times, and whether only checksums can tell."""
+    """The content, mutated once or several times, and whether only a checksum can detect every mutation."""
     raw = [*BYTES]
     if name.endswith((".npz", ".pt")) and random.random() < 0.7:
         deep = [with_an_entry_mutated] + [with_an_odd_array] * 2 * name.endswith(".npz")
@@ -191,7 +191,7 @@ def mutated(name, content, random):
 
 
 def read_mutated_files(count, seed=0):
-    """({kind: Counter of what became of its files}, faults); `count` files in all, as many of each kind."""
+    """({kind: Counter of outcomes}, faults); `count` files in all, as many of each kind."""
     outcomes, faults = {name: Counter() for name in KINDS}, []
     with tempfile.TemporaryDirectory() as folder:
         for index, (name, (write, read, has_checksums)) in enumerate(KINDS.items()):
