@@ -150,6 +150,14 @@ def check_finite(name: str, rows: np.ndarray) -> None:
         raise NotFiniteError(f"{name} must be finite, got {rows[place]} at {where}")
 
 
+def check_no_overflow(logits: np.ndarray, x: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+    """`logits` (N,C) of the rows x, if they are finite; NotFiniteError names what was too large."""
+    if not np.isfinite(logits).all():
+        largest = f"x reaches {np.abs(x).max():.3g} and the parameters {np.abs(parameters).max():.3g}"
+        raise NotFiniteError(f"x gives logits that are not finite in {x.dtype}: {largest}")
+    return logits
+
+
 def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) -> np.ndarray:
     """`labels` as int64 of shape (rows,), each in 0..classes-1; whole floats such as 3.0 are taken, 3.5 is not."""
     array = _array(name, labels)

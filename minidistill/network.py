@@ -16,7 +16,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .checks import check_choice, check_finite, check_number, check_rows, check_seed, check_whole, has_card_interface
+from .checks import (
+    check_choice,
+    check_finite,
+    check_no_overflow,
+    check_number,
+    check_rows,
+    check_seed,
+    check_whole,
+    has_card_interface,
+)
 from .files import read_npz, write_npz
 from .kernels import aligned_zeros, compiled_passes, load_backend, resolved
 
@@ -200,7 +209,8 @@ class MLP:
     # ------------------------------------------------------------------------------------------ prediction
 
     def logits(self, x: Any) -> np.ndarray:
-        """Logits (N,C) of x (N,I), in evaluation mode; ValueError where x has another width, NaN or infinity.
+        """Logits (N,C) of x (N,I), in evaluation mode; ValueError where x has another width, NaN or infinity, or is so
+        large that logits overflow.
 
         On the backend "cuda" x may be an array on the card, of CuPy or PyTorch, and stays there.
         """
@@ -210,7 +220,9 @@ class MLP:
         if self.passes is not None:
             return self.passes.logits(x)
         portions = range(0, len(x), ROWS_AT_ONCE)
-        return np.concatenate([self.forward(x[i : i + ROWS_AT_ONCE])[0] for i in portions])
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
+            logits = np.concatenate([self.forward(x[i : i + ROWS_AT_ONCE])[0] for i in portions])
+        return check_no_overflow(logits, x, self.parameters)
 
     def outputs(self, x: Any) -> Outputs:
         """Logits and all hidden activations of x (N,I), in evaluation mode; ValueError as `logits`."""

@@ -162,8 +162,8 @@ def soft_target_forward(s, t, T):     # s (B,C)  t (B,C)
     log_p, _ = log_softmax_forward(np.float64(t), T)              # (B,C)  float64, since T^2 multiplies rounding
     p, q = np.exp(log_p), np.exp(log_q)                           # (B,C)
     kl = kl_terms(p, q, log_q - log_p).sum(axis=1).mean()         # ()                    [KD-2]
-    difference = (q - p).astype(np.result_type(s, np.float32))    # (B,C)
-    return difference.dtype.type(T**2 * kl), (difference, T)      # T^2 keeps the gradient's size as T grows
+    difference = (q - p).astype(s.dtype, copy=False)              # (B,C)
+    return s.dtype.type(T**2 * kl), (difference, T)               # T^2 keeps the gradient's size as T grows
 
 
 def soft_target_backward(cache):

@@ -39,7 +39,7 @@ from .network import MLP
 from .optim import SGD, Optimizer
 from .progress import with_bar
 from .teachers import as_probabilities, as_teacher, common_number_of_classes, mixture_logits
-from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, validate
+from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings
 
 # ---------------------------------------------------------------------------------------------- teachers of teachers
 
@@ -279,7 +279,7 @@ def _train_peers(peers: list[Run], validation: Dataset | None, progress: bool | 
             start = time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # divergence is told of, once
                 losses = _mutual_epoch(peers, epoch)                            # (K,)
-            figures = [validate(network, validation) for network in networks]
+            figures = [peer.validate(validation, epoch) for peer in peers]
             seconds = time.perf_counter() - start
             rate = optimizer.rate(epoch / epochs)
             for history, value, figure in zip(histories, losses.tolist(), figures, strict=True):

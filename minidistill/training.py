@@ -153,7 +153,7 @@ def fit(
                 start = time.perf_counter()
                 with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # `run` raises
                     mean_loss = run.train_epoch(epoch)
-                figures = validate(network, validation)
+                figures = run.validate(validation, epoch)
                 rate = optimizer.rate(epoch / epochs)
                 if history.add(Epoch(epoch + 1, rate, mean_loss, *figures, time.perf_counter() - start)):
                     kept[:] = network.parameters
@@ -277,6 +277,13 @@ class Run:
         if callable(self.targets):
             return x, y, self.targets(x)                                        # what this very x is taught
         return x, y, None if self.targets is None else self.targets[rows]
+
+    def validate(self, validation: Dataset | None, epoch: int) -> tuple[float, float]:
+        """Cross-entropy and accuracy after an epoch, each NaN where there is nothing to validate on."""
+        try:
+            return validate(self.network, validation)
+        except NotFiniteError:
+            raise self.diverged(epoch, self.steps - 1, "the validation logits are not finite") from None
 
     def diverged(self, epoch: int, k: int, what: str) -> TrainingDiverged:
         rate = self.rate(epoch * self.steps + k)

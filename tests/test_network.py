@@ -669,3 +669,14 @@ def test_a_network_with_an_overridden_forward_pass_is_not_exported(export, tmp_p
     plain = MLP((3, 2, 2))
     twin = pickle.loads(pickle.dumps(Doubled((3, 2, 2)).copy()))
     np.testing.assert_array_equal(twin.logits(np.eye(3)), 2 * plain.logits(np.eye(3)))
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+def test_rows_so_large_that_logits_overflow_are_refused(backend):
+    network = MLP((8, 6, 3), backend=backend)
+    x = np.ones((4, 8), np.float32)
+    x[2] = 3e38
+    for predict in (network.logits, network.predict, network.predict_proba):
+        with pytest.raises(ValueError, match=r"x gives logits that are not finite in float32: x reaches 3e\+38"):
+            predict(x)
+    assert np.isfinite(network.logits(np.ones((4, 8)) * 1e30)).all()

@@ -575,3 +575,13 @@ def test_a_training_run_that_fails_releases_the_network(data):
         fit(network, data, epochs=2, batch_size=8, optimizer=SGD(1e30))
     with ThreadPoolExecutor(1) as pool:
         pool.submit(fit, network, data, epochs=1, batch_size=8).result()
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+def test_validation_logits_that_overflow_are_a_divergence(data, backend):
+    network = small(backend=backend)
+    before = network.parameters.copy()
+    validation = Dataset(np.full((3, 2), 3e38, np.float32), [0, 1, 0])
+    with pytest.raises(TrainingDiverged, match="the validation logits are not finite at epoch 1"):
+        fit(network, data, epochs=2, batch_size=8, validation=validation)
+    np.testing.assert_array_equal(network.parameters, before)

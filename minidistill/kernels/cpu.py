@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit, prange, types
 from numba.extending import overload
 
-from ..checks import NotFiniteError, check_choice, check_number, check_whole
+from ..checks import check_choice, check_no_overflow, check_number, check_whole
 from ..ops import kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from . import aligned_zeros, matmul, rows, simd
 from .arguments import (
@@ -1102,8 +1102,7 @@ def forward(plan, parameters, x, training=False, step=0):
     if done:  # FITS is 0
         _check_pass(plan, parameters, x, training)
     if done and not training:
-        largest = f"x reaches {np.abs(x).max():.3g} and the parameters {np.abs(parameters).max():.3g}"
-        raise NotFiniteError(f"x gives logits that are not finite in {x.dtype}: {largest}")
+        check_no_overflow(logits, x, parameters)
     return logits
 
 

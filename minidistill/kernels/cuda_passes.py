@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..checks import check_no_overflow
 from . import cuda, cuda_epochs, cuda_matmul, cuda_rows
 from .cuda_device import SIMULATED, THREADS, WARP, block_count, empty, multiprocessors, to_card
 from .cuda_losses import FEW_CLASSES
@@ -59,7 +60,10 @@ class Passes:
             B = min(BATCH, N - start)
             found, _ = self._forward(parameters, x[start * I : (start + B) * I], B, False, 0)
             portions.append(found.copy_to_host().reshape(B, -1))
-        return np.concatenate(portions)
+        found = np.concatenate(portions)
+        if not np.isfinite(found).all():
+            check_no_overflow(found, x.copy_to_host(), self.network.parameters)
+        return found
 
     def forward(self, x: Any, training: bool, step: int) -> tuple[np.ndarray, PassCache]:
         if x.ndim != 2 or x.shape[1] != self.network.sizes[0]:  # the kernels do not check what they read

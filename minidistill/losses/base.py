@@ -169,7 +169,9 @@ def value_and_ds(loss: Loss, s: Any, t: Any, y: Any, *ops: Any) -> tuple[float, 
     returned = loss(s, t, y, *ops)
     value, ds = returned if isinstance(returned, tuple | list) and len(returned) == 2 else (None, None)
     shape = np.shape(_logits(s))
-    is_number = hasattr(value, "__float__") and np.ndim(value) == 0 and not np.iscomplexobj(value)
+    is_number = isinstance(value, float | np.floating) or (
+        hasattr(value, "__float__") and np.ndim(value) == 0 and not np.iscomplexobj(value)
+    )
     if is_number and isinstance(ds, Outputs) == isinstance(s, Outputs) and getattr(_logits(ds), "shape", None) == shape:
         return float(value), ds
     got = f"{_form(value)} and {_form(ds)}" if value is not None or ds is not None else _form(returned)
