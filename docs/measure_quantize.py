@@ -35,9 +35,9 @@ from minidistill import (  # noqa: E402
     use_backend,
 )
 from minidistill.bench import processor  # noqa: E402
-from minidistill.distillation import SoftTargets, soft_targets  # noqa: E402
 from minidistill.kernels.simd import BYTE_PRODUCTS  # noqa: E402
 from minidistill.quantization import METHODS  # noqa: E402
+from minidistill.soft_targets import SoftTargets, soft_targets  # noqa: E402
 
 SEEDS, CALIBRATION = 5, 1000
 RATE, RATE_ON = 0.1, 0.02  # of learning, and of learning on

@@ -27,7 +27,7 @@ PUBLIC = {  # file: its public names. The methods of losses/ are listed there, a
     "augmentation": ("Jitter", "LabelNoise", "Mixup", "with_label_noise"),
     "compression": ("compress",),
     "data": ("Dataset", "digits", "fashion_mnist", "load_idx", "load_table", "mnist", "spirals"),
-    "distillation": ("SoftTargets", "distill"),
+    "distillation": ("distill",),
     "evaluation": ("Report", "compare"),
     "gradcheck": ("check_direction", "check_gradient"),
     "invariants": ("check_loss",),
@@ -42,6 +42,7 @@ PUBLIC = {  # file: its public names. The methods of losses/ are listed there, a
     "schemes": ("Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions", "mutual", "pseudo_labelled",
                 "self_train"),
     "serving": ("Cascade", "QualityGate"),
+    "soft_targets": ("SoftTargets",),
     "training": ("History", "TrainingDiverged", "fit"),
 }  # fmt: skip
 FILES = {name: file for file, names in PUBLIC.items() for name in names}
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from .data.digits import digits
     from .data.mnist import fashion_mnist, mnist
     from .data.spirals import spirals
-    from .distillation import SoftTargets, distill
+    from .distillation import distill
     from .evaluation import Report, compare
     from .gradcheck import check_direction, check_gradient
     from .invariants import check_loss
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
         self_train,
     )
     from .serving import Cascade, QualityGate
+    from .soft_targets import SoftTargets
     from .training import History, TrainingDiverged, fit
 else:
 

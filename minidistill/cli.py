@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from .data import Dataset
-    from .distillation import SoftTargets
     from .network import MLP
     from .optim import Optimizer
     from .quantization import QuantizedMLP
+    from .soft_targets import SoftTargets
 
 EPILOG = """\
 a first walk, from the handwriting that comes with the package to a student of your own:
@@ -449,7 +449,7 @@ def _split(options: argparse.Namespace, data: "Dataset") -> tuple["Dataset", "Da
 
 def _told(teacher: Any, raw: "Dataset", scaled: "Dataset", classes: int) -> "SoftTargets":
     """The teacher's answers to rows as they came, kept for the same rows, scaled."""
-    from .distillation import SoftTargets, soft_targets
+    from .soft_targets import SoftTargets, soft_targets
 
     return SoftTargets.of(soft_targets(teacher, raw, classes).logits, scaled)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .checks import check_number, check_seed, check_whole
 from .data import Dataset
-from .distillation import SoftTargets, distill, soft_targets
+from .distillation import distill
 from .evaluation import Report, Row, aligned, compare
 from .kernels import default_backend, one_thread
 from .losses import SoftTarget
@@ -24,6 +24,7 @@ from .network import MLP
 from .optim import SGD, Cosine
 from .prune import remove_units
 from .quantization import QuantizationAwareMLP, quantize
+from .soft_targets import SoftTargets, soft_targets
 from .training import TrainingDiverged, fit
 
 RATES = (0.01, 0.03, 0.1, 0.3)        # tried for the student alone and, at USUAL_T, for the distilled one,

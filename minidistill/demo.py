@@ -15,11 +15,12 @@ import numpy as np
 
 from .checks import check_seed, check_whole
 from .data import Dataset, digits
-from .distillation import SoftTargets, distill
+from .distillation import distill
 from .evaluation import Report, accuracy, compare, sample_std
 from .losses import CrossEntropy, SoftTarget
 from .network import MLP
 from .optim import SGD, Cosine
+from .soft_targets import SoftTargets
 from .training import fit
 
 TEACHER_SIZES = (64, 512, 512, 10)

@@ -35,7 +35,7 @@ from .bench import plural, usable_cores
 from .checkpoint import digest
 from .checks import check_labels, check_number, check_rows, check_seed, check_whole
 from .data import Dataset
-from .distillation import SoftTargets, distill, soft_targets
+from .distillation import distill
 from .evaluation import aligned, sample_std
 from .files import check_place, replacing
 from .kernels import default_backend, one_thread
@@ -43,6 +43,7 @@ from .losses import SoftTarget
 from .network import MLP
 from .optim import SGD, Optimizer
 from .progress import with_bar
+from .soft_targets import SoftTargets, soft_targets
 from .workers import own_processes
 
 # ---------------------------------------------------------------------------------------------- 1  what is found

@@ -439,6 +439,6 @@ for T in (1, 10, 100, 1000):
 #
 # - `minidistill/ops.py`: `softmax_forward` and `log_softmax_forward`, with their temperature.
 # - `minidistill/network.py`: `predict_proba`, which softens on request.
-# - `minidistill/distillation.py`: `SoftTargets`, which keeps each answer with the image that it belongs to.
+# - `minidistill/soft_targets.py`: `SoftTargets`, which keeps each answer with the image that it belongs to.
 #
 # Next: notebook 7, the softened KL and its gradient.

@@ -481,7 +481,7 @@ plt.show()
 #
 # ## Read next in the source
 #
-# - `minidistill/distillation.py`: `distill`, and `SoftTargets` with its fingerprints.
+# - `minidistill/distillation.py`: `distill`; `minidistill/soft_targets.py`: `SoftTargets` with its fingerprints.
 # - `minidistill/training.py`: `train_step`, your exercise 1.
 # - `minidistill/evaluation.py`: `compare`, `agreement` and `expected_calibration_error`.
 # - `minidistill/demo.py`: `run_demo`, this notebook as one command.

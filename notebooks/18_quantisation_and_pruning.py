@@ -37,7 +37,6 @@ from minidistill import (
     remove_units,
 )
 from minidistill.course import check
-from minidistill.distillation import soft_targets
 from minidistill.kernels import default_backend, one_thread
 from minidistill.prune import cut_weights, density, sparse_bytes, variance_saliency
 from minidistill.quantization import (
@@ -50,6 +49,7 @@ from minidistill.quantization import (
     requantized,
     unit_scales,
 )
+from minidistill.soft_targets import soft_targets
 
 # %% [markdown]
 # ## The situation

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from minidistill import MLP, SGD, Dataset, SoftTarget, SoftTargets, digits, distill, fit, spirals
-from minidistill.distillation import soft_targets
 from minidistill.files import write_npz
 from minidistill.ops import softmax_forward
 from minidistill.prune import prune_weights
 from minidistill.schemes import assist, born_again, self_train
+from minidistill.soft_targets import soft_targets
 from minidistill.teachers import FLOOR, as_teacher, floored_logits
 
 

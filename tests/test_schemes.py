@@ -28,9 +28,9 @@ from minidistill import (
     self_train,
     spirals,
 )
-from minidistill.distillation import soft_targets
 from minidistill.gradcheck import check_gradient
 from minidistill.ops import softmax_forward
+from minidistill.soft_targets import soft_targets
 
 DATA = spirals(60, seed=3)
 OPTIONS = {"epochs": 3, "batch_size": 25}

@@ -11,10 +11,11 @@ import numpy as np
 from ..augmentation import Jitter
 from ..bench import usable_cores
 from ..data import Dataset, digits, fashion_mnist, mnist
-from ..distillation import SoftTargets, distill
+from ..distillation import distill
 from ..losses import SoftTarget
 from ..network import MLP
 from ..optim import SGD, Adam, Cosine
+from ..soft_targets import SoftTargets
 from ..training import fit
 from ..workers import own_processes
 
