@@ -51,7 +51,7 @@ def distill(
     `check_teacher=False` turns both off, for controls such as a shuffled teacher. Raises ValueError for probabilities
     in place of logits.
     """
-    check_options("distill", options, options_of(fit) - {"targets"})
+    check_options("distill", options, (options_of(fit) | options_of(distill)) - {"targets"})
     if not isinstance(student, MLP):
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
     if not isinstance(data, Dataset):

@@ -31,6 +31,8 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
     Of these the first that `teacher` is decides: an MLP; a list of teachers, by their mean probability; an object with
     `logits`; one with `predict_proba`, by its floored probabilities; a function to logits. Raises TypeError otherwise.
     """
+    if isinstance(teacher, type):
+        raise TypeError(f"teacher must be a model, got the class {teacher.__name__}")
     if isinstance(teacher, MLP):
         return teacher.logits
     if isinstance(teacher, list | tuple):
@@ -135,4 +137,6 @@ def common_number_of_classes(models: dict[str, Any], given: int | None = None) -
 def _members(teachers: Sequence[Any], classes: int) -> list[Teacher]:
     if len(teachers) == 0:
         raise ValueError("teacher is an empty list: at least one teacher is needed")
+    if np.isscalar(teachers[0]) and not isinstance(teachers[0], str):
+        raise TypeError("teacher is a list of numbers: pass logits as an array, np.array(logits)")
     return [as_teacher(member, classes) for member in teachers]
