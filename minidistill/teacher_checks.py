@@ -147,8 +147,8 @@ def warn_if_inaccurate(predicted: np.ndarray, x: np.ndarray, y: np.ndarray) -> N
 
     They are compared with the best constant class and with the nearest centroid of the standardized columns, each row
     by the centroids of the other half of the rows. That classifier has no hyperparameters and takes two products.
-    Accuracy and the mean recall of the classes must both be below, by more than
-    chance: teachers of imbalanced classes may have been fitted for either.
+    Accuracy and the mean recall of the classes must both be below, by more than chance: teachers of imbalanced classes
+    may have been fitted for either. A teacher of one constant class must reach the centroids' accuracy, others 75%.
     """
     if len(y) < FEWEST_ROWS:
         return
@@ -158,7 +158,9 @@ def warn_if_inaccurate(predicted: np.ndarray, x: np.ndarray, y: np.ndarray) -> N
     shares = class_counts(y, int(y.max()) + 1) / len(y)                         # (C,)
     constant = np.array([shares.max(), 1 / len(present)])                       # accuracy, mean recall
     teacher, centroids = _scores(predicted, y), _scores(_by_nearest_centroid(x, y), y)
-    if not (_below(teacher, constant, len(y)) or _below(teacher, FAR_BELOW * centroids, len(y))):
+    is_constant = bool((predicted == predicted[0]).all())
+    bound = centroids if is_constant else FAR_BELOW * centroids
+    if not (_below(teacher, constant, len(y)) or _below(teacher, bound, len(y))):
         return
     warn(
         f"the teacher's accuracy on the labeled rows is {teacher[0]:.1%}. The largest class has {constant[0]:.1%} of "

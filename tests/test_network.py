@@ -645,3 +645,22 @@ def test_a_forward_pass_of_ones_own_is_not_lost_in_a_file(export, tmp_path):
     plain = MLP((3, 2, 2))
     twin = pickle.loads(pickle.dumps(Doubled((3, 2, 2)).copy()))
     np.testing.assert_array_equal(twin.logits(np.eye(3)), 2 * plain.logits(np.eye(3)))
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+@pytest.mark.parametrize("name", ["forward", "backward"])
+def test_a_pass_that_is_replaced_on_one_network_is_called(name, backend):
+    calls = []
+    network, x = MLP((3, 4, 2), backend=backend), np.eye(3, dtype=np.float32)
+    original = getattr(network, name)
+
+    def watched(*arguments, **options):
+        calls.append(name)
+        return original(*arguments, **options)
+
+    setattr(network, name, watched)
+    fit(network, Dataset(x, [0, 1, 1]), epochs=2)
+    assert len(calls) == 2
+    plain = MLP((3, 4, 2), backend="numpy")
+    fit(plain, Dataset(x, [0, 1, 1]), epochs=2)
+    np.testing.assert_allclose(network.parameters, plain.parameters, rtol=1e-5)

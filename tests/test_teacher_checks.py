@@ -220,6 +220,19 @@ def test_outputs_that_are_the_same_for_all_rows_and_soft_are_not_one_hot():
         assert is_silent(lambda logits=logits: warn_if_one_hot(logits))
 
 
+def test_a_constant_class_is_named_where_another_classifier_does_better(images):
+    random = np.random.default_rng(0)
+    y = (np.arange(500) < 320).astype(int)
+    x = (y[:, None] * 1.5 + random.standard_normal((500, 4))).astype(np.float32)
+    constant = np.ones(500, int)
+    with pytest.warns(UserWarning, match="nearest centroids reach 9"):
+        warn_if_inaccurate(constant, x, y)
+    noise = random.standard_normal((500, 4))
+    assert is_silent(lambda: warn_if_inaccurate(constant, noise, y))
+    rare = (random.random(500) < 0.05).astype(int)  # a teacher that predicts no rare class may still rank the rows
+    assert is_silent(lambda: warn_if_inaccurate(np.zeros(500, int), rare[:, None] + noise, rare))
+
+
 # ---------------------------------------------------------------------------------------------- logarithms of nearly 0
 
 
