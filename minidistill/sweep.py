@@ -534,7 +534,7 @@ def sweep(
         student = common.student(width)  # says what is wrong with it, if anything is
     if check_teacher:
         diagnose(common.targets.logits, student, training)
-    warn_if_badly_scaled(training)
+    warn_if_badly_scaled(training, optimizer=optimizer)
     results = _Results(file, common.fingerprint())
     missing = [setting for setting in grid if setting not in results.points]
 

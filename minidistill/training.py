@@ -135,7 +135,7 @@ def fit(
     check_settings(loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
     callbacks = _listed(callbacks)
     data = Dataset(check_rows("data.x", data.x, dtype=network.dtype), data.y)
-    warn_if_badly_scaled(data, augment)
+    warn_if_badly_scaled(data, augment, optimizer)
     loss = _started(loss, network, data, targets, seed)
     with network.held_for_training():
         run = Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
