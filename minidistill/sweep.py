@@ -532,11 +532,12 @@ def sweep(
     )
     for width in {setting.width for setting in grid}:
         student = common.student(width)  # says what is wrong with it, if anything is
-    if check_teacher:
-        diagnose(common.targets.logits, student, training)
-    warn_if_badly_scaled(training, optimizer=optimizer)
     results = _Results(file, common.fingerprint())
     missing = [setting for setting in grid if setting not in results.points]
+    if missing and check_teacher:
+        diagnose(common.targets.logits, student, training)
+    if missing:
+        warn_if_badly_scaled(training, optimizer=optimizer)
 
     def finished() -> str:
         count = sum(setting in results.points for setting in grid)
