@@ -20,6 +20,7 @@ FEWEST_ROWS = 30    # with fewer, chance alone can make a good teacher look like
 MOST_ROWS = 500     # drawn at random: they give the accuracy of a teacher to within 7 percentage points
 MOST_LOGITS = 1 << 22  # that are looked at: with many classes fewer rows are
 FAR_BELOW = 0.75    # of the accuracy of nearest centroids: weak teachers stay above it, mismatched rows do not
+BELOW = 0.9         # the same of a teacher of one constant class
 DEVIATIONS = 3      # standard deviations by which an accuracy must be below another one
 ROUNDING = 1e-9     # a standard deviation below this is 0: no order of these rows is better than another
 CONFIDENT = 0.8     # the least largest probability of an output that may be called one-hot
@@ -150,7 +151,7 @@ def warn_if_inaccurate(predicted: np.ndarray, x: np.ndarray, y: np.ndarray) -> N
     They are compared with the best constant class and with the nearest centroid of the standardized columns, each row
     by the centroids of the other half of the rows. That classifier has no hyperparameters and takes two products.
     Accuracy and the mean recall of the classes must both be below, by more than chance: teachers of imbalanced classes
-    may have been fitted for either. A teacher of one constant class must reach the centroids' accuracy, others 75%.
+    may have been fitted for either. A teacher of one constant class must reach 90% of theirs, others 75%.
     """
     if len(y) < FEWEST_ROWS:
         return
@@ -161,7 +162,7 @@ def warn_if_inaccurate(predicted: np.ndarray, x: np.ndarray, y: np.ndarray) -> N
     constant = np.array([shares.max(), 1 / len(present)])                       # accuracy, mean recall
     teacher, centroids = _scores(predicted, y), _scores(_by_nearest_centroid(x, y), y)
     is_constant = bool((predicted == predicted[0]).all())
-    bound = centroids if is_constant else FAR_BELOW * centroids
+    bound = (BELOW if is_constant else FAR_BELOW) * centroids
     if not (_below(teacher, constant, len(y)) or _below(teacher, bound, len(y))):
         return
     warn(
