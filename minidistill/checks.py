@@ -10,6 +10,8 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -129,17 +131,24 @@ def check_probabilities(name: str, rows: Any, columns: int | None = None) -> np.
 
 
 FEWEST_PROBABILITIES = 5  # rows; fewer rows of logits could be at least 0 and sum to 1 by chance
+ROUNDED = 0.05  # relative: ten probabilities of two digits sum to 1 with errors up to this
+NEARLY_ALL = 0.95  # of the rows
 
 
 def check_logits(name: str, rows: Any, columns: int | None = None, dtype: Any = None) -> np.ndarray:
-    """`rows` as a finite float array (N, columns) of logits; ValueError where they are probabilities."""
+    """`rows` as a finite float array (N, columns) of logits; ValueError where they are probabilities or percentages."""
     array = check_rows(name, rows, columns, dtype)
-    if len(array) < FEWEST_PROBABILITIES or array.min() < 0 or np.abs(array.sum(axis=1) - 1).max() > 1e-3:
+    if len(array) < FEWEST_PROBABILITIES or array.min() < 0:
         return array
-    raise ValueError(
-        f"{name} must be values before the softmax, got probabilities: all are at least 0, and each row sums to 1. "
-        f"Pass their logarithms, np.log(probabilities + 0.1 / {array.shape[1]}), or an object with predict_proba"
-    )
+    sums = array.sum(axis=1)                                                    # (N,)
+    for total in (1, 100):
+        if (np.abs(sums - total) <= ROUNDED * total).mean() >= NEARLY_ALL:
+            raise ValueError(
+                f"{name} must be values before the softmax, got probabilities: all are at least 0, and the rows sum to "
+                f"{total}. Pass their logarithms, np.log(probabilities + 0.1 / {array.shape[1]}), or an object with "
+                "predict_proba"
+            )
+    return array
 
 
 def check_finite(name: str, rows: np.ndarray) -> None:
@@ -210,6 +219,10 @@ def _array(name: str, values: Any) -> np.ndarray:
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked one: what stands for its missing values?")
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError:
         raise ValueError(f"{name} must be an array, got rows of different lengths") from None
+    if array.dtype == object and all(issubclass(kind, Real | np.bool_) for kind in set(map(type, array.flat))):
+        with suppress(OverflowError):  # a whole number of hundreds of digits
+            return array.astype(np.float64)  # of a data frame with columns of bools and of floats
+    return array

@@ -28,7 +28,9 @@ def predict_proba(model: Any, x: np.ndarray, classes: int | None = None, name: s
     if isinstance(model, list | tuple):
         if not model:
             raise ValueError(f"{name} is an empty list: at least one model is needed")
-        return np.asarray(np.mean([predict_proba(member, x, classes, name) for member in model], axis=0))
+        members = [predict_proba(member, x, classes, name) for member in model]             # each (N,C)
+        widest = max(rows.shape[1] for rows in members)  # the same where `classes` is given
+        return np.asarray(np.mean([np.pad(rows, ((0, 0), (0, widest - rows.shape[1]))) for rows in members], axis=0))
     if not hasattr(model, "predict_proba"):
         raise TypeError(f"{name} must be a model with predict_proba, got {model!r}")
     return class_probabilities(model, x, classes)
@@ -171,10 +173,14 @@ def compare(teacher: Any, students: Mapping[str, Any], data: Dataset, *, check_t
     """
     if not isinstance(students, Mapping) or not students or "teacher" in students:
         raise ValueError("students must be a dictionary from names, other than 'teacher', to models, and not empty")
-    rows = [measure("teacher", teacher, data)]
-    taught = predict_proba(teacher, data.x, _classes(teacher, data, "teacher"))             # (N,C)
+    y = _labels(data)
+    classes = _classes(teacher, data, "teacher")
+    if number_of_classes(teacher) is None:  # it may lack some that the students state
+        classes = max(classes, number_of_classes(list(students.values())) or 0)
+    rows = [measure("teacher", teacher, data, classes=classes)]
+    taught = predict_proba(teacher, data.x, classes)                            # (N,C)
     if check_teacher:
-        warn_if_inaccurate(taught.argmax(axis=1), data.x, np.asarray(data.y))
+        warn_if_inaccurate(taught.argmax(axis=1), data.x, y)
     rows += [measure(name, models, data, taught) for name, models in students.items()]
     timed = [teacher, *(_first(models) for models in students.values())]
     for _ in range(ROUNDS - 1):  # in turns: what slows the machine for a while must not slow one of them alone
@@ -182,23 +188,28 @@ def compare(teacher: Any, students: Mapping[str, Any], data: Dataset, *, check_t
     return Report(rows)
 
 
-def measure(name: str, models: Any, data: Dataset, taught: np.ndarray | None = None) -> Row:
+def measure(
+    name: str, models: Any, data: Dataset, taught: np.ndarray | None = None, *, classes: int | None = None
+) -> Row:
     """The figures of one model, or of those that several seeds gave, beside a teacher's probabilities (N,C).
 
-    Without those the model is its own teacher: it agrees with itself and keeps all of its accuracy.
+    Without those the model is its own teacher: it agrees with itself and keeps all of its accuracy. `classes` is its
+    number of classes where that is not the one that the model states or the data show.
     """
-    if not isinstance(data, Dataset) or data.y is None:
-        raise ValueError("data must be a Dataset with labels")
+    y = _labels(data)
     alone = taught is None
     models = list(models) if isinstance(models, list | tuple) and not alone else [models]
     if not models:
         raise ValueError(f"{name} is an empty list: at least one model is needed")
-    classes = _classes(models[0], data, name) if taught is None else taught.shape[1]
+    if taught is not None:
+        classes = taught.shape[1]
+    elif classes is None:
+        classes = _classes(models[0], data, name)
     answers = [predict_proba(model, data.x, classes, name) for model in models]             # each (N,C)
     taught = answers[0] if taught is None else taught
-    check_labels("data.y", data.y, len(data), classes)
-    accuracies = [accuracy(answer, data.y) for answer in answers]
-    mean, reference = float(np.mean(accuracies)), accuracy(taught, data.y)
+    check_labels("data.y", y, len(data), classes)
+    accuracies = [accuracy(answer, y) for answer in answers]
+    mean, reference = float(np.mean(accuracies)), accuracy(taught, y)
     first = models[0]
     return Row(
         name=name,
@@ -207,13 +218,19 @@ def measure(name: str, models: Any, data: Dataset, taught: np.ndarray | None = N
         accuracies=accuracies,
         retention=mean / reference if reference > 0 else float("nan"),
         agreement=float(np.mean([agreement(answer, taught) for answer in answers])),
-        calibration_error=float(np.mean([expected_calibration_error(answer, data.y) for answer in answers])),
+        calibration_error=float(np.mean([expected_calibration_error(answer, y) for answer in answers])),
         parameters=size_of(first, "num_parameters"),
         bytes=size_of(first, "nbytes"),
         multiply_adds=size_of(first, "multiply_adds"),
         latency_us=_latency_us(first, data),
         throughput=_throughput(first, data),
     )
+
+
+def _labels(data: Any) -> np.ndarray:
+    if not isinstance(data, Dataset) or data.y is None:
+        raise ValueError("data must be a Dataset with labels")
+    return data.y
 
 
 def _first(models: Any) -> Any:
@@ -239,9 +256,12 @@ def _quicker(row: Row, model: Any, data: Dataset) -> Row:
 
 
 def _classes(model: Any, data: Dataset, name: str) -> int:
-    """The number of classes that the model states, else of its columns; with `classes_`, at least the data's."""
-    columns = number_of_classes(model) or int(predict_proba(model, data.x[:1], name=name).shape[1])
-    return max(columns, data.classes) if hasattr(model, "classes_") else columns
+    """The number of classes that the model states or gives; where `classes_` may lack some, those of the data count."""
+    stated = number_of_classes(model)
+    if stated is not None:
+        return stated
+    columns = int(predict_proba(model, data.x[:1], name=name).shape[1])
+    return max(columns, data.classes) if hasattr(_first(model), "classes_") else columns
 
 
 def size_of(model: Any, name: str) -> int | None:

@@ -24,12 +24,17 @@ def cache_folder(parent: str = "") -> "Path":
     """Where we keep what can be made or fetched again; it need not exist yet.
 
     It is `minidistill` in `parent`, or else in XDG_CACHE_HOME, or else where this system keeps the caches of a user.
+    Raises FileNotFoundError where that would be in the home directory of a user who has none.
     """
     from pathlib import Path  # here, since it takes a third as long to import as all of this package
 
     usual = {"darwin": "~/Library/Caches", "win32": os.environ.get("LOCALAPPDATA") or "~/AppData/Local"}
     chosen = parent or os.environ.get("XDG_CACHE_HOME") or usual.get(sys.platform, "~/.cache")
-    return Path(chosen).expanduser() / "minidistill"
+    try:
+        return Path(chosen).expanduser() / "minidistill"
+    except RuntimeError:  # neither HOME nor an entry in passwd
+        reason = f"there is no home directory for {chosen}: set XDG_CACHE_HOME to a folder for caches"
+        raise FileNotFoundError(reason) from None
 
 
 def check_place(name: str, path: str | os.PathLike[str]) -> None:

@@ -119,6 +119,8 @@ class MLP:
     def __setattr__(self, name: str, value: Any) -> None:
         if name in SETTINGS and hasattr(self, name):
             raise AttributeError(f"{name} of an MLP cannot be changed: make another one, MLP(sizes, ...)")
+        if name in ("forward", "backward"):
+            self.passes = None  # compiled passes would not call it
         if name not in ("parameters", "gradients") or not hasattr(self, name):
             super().__setattr__(name, value)
             return

@@ -262,7 +262,7 @@ def mutual(
         check_data(network, data, validation, targets=None)
     check_settings(loss, epochs, batch_size, optimizer, seed, None, validation, None, augment)
     data = Dataset(check_rows("data.x", data.x, dtype=networks[0].dtype), data.y)
-    warn_if_badly_scaled(data, augment)
+    warn_if_badly_scaled(data, augment, optimizer)
     peers = [Run(network, data, loss, epochs, batch_size, optimizer, seed, None, augment) for network in networks]
     with ExitStack() as held:
         for network in networks:

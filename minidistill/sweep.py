@@ -21,6 +21,7 @@ import os
 import re
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from .bench import plural, usable_cores
 from .checkpoint import digest
 from .checks import check_labels, check_number, check_rows, check_seed, check_whole
 from .data import Dataset
+from .data.scaling import warn_if_badly_scaled
 from .distillation import distill
 from .evaluation import aligned, sample_std
 from .files import check_place, replacing
@@ -44,6 +46,7 @@ from .network import MLP
 from .optim import SGD, Optimizer
 from .progress import with_bar
 from .soft_targets import SoftTargets, soft_targets
+from .teacher_checks import diagnose
 from .workers import own_processes
 
 # ---------------------------------------------------------------------------------------------- 1  what is found
@@ -222,7 +225,10 @@ class Common:
             options |= {"validation": self.validation, "patience": self.patience}
         with one_thread(self.backend):
             try:
-                distill(self.targets, student, self.training, loss, seed=setting.seed, progress=False, **options)
+                distill(
+                    self.targets, student, self.training, loss, seed=setting.seed, progress=False, check_teacher=False,
+                    **options,
+                )  # fmt: skip
             except ArithmeticError as error:
                 return Point(*setting, None, None, time.perf_counter() - start, str(error))
             said = student.predict(self.validation.x)                           # (N,)
@@ -415,7 +421,13 @@ def _dask(address: str, common: Common) -> Iterator[Submit]:
 @contextmanager
 def _processes(count: int, common: Common) -> Iterator[Submit]:
     with own_processes(count, common) as submit:
-        yield lambda setting: submit(Common.train, setting)
+        yield lambda setting: submit(_train_without_warnings, setting)
+
+
+def _train_without_warnings(common: Common, setting: Setting) -> Point:
+    """The point at `setting`, in a process of our own: the one that started it has given the warnings."""
+    warnings.simplefilter("ignore", UserWarning)
+    return common.train(setting)
 
 
 def _train_all(settings: Sequence[Setting], submit: Submit, finish: Callable[[Point], None], bar: bool | None) -> None:
@@ -454,6 +466,7 @@ def sweep(
     patience: int | None = None,
     classes: int | None = None,
     validation_targets: Any = None,
+    check_teacher: bool = True,
     executor: Executor | str | None = None,
     file: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
@@ -471,6 +484,7 @@ def sweep(
     classes             where the labels lack the last ones
     validation_targets  the teacher's kept answers to the validation rows, where it cannot be asked: without them there
                         is no agreement to tell of
+    check_teacher       whether to warn, once, of a teacher that is likely to mislead the students, as in `distill`
     executor            'processes:N', by default on as many as there are cores; 'dask://HOST:PORT', the scheduler of a
                         Dask cluster on which minidistill is installed; or any concurrent.futures.Executor, which is
                         left open, and to which the data goes anew with each point
@@ -518,9 +532,13 @@ def sweep(
         backend=default_backend(),
     )
     for width in {setting.width for setting in grid}:
-        common.student(width)  # says what is wrong with it, if anything is
+        student = common.student(width)  # says what is wrong with it, if anything is
     results = _Results(file, common.fingerprint())
     missing = [setting for setting in grid if setting not in results.points]
+    if missing and check_teacher:
+        diagnose(common.targets.logits, student, training)
+    if missing:
+        warn_if_badly_scaled(training, optimizer=optimizer)
 
     def finished() -> str:
         count = sum(setting in results.points for setting in grid)

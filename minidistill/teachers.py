@@ -31,11 +31,15 @@ def as_teacher(teacher: Any, classes: int) -> Teacher:
     The first of these that `teacher` is decides: an MLP; a list of teachers, by their mean probability; an object with
     `logits`; one with `predict_proba`, by its floored probabilities; a function to logits. Raises TypeError otherwise.
     """
+    if isinstance(teacher, type):
+        raise TypeError(f"teacher must be a model, got the class {teacher.__name__}")
     if isinstance(teacher, MLP):
         return teacher.logits
     if isinstance(teacher, list | tuple):
         if len(teacher) == 0:
             raise ValueError("teacher is an empty list: at least one teacher is needed")
+        if np.isscalar(teacher[0]) and not isinstance(teacher[0], str):
+            raise TypeError("teacher is a list of numbers: pass logits as an array, np.array(logits)")
         members = [as_teacher(member, classes) for member in teacher]
         return lambda x: mixture_logits(members, x, classes)
     if callable(getattr(teacher, "logits", None)):

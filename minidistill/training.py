@@ -135,7 +135,7 @@ def fit(
     check_settings(loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
     callbacks = _listed(callbacks)
     data = Dataset(check_rows("data.x", data.x, dtype=network.dtype), data.y)
-    warn_if_badly_scaled(data, augment)
+    warn_if_badly_scaled(data, augment, optimizer)
     loss = _started(loss, network, data, targets, seed)
     with network.held_for_training():
         run = Run(network, data, loss, epochs, batch_size, optimizer, seed, targets, augment)
@@ -244,8 +244,6 @@ class Run:
             some = range(k, min(k + BATCHES_AT_ONCE, self.steps))
             batches = [self.batch(self.rows(order, step), generator) for step in some]
             x, y, t = map(_joined, zip(*batches, strict=True))
-            if t is not None:
-                check_finite("targets", t)
             some_rates = rates[k : k + len(batches)]
             yield from self.compiled.losses(x, y, t, self.states[0], np.arange(len(x)), some_rates, first + k)
 
@@ -275,7 +273,8 @@ class Run:
         y = None if self.data.y is None else self.data.y[rows]
         x, y = augmented(self.augment, x, y, generator)
         if callable(self.targets):
-            return x, y, self.targets(x)                                        # what this very x is taught
+            t = self.targets(x)                                                 # what this very x is taught
+            return x, y, t if isinstance(t, Outputs | TopK) else check_logits("targets", t)
         return x, y, None if self.targets is None else self.targets[rows]
 
     def validate(self, validation: Dataset | None, epoch: int) -> tuple[float, float]:

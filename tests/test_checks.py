@@ -122,6 +122,9 @@ def test_other_numbers_become_float32(dtype):
         ([["1", "2", "3"]], TypeError, "x must hold numbers, got an array of dtype <U1"),
         ([[1j, 2, 3]], TypeError, "x must hold numbers.*complex"),
         ([[None, 2, 3]], TypeError, "x must hold numbers.*object"),
+        (np.array([["1", 2, 3]], object), TypeError, "x must hold numbers.*object"),
+        ([[10**400, 2, 3]], TypeError, "x must hold numbers.*object"),
+        (np.array([[1, True, np.nan]], object), ValueError, "x must be finite, got nan at row 0, column 2"),
         ([[1, 2, np.nan]], ValueError, "x must be finite, got nan at row 0, column 2"),
         ([[1, 2, 3], [1, -np.inf, np.nan]], ValueError, "x must be finite, got -inf at row 1, column 1"),
         ([[1, 2, 3], [1, 2]], ValueError, "x must be an array, got rows of different lengths"),
@@ -202,3 +205,10 @@ def test_an_array_without_dimensions_is_the_number_in_it():
         check_number("T", np.array(1.5), "[0, 1]", 0, 1)
     with pytest.raises(TypeError, match="T must be a number"):
         check_number("T", np.array([0.5]), "[0, 1]", 0, 1)
+
+
+def test_numbers_in_an_array_of_objects_are_taken():
+    """A data frame with columns of bools and of floats, as pandas.get_dummies makes it, is an array of objects."""
+    rows = np.array([[1.5, True, 2, np.float32(3)], [2.5, np.False_, -1, np.int8(4)]], object)
+    np.testing.assert_array_equal(check_rows("x", rows), [[1.5, 1, 2, 3], [2.5, 0, -1, 4]])
+    np.testing.assert_array_equal(check_labels("y", np.array([0, 2.0, np.int8(1)], object), 3), [0, 2, 1])

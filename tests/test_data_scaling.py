@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from minidistill import MLP, SGD, Dataset, SoftTarget, digits, distill, fit, mutual, spirals
+from minidistill import MLP, SGD, Adam, Dataset, SoftTarget, digits, distill, fit, mutual, spirals
 from minidistill.data.scaling import apart, column_sizes, fault_of_scale, warn_if_badly_scaled
 
 BADLY_SCALED = r"the inputs are badly scaled: column 2 .*data\.standardise\(mean, scale\).*absorb_standardisation"
@@ -51,7 +51,6 @@ SOUND = {
     "rare columns, standardized": lambda: Dataset(one_hot()).standardise().x,
     "a constant column": lambda: np.column_stack([table().standardise().x, np.ones(400)]),
     "nothing": lambda: np.zeros((10, 3)),
-    "next to nothing": lambda: np.full((10, 3), 1e-300),
 }
 
 
@@ -68,9 +67,11 @@ def test_rows_of_usual_scale_are_not_named(name):
         (lambda: 1e-4 * table().x, r"column 2 .* a quarter of the columns are at least 5e\+04 times smaller"),
         (lambda: 1e200 * np.ones((5, 2)), "root mean square of all is"),
         (lambda: np.tile([1.0, 1e-200, 1.0], (5, 1)), "column 0 .* are at least inf times smaller"),
+        (lambda: 0.01 * table().standardise().x, r"values of about 0\.01, and those of all other columns are smaller"),
+        (lambda: np.full((10, 3), 1e-300), "column 0 has values of about 0, and those of all other"),
         (lambda: np.column_stack([np.full(50, 2024.0), np.random.default_rng(0).normal(size=(50, 3))]), "column 0 has"),
     ],
-    ids=["a raw table", "bytes of images", "apart but small", "huge", "tiny", "years"],
+    ids=["a raw table", "bytes of images", "apart but small", "huge", "tiny", "all small", "next to nothing", "years"],
 )
 def test_rows_of_bad_scale_are_named(x, fault):
     assert re.search(fault, fault_of_scale(x()))
@@ -134,3 +135,31 @@ def test_the_check_takes_a_small_share_of_the_time_of_one_sum_over_a_large_table
     one_sum = quickest(large.x.sum)
     for data in (digits()[0], large):
         assert quickest(lambda data=data: warn_if_badly_scaled(data)) < one_sum / 20
+
+
+def with_an_age(x):
+    return np.column_stack([x, np.random.default_rng(0).uniform(18, 50, len(x))])
+
+
+@pytest.mark.parametrize("change", [with_an_age, lambda x: x + 8], ids=["an age", "a mean"])
+def test_rows_too_large_for_sgd_are_named_where_it_trains_to_one_class(change):
+    data = table().standardise()
+    rows = Dataset(change(data.x).astype(np.float32), data.y)
+    network = MLP((rows.x.shape[1], 32, 4))
+    with pytest.warns(UserWarning, match=r"the inputs are badly scaled: column \d+ has values of about"):
+        fit(network, rows, epochs=5)
+    assert len(np.unique(network.predict(rows.x))) == 1
+
+
+@pytest.mark.parametrize(
+    "optimizer", [Adam(0.003), SGD(0.1, clip_norm=1.0), SGD(0.003)], ids=["Adam", "clipped", "a low rate"]
+)
+def test_rows_that_are_large_for_sgd_alone_are_not_named_for_others(optimizer):
+    data = table().standardise()
+    rows = Dataset(with_an_age(data.x).astype(np.float32), data.y)
+    fit(MLP((5, 32, 4)), rows, epochs=1, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("name", [name for name in SOUND if name not in ("digits from 0 to 16", "words")])
+def test_rows_of_usual_scale_suit_sgd(name):
+    assert fault_of_scale(SOUND[name](), 0.1) is None

@@ -528,3 +528,21 @@ def test_classes_that_do_not_fit_the_columns_are_refused_by_name(data, classes):
 def test_a_misspelled_option_is_one_of_the_function_that_was_called(name, call, option):
     with pytest.raises(TypeError, match=rf"^{name}\(\) has no option '{option}': its options are .*batch_size, .*seed"):
         call(**{option: 4.0})
+
+
+def test_a_misspelled_option_of_distill_is_told_all_its_options():
+    with pytest.raises(TypeError, match=r"no option 'check_teachers': its options are augment, .*check_teacher, "):
+        distill(MLP((2, 2)), MLP((2, 2)), Dataset(np.eye(2)), check_teachers=False)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ([[1.0, 2.0], [2.0, 1.0]], r"teacher is a list of numbers: pass logits as an array, np\.array\(logits\)"),
+        ([1.0, 2.0], "teacher is a list of numbers"),
+        (MLP, r"teacher must be a model, got the class MLP"),
+    ],
+)
+def test_lists_of_numbers_and_classes_are_no_teachers(teacher, message):
+    with pytest.raises(TypeError, match=message):
+        distill(teacher, MLP((2, 2)), Dataset(np.eye(2)), SoftTarget(alpha=1.0))

@@ -345,3 +345,24 @@ def test_a_model_that_never_saw_a_class_is_measured():
     never_saw_class_1.classes_ = np.array([0, 2])
     data = Dataset(DATA.x, [0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
     assert compare(Says(data.y, classes=3), {"student": never_saw_class_1}, data)["student"].accuracy_mean == 0.5
+
+
+class Lacking:
+    """A model that saw some of the classes only."""
+
+    def __init__(self, *classes):
+        self.classes_ = np.array(classes)
+
+    def predict_proba(self, x):
+        return np.tile(np.eye(len(self.classes_))[0], (len(x), 1))
+
+
+def test_models_that_lack_classes_are_compared_with_models_that_have_them():
+    data = Dataset(np.eye(4), [0, 1, 2, 0])
+    student = MLP((4, 5))
+    for teacher in (Lacking(0, 2), [Lacking(0, 1, 2), Lacking(1, 3)], [student, Lacking(0, 2)]):
+        report = compare(teacher, {"network": student, "lists": [student, student]}, data, check_teacher=False)
+        assert report["network"].accuracy_mean == np.mean(student.predict(data.x) == data.y)
+    assert compare(Lacking(0, 2), {"another": Lacking(1)}, data, check_teacher=False).teacher.accuracy_mean == 0.5
+    with pytest.raises(ValueError, match="MLP must have 4 classes"):
+        compare(MLP((4, 4)), {"network": student}, data)

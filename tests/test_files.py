@@ -5,6 +5,7 @@ import os
 import pickle
 import stat
 import struct
+import subprocess
 import sys
 import tracemalloc
 import zipfile
@@ -378,3 +379,71 @@ def test_another_place_for_caches_is_chosen_by_variable_and_by_argument(monkeypa
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
     assert cache_folder() == Path("/elsewhere/minidistill")
     assert cache_folder("/here") == Path("/here/minidistill")
+
+
+NO_HOME = """
+import os, pwd, runpy, sys
+
+def getpwuid(uid):
+    raise KeyError(uid)
+
+pwd.getpwuid = getpwuid
+os.environ.pop("HOME", None)
+os.environ.pop("XDG_CACHE_HOME", None)
+"""
+
+
+def without_a_home(code, *arguments):
+    """The result of a process whose user has no home directory."""
+    command = [sys.executable, "-c", NO_HOME + code, *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_CACHE")}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+needs_passwd = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the cache folder is not in ~/.cache")
+
+
+@needs_passwd
+def test_without_a_home_directory_the_error_names_the_variable():
+    result = without_a_home("from minidistill.files import cache_folder; cache_folder()")
+    assert result.stderr.splitlines()[-1] == (
+        "FileNotFoundError: there is no home directory for ~/.cache: set XDG_CACHE_HOME to a folder for caches"
+    )
+
+
+@needs_passwd
+@pytest.mark.compiles
+def test_without_a_home_directory_kernels_compile_after_one_warning_and_info_works():
+    code = 'sys.argv[0] = "minidistill"; runpy.run_module("minidistill", run_name="__main__")'
+    result = without_a_home(code, "info")
+    assert result.returncode == 0, result.stderr
+    assert "cache folder" in result.stdout
+    assert result.stderr.count("warning") == 1
+    assert "compiled in each process anew, which takes about a minute: there is no home directory" in result.stderr
+
+
+@pytest.mark.compiles
+def test_without_a_writable_cache_folder_one_warning_names_the_variable(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("no folder can be made below a file")
+    environment = {**os.environ, "XDG_CACHE_HOME": str(file), "NUMBA_CACHE_DIR": ""}
+    command = [sys.executable, "-c", "import minidistill.kernels.cpu"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("Warning") == 1
+    assert "cannot be written: set XDG_CACHE_HOME to another folder for caches" in result.stderr
+
+
+@needs_passwd
+def test_without_a_home_directory_a_download_names_the_variables():
+    code = """
+os.environ.pop("MINIDISTILL_DATA", None)
+from minidistill.data.mnist import MNIST, _downloaded, is_at_hand
+none_installed = MNIST._replace(installed=())
+print(is_at_hand(none_installed))
+_downloaded(none_installed, none_installed.test[0])
+"""
+    result = without_a_home(code)
+    assert result.stdout == "False\n", result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("OSError: ") and "XDG_CACHE_HOME" in last and "MINIDISTILL_DATA" in last

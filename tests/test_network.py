@@ -680,3 +680,22 @@ def test_rows_so_large_that_logits_overflow_are_refused(backend):
         with pytest.raises(ValueError, match=r"x gives logits that are not finite in float32: x reaches 3e\+38"):
             predict(x)
     assert np.isfinite(network.logits(np.ones((4, 8)) * 1e30)).all()
+
+
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
+@pytest.mark.parametrize("name", ["forward", "backward"])
+def test_a_pass_that_is_replaced_on_one_network_is_called(name, backend):
+    calls = []
+    network, x = MLP((3, 4, 2), backend=backend), np.eye(3, dtype=np.float32)
+    original = getattr(network, name)
+
+    def watched(*arguments, **options):
+        calls.append(name)
+        return original(*arguments, **options)
+
+    setattr(network, name, watched)
+    fit(network, Dataset(x, [0, 1, 1]), epochs=2)
+    assert len(calls) == 2
+    plain = MLP((3, 4, 2), backend="numpy")
+    fit(plain, Dataset(x, [0, 1, 1]), epochs=2)
+    np.testing.assert_allclose(network.parameters, plain.parameters, rtol=1e-5)

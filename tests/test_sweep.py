@@ -600,3 +600,14 @@ def test_a_script_that_its_own_workers_run_again_is_told_of(folder):
     assert done.returncode == 1
     assert "ChildProcessError: workers were lost" in done.stderr
     assert 'below `if __name__ == "__main__":`' in done.stderr
+
+
+def test_a_warning_is_given_once_and_not_by_each_worker(teacher, capfd):
+    data = Dataset(1600 * TRAINING.x, TRAINING.y)
+    with pytest.warns(UserWarning, match="accuracy|scaled") as found:
+        sweep(lambda x: teacher.logits(x / 1600)[:, ::-1], data, VALIDATION, executor="processes:2", **GRID)
+    accuracy, scale = found
+    assert "the teacher's accuracy on the labeled rows" in str(accuracy.message)
+    assert "the inputs are badly scaled" in str(scale.message)
+    assert {warning.filename for warning in found} == {__file__}
+    assert "Warning" not in capfd.readouterr().err

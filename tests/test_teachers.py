@@ -238,6 +238,22 @@ def test_probabilities_in_place_of_logits_are_refused(form, C):
         distill(make(), MLP((4, C)), Dataset(X), SoftTarget(alpha=1.0), epochs=1)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: 100 * p,
+        lambda p: p.round(2),
+        lambda p: (100 * p).round(),
+        lambda p: np.where(np.arange(40)[:, None] == 7, 0, p),
+        lambda p: 0.99 * p,
+    ],
+    ids=["percent", "two digits", "whole percent", "a row of zeros", "another sum"],
+)
+def test_probabilities_are_refused_in_percent_and_rounded_too(change):
+    with pytest.raises(ValueError, match=PROBABILITIES):
+        SoftTargets.of(change(probabilities(40, 10)), Dataset(X))
+
+
 def test_soft_targets_of_an_old_file_of_probabilities_are_refused(tmp_path):
     SoftTargets(probabilities(40), Dataset(X).fingerprints).save(tmp_path / "old.npz")
     with pytest.raises(ValueError, match=PROBABILITIES):
@@ -248,6 +264,9 @@ def test_probabilities_are_refused_as_targets_of_fit_and_of_augmented_rows_and_o
     data = Dataset(X, np.arange(40) % 3)
     with pytest.raises(ValueError, match="targets must be values before the softmax, got probabilities"):
         fit(MLP((4, 3)), data, SoftTarget(), targets=probabilities(40))
+    for loss in (SoftTarget(), SoftTarget() + losses.NKD()):  # with a compiled epoch, and without
+        with pytest.raises(ValueError, match="targets must be values before the softmax, got probabilities"):
+            fit(MLP((4, 3)), data, loss, targets=network.predict_proba)
     with pytest.raises(ValueError, match=PROBABILITIES):
         distill(network.predict_proba, MLP((4, 3)), data, augment=lambda x, y, generator: (x, y), check_teacher=False)
     outputs = network.outputs(X)
@@ -259,11 +278,12 @@ def test_probabilities_are_refused_as_targets_of_fit_and_of_augmented_rows_and_o
     "logits",
     [
         np.full((4, 2), [0.3, 0.7]),                          # fewer rows than chance explains
-        np.array([[0.3, 0.7]] * 39 + [[0.3, 0.71]]),          # one row that does not sum to 1
+        np.array([[0.3, 0.7]] * 36 + [[0.3, 0.9]] * 4),       # a tenth of the rows with another sum
+        10 * np.eye(2)[np.arange(40) % 2],                    # labels as logits
         np.array([[0.3, 0.7]] * 39 + [[-0.3, 1.3]]),          # one number below 0
         np.log(probabilities(40, 2) + FLOOR / 2),
     ],
-    ids=["few rows", "another sum", "below 0", "logarithms"],
+    ids=["few rows", "other sums", "labels", "below 0", "logarithms"],
 )  # fmt: skip
 def test_logits_that_may_look_like_probabilities_are_accepted(logits):
     np.testing.assert_array_equal(as_teacher(lambda x: logits, 2)(X), logits)

@@ -160,10 +160,14 @@ def place_of(collection: Collection, folder: str | os.PathLike[str] | None) -> s
 
 def is_at_hand(collection: Collection) -> bool:
     """Whether it can be loaded without a download."""
-    cache = str(cache_folder() / collection.folder)
+    if place_of(collection, None) is not None:
+        return True
+    try:
+        cache = str(cache_folder() / collection.folder)
+    except OSError:
+        return False
     files = collection.training + collection.test
-    kept = all(any(map(os.path.exists, places(cache, file.name))) for file in files)
-    return kept or place_of(collection, None) is not None
+    return all(any(map(os.path.exists, places(cache, file.name))) for file in files)
 
 
 def _holding(collection: Collection, parent: str) -> str | None:
@@ -194,8 +198,7 @@ def _found(file: PublishedFile, folder: str) -> bytes:
 
 
 def _downloaded(collection: Collection, file: PublishedFile) -> bytes:
-    cache = str(cache_folder() / collection.folder)
     try:
-        return fetched(file, cache, collection.mirrors)
+        return fetched(file, str(cache_folder() / collection.folder), collection.mirrors)
     except OSError as error:
         raise OSError(f"{error}; put the files there by hand, or into a folder that {VARIABLE} names") from None

@@ -233,10 +233,14 @@ def describe() -> dict[str, Any]:
     from .cache import folder
     from .simd import REGISTER_BYTES
 
+    try:
+        place = str(folder())
+    except OSError as error:
+        place = f"none: {error}"
     compiled = {
         "numba": numba.__version__,
         "vector_bytes": REGISTER_BYTES,
         "threads": numba.get_num_threads(),
-        "cache_folder": str(folder()),
+        "cache_folder": place,
     }
     return {**found, **compiled}

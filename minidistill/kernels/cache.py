@@ -15,11 +15,13 @@ counts from 1 in every process: what came from the disk and what was compiled ju
 would take either for the other. Our counts begin at random, and do not meet.
 """
 
+import functools
 import hashlib
 import itertools
 import os
 import pickle
 import sys
+import warnings
 from pathlib import Path
 
 import llvmlite
@@ -121,14 +123,22 @@ class KernelCache(FunctionCache):
             pass
 
 
+@functools.cache
+def _warn_once(reason):
+    message = f"kernels are compiled in each process anew, which takes about a minute: {reason}"
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
 def kept_on_disk(kernel):
     """The numba function `kernel`, with its machine code kept in `folder()` if that can be written."""
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(folder())
     try:
+        config.CACHE_DIR = str(folder())
         kernel._cache = KernelCache(kernel.py_func)
-    except (RuntimeError, OSError):  # no such folder can be made: numba says so when it is asked to use it
-        pass
+    except OSError as error:
+        _warn_once(str(error))
+    except RuntimeError:  # numba's, where the folder cannot be made
+        _warn_once(f"{config.CACHE_DIR} cannot be written: set XDG_CACHE_HOME to another folder for caches")
     finally:
         config.CACHE_DIR = before
     return kernel
