@@ -34,7 +34,7 @@ import numpy as np
 
 from .bench import plural, usable_cores
 from .checkpoint import digest
-from .checks import check_labels, check_number, check_rows, check_seed, check_whole
+from .checks import TEMPERATURES, check_labels, check_number, check_rows, check_seed, check_whole
 from .data import Dataset
 from .data.scaling import warn_if_badly_scaled
 from .distillation import distill
@@ -79,7 +79,7 @@ class Point:
         """The point with these fields; TypeError or ValueError where one is missing, unknown or out of its range."""
         point = cls(**fields)
         check_whole("width", point.width)
-        check_number("temperature", point.temperature, "(0, inf)", 0)
+        check_number("temperature", point.temperature, *TEMPERATURES)
         check_number("alpha", point.alpha, "[0, 1]", 0, 1)
         check_seed(point.seed)
         check_number("seconds", point.seconds, "[0, inf)", 0)
