@@ -15,8 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .checks import check_field, check_finite, check_labels, check_number, check_seed, check_targets, check_whole
+from .checks import (
+    MOST_CLASSES,
+    check_field,
+    check_finite,
+    check_labels,
+    check_number,
+    check_seed,
+    check_targets,
+    check_whole,
+)
 from .data import Dataset
+from .data.dataset import check_dataset
 from .ops import one_hot
 
 Augment = Callable[[np.ndarray, np.ndarray | None, "np.random.Generator"], tuple[np.ndarray, np.ndarray | None]]
@@ -96,11 +106,12 @@ def with_label_noise(data: Dataset, share: float, seed: int = 0, classes: int | 
     `classes` is the number of classes, the data's own unless given. The same seed gives the same labels. Raises
     ValueError for unlabelled data, fewer than two classes, or a share outside [0, 1].
     """
-    if not isinstance(data, Dataset):
-        raise TypeError(f"data must be a Dataset, got {type(data).__name__}: Dataset(x, y) makes one")
+    check_dataset("data", data)
     check_number("share", share, "[0, 1]", 0, 1)
     found = data.classes  # asked even where nobody needs it: it refuses unlabelled data
     classes = check_whole("classes", found if classes is None else classes, minimum=2)
+    if classes > MOST_CLASSES:
+        raise ValueError(f"classes must be at most 2^31, got {classes}")
     labels = check_labels("data.y", data.y, len(data), classes)
     return Dataset(data.x, _with_others(labels, share, classes, np.random.default_rng(check_seed(seed))))
 
@@ -148,7 +159,7 @@ def as_list(augment: Augment | Sequence[Augment] | None) -> list[Augment]:
     if augment is None:
         return []
     steps = [augment] if callable(augment) else augment
-    if not isinstance(steps, list | tuple) or not all(callable(step) for step in steps):
+    if not isinstance(steps, list | tuple) or not all(callable(s) and not isinstance(s, type) for s in steps):
         raise TypeError(f"augment must be a function of (x, y, generator), or a list of them, got {augment!r}")
     return list(steps)
 

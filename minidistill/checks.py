@@ -46,6 +46,13 @@ def check_options(function: str, options: Iterable[str], known: Iterable[str]) -
         raise TypeError(f"{function}() has no option {name!r}: its options are {', '.join(sorted(known))}")
 
 
+def as_tuple(name: str, values: Any, wanted: str) -> tuple[Any, ...]:
+    """`values`, a list, tuple, range or array of one dimension, as a tuple; TypeError for anything else."""
+    if isinstance(values, list | tuple | range) or (isinstance(values, np.ndarray) and values.ndim == 1):
+        return tuple(values)
+    raise TypeError(f"{name} must be {wanted}, got {values!r}")
+
+
 def check_seed(seed: Any) -> int:
     """A seed: a whole number of at most 63 bits."""
     if check_whole("seed", seed, minimum=0) >= 2**63:
@@ -87,7 +94,7 @@ def check_shares(name: str, values: Any) -> tuple[float, ...]:
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """`value`, if it is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return str(value)
 
@@ -97,7 +104,7 @@ def check_rows(name: str, rows: Any, columns: int | None = None, dtype: Any = No
 
     It gets the given dtype; where none is given float64 stays and all else becomes float32.
     """
-    array = _array(name, rows)
+    array = as_array(name, rows)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold numbers, got an array of dtype {array.dtype}")
     if array.ndim != 2:
@@ -169,7 +176,7 @@ def check_no_overflow(logits: np.ndarray, x: np.ndarray, parameters: np.ndarray)
 
 def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) -> np.ndarray:
     """`labels` as int64 of shape (rows,), each in 0..classes-1; whole floats such as 3.0 are taken, 3.5 is not."""
-    array = _array(name, labels)
+    array = as_array(name, labels)
     if array.ndim != 1:
         raise ValueError(f"{name} must have 1 dimension, a label a row, got shape {array.shape}")
     if len(array) != rows:
@@ -211,7 +218,8 @@ def has_card_interface(values: Any) -> bool:
         return False
 
 
-def _array(name: str, values: Any) -> np.ndarray:
+def as_array(name: str, values: Any) -> np.ndarray:
+    """`values` as an array; TypeError or ValueError where it has masked values or rows of different lengths."""
     if type(values) is np.ndarray and values.dtype.kind != "O":
         return values  # as most are: a prediction of one row takes 3 microseconds in all
     if has_card_interface(values):

@@ -13,6 +13,7 @@ import numpy as np
 from .augmentation import Augment, as_list
 from .checks import check_logits, check_options, options_of
 from .data import Dataset
+from .data.dataset import check_dataset
 from .losses import Loss, SoftTarget, wants_hidden
 from .network import MLP, Outputs
 from .soft_targets import SoftTargets, soft_targets
@@ -51,12 +52,11 @@ def distill(
     check_options("distill", options, OPTIONS)
     if not isinstance(student, MLP):
         raise TypeError(f"student must be an MLP, got {type(student).__name__}")
-    if not isinstance(data, Dataset):
-        raise TypeError(f"data must be a Dataset, got {type(data).__name__}: Dataset(x, y) makes one")
+    check_dataset("data", data)
     members = getattr(teacher, "members", teacher)  # an Ensemble has some too
     if any(member is student for member in (members if isinstance(members, list | tuple) else [teacher])):
         raise ValueError("teacher and student are the same network: a student learns nothing from itself")
-    loss = loss or SoftTarget()
+    loss = SoftTarget() if loss is None else loss
     make = _hidden_targets if wants_hidden(loss) else _logit_targets
     targets = make(teacher, student, data, bool(as_list(augment)))
     if check_teacher:

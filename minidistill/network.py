@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .checks import (
+    as_tuple,
     check_choice,
     check_finite,
     check_no_overflow,
@@ -93,9 +94,10 @@ class MLP:
         dtype: Any = np.float32,
         backend: str | None = None,
     ) -> None:
-        if isinstance(sizes, str) or not hasattr(sizes, "__getitem__") or len(sizes) < 2:
+        widths = as_tuple("sizes", sizes, "at least two whole numbers, inputs to classes")
+        if len(widths) < 2:
             raise ValueError(f"sizes must be at least two whole numbers, inputs to classes, got {sizes!r}")
-        self.sizes = tuple(check_whole(f"sizes[{k}]", size) for k, size in enumerate(sizes))
+        self.sizes = tuple(check_whole(f"sizes[{k}]", size) for k, size in enumerate(widths))
         check_whole("sizes[-1] (the number of classes)", self.sizes[-1], minimum=2)
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.dropout = self._dropout_rates(dropout)
@@ -133,7 +135,7 @@ class MLP:
         if isinstance(dropout, str) or not hasattr(dropout, "__len__"):
             rate = check_number("dropout", dropout, "[0, 1)", 0, 1)
             return (0.0, *[rate] * (layers - 1))
-        rates = tuple(dropout)  # type: ignore[arg-type]
+        rates = as_tuple("dropout", dropout, "a number, or a list of one for each layer")
         if len(rates) != layers:
             raise ValueError(f"dropout must be one number or one for each of the {layers} layers, got {dropout!r}")
         return tuple(check_number("dropout", rate, "[0, 1)", 0, 1) for rate in rates)

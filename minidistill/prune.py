@@ -13,8 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from .checks import check_choice, check_finite, check_number, check_options, check_rows, check_whole, options_of
+from .checks import (
+    as_tuple,
+    check_choice,
+    check_finite,
+    check_number,
+    check_options,
+    check_rows,
+    check_whole,
+    options_of,
+)
 from .data import Dataset
+from .data.dataset import check_dataset
 from .distillation import OPTIONS, distill
 from .losses import CrossEntropy, Loss
 from .network import MLP
@@ -116,8 +126,12 @@ def remove_units(network: MLP, keep: Sequence[int] | int, data: Dataset, by: str
     where a layer would keep no unit, or more than it has.
     """
     check_choice("by", by, SALIENCIES)
+    if not isinstance(network, MLP):
+        raise TypeError(f"network must be an MLP, got {type(network).__name__}")
+    check_dataset("data", data)
     hidden = network.sizes[1:-1]
-    wanted = [keep] * len(hidden) if isinstance(keep, int | np.integer) else list(keep)
+    whole = isinstance(keep, int | np.integer)
+    wanted = [keep] * len(hidden) if whole else as_tuple("keep", keep, "a whole number, or a list of them")
     if len(wanted) != len(hidden) or not hidden:
         raise ValueError(f"keep must be one number for each of the {len(hidden)} hidden layers, got {keep!r}")
     for k, (count, width) in enumerate(zip(wanted, hidden, strict=True)):

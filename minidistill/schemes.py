@@ -24,6 +24,7 @@ import numpy as np
 from .augmentation import Augment, as_list
 from .checks import (
     NotFiniteError,
+    as_tuple,
     check_field,
     check_number,
     check_options,
@@ -32,6 +33,7 @@ from .checks import (
     check_whole,
 )
 from .data import Dataset
+from .data.dataset import check_dataset
 from .data.scaling import warn_if_badly_scaled
 from .distillation import OPTIONS, distill
 from .losses import CrossEntropy, Loss, SoftTarget, loss_at, value_and_ds
@@ -39,7 +41,7 @@ from .network import MLP
 from .optim import SGD, Optimizer
 from .progress import with_bar
 from .teachers import as_probabilities, as_teacher, common_number_of_classes, mixture_logits
-from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings
+from .training import Epoch, History, Run, TrainingDiverged, check_data, check_settings, check_teacher_targets
 
 # ---------------------------------------------------------------------------------------------- teachers of teachers
 
@@ -67,7 +69,9 @@ class Ensemble:
     def __post_init__(self) -> None:
         if not isinstance(self.members, list | tuple) or len(self.members) == 0:
             raise ValueError(f"members must be a list of at least one teacher, got {self.members!r}")
-        weights = [1.0] * len(self.members) if self.weights is None else list(self.weights)
+        weights: Sequence[float] = [1.0] * len(self.members)
+        if self.weights is not None:
+            weights = as_tuple("weights", self.weights, "a list of numbers, one for each member")
         if len(weights) != len(self.members):
             raise ValueError(f"weights must be one for each of the {len(self.members)} members, got {len(weights)}")
         weights = [check_number("each weight", weight, "[0, inf)", 0) for weight in weights]
@@ -202,7 +206,7 @@ def _chain(teacher: Any, students: Sequence[MLP], data: Dataset, options: dict[s
     for student in students:
         if student is teacher:
             raise ValueError("students must be other networks than the teacher")
-        check_data(student, data, options.get("validation"), targets=student.logits)  # anyone who can be asked
+        check_data(student, data, options.get("validation"))
     if options.get("checkpoint") is not None:
         raise ValueError("checkpoint is the file of one run, a chain has several: distill() one by one takes one each")
     return students
@@ -257,9 +261,11 @@ def mutual(
     """
     networks = _networks("networks", networks, fewest=2)
     _check_peers(networks)
-    loss, optimizer, augment = loss or SoftTarget(1.0, 0.5), optimizer or SGD(), as_list(augment)
+    loss, augment = SoftTarget(1.0, 0.5) if loss is None else loss, as_list(augment)
+    optimizer = SGD() if optimizer is None else optimizer
     for network in networks:
-        check_data(network, data, validation, targets=None)
+        check_data(network, data, validation)
+        check_teacher_targets(network, data, None)
     check_settings(loss, epochs, batch_size, optimizer, seed, None, validation, None, augment)
     data = Dataset(check_rows("data.x", data.x, dtype=networks[0].dtype), data.y)
     warn_if_badly_scaled(data, augment, optimizer)
@@ -349,8 +355,8 @@ def pseudo_labelled(teacher: Any, unlabelled: Dataset, classes: int, threshold: 
 
     Raises ValueError where no row is left.
     """
-    if not isinstance(unlabelled, Dataset):
-        raise TypeError(f"unlabelled must be a Dataset, got {type(unlabelled).__name__}: Dataset(x) makes one")
+    check_dataset("unlabelled", unlabelled)
+    check_whole("classes", classes, minimum=2)
     check_number("threshold", threshold, "[0, 1]", 0, 1)
     p = as_probabilities(teacher, classes)(unlabelled.x)                        # (N,C)
     sure = p.max(axis=1) >= threshold                                           # (N,)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .checks import check_logits
 from .data import Dataset
+from .data.dataset import check_dataset
 from .files import read_npz, write_npz
 from .teacher_checks import check_order
 from .teachers import as_teacher
@@ -27,7 +28,7 @@ class SoftTargets:
     @classmethod
     def of(cls, logits: Any, data: Dataset) -> "SoftTargets":
         """Logits whose row i belongs to row i of `data`, as the caller states; ValueError for probabilities."""
-        logits = check_logits("teacher logits", logits)
+        logits, data = check_logits("teacher logits", logits), check_dataset("data", data)
         if len(logits) != len(data):
             raise ValueError(f"teacher logits must have a row for each of the data's {len(data)}, got {len(logits)}")
         return cls(logits, data.fingerprints)

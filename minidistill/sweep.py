@@ -36,6 +36,7 @@ from .bench import plural, usable_cores
 from .checkpoint import digest
 from .checks import TEMPERATURES, check_labels, check_number, check_rows, check_seed, check_whole
 from .data import Dataset
+from .data.dataset import check_dataset
 from .data.scaling import warn_if_badly_scaled
 from .distillation import distill
 from .evaluation import aligned, sample_std
@@ -586,8 +587,7 @@ def _listed(name: str, values: Any) -> list[Any]:
 
 def _check(training: Dataset, validation: Dataset, optimizer: Optimizer) -> None:
     for name, data in (("training", training), ("validation", validation)):
-        if not isinstance(data, Dataset):
-            raise TypeError(f"{name} must be a Dataset, got {type(data).__name__}: Dataset(x, y) makes one")
+        check_dataset(name, data)
     if validation.y is None:
         raise ValueError("validation must have labels: the settings are judged by them")
     if validation.x.shape[1] != training.x.shape[1]:

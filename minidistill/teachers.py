@@ -97,6 +97,8 @@ def class_probabilities(model: Any, x: np.ndarray, classes: int | None = None) -
     given, `classes` is the number that the model has.
     """
     name = type(model).__name__
+    if isinstance(model, type):
+        raise TypeError(f"a model must be given, got the class {model.__name__}")
     found = check_probabilities(f"predict_proba of {name}", model.predict_proba(x))
     width = found.shape[1]
     columns = np.asarray(getattr(model, "classes_", range(width)))              # (width,)

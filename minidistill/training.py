@@ -13,6 +13,7 @@ import numpy as np
 from .augmentation import Augment, as_list, augmented
 from .checks import NotFiniteError, check_finite, check_labels, check_logits, check_rows, check_seed, check_whole
 from .data import Dataset
+from .data.dataset import check_dataset
 from .data.scaling import warn_if_badly_scaled
 from .kernels import compiled_epochs
 from .losses import CrossEntropy, Loss, TopK, learners_of, loss_at, need_loss, value_and_ds, wants_hidden
@@ -126,11 +127,12 @@ def fit(
     the network goes back to its best epoch so far, its last whole one where there is no validation data, before
     KeyboardInterrupt goes on.
     """
-    loss = loss or CrossEntropy()
-    optimizer = optimizer or SGD()
+    check_data(network, data, validation)
+    loss = CrossEntropy() if loss is None else loss
+    optimizer = SGD() if optimizer is None else optimizer
     if not (targets is None or isinstance(targets, TopK | Outputs) or callable(targets)):
         targets = check_logits("targets", targets, dtype=network.dtype)
-    check_data(network, data, validation, targets)
+    check_teacher_targets(network, data, targets)
     augment = as_list(augment)
     check_settings(loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augment)
     callbacks = _listed(callbacks)
@@ -188,7 +190,7 @@ class Run:
     augment: list[Augment]
 
     def __post_init__(self) -> None:
-        self.batch_size = min(self.batch_size, len(self.data))
+        self.batch_size, self.seed = min(self.batch_size, len(self.data)), int(self.seed)
         self.wants_hidden = wants_hidden(self.loss)
         self.trained: list[Any] = [self.network, *learners_of(self.loss)]  # a regressor learns as well
         self.states = [self.optimizer.initial_state(one.parameters) for one in self.trained]
@@ -325,27 +327,32 @@ def validate(network: MLP, validation: Dataset | None) -> tuple[float, float]:
 
 
 def _listed(callbacks: Iterable[Callback]) -> list[Callback]:
-    if not isinstance(callbacks, Iterable):
+    listed = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    if not all(map(callable, listed)) or callable(callbacks):
         raise TypeError(f"callbacks must be a list of functions, got {callbacks!r}")
-    return list(callbacks)
+    return listed
 
 
-def check_data(network: MLP, data: Dataset, validation: Dataset | None, targets: Targets | None) -> None:
-    """Refuses a network, rows and targets that do not belong together."""
+def check_data(network: MLP, data: Dataset, validation: Dataset | None) -> None:
+    """Refuses a network and rows that do not belong together."""
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
     classes = network.sizes[-1]
     for name, part in (("data", data), ("validation", validation)):
         if part is None and name == "validation":
             continue
-        if not isinstance(part, Dataset):
-            raise TypeError(f"{name} must be a Dataset, got {type(part).__name__}: Dataset(x, y) makes one")
+        part = check_dataset(name, part)
         if part.x.shape[1] != network.sizes[0]:
             raise ValueError(f"{name}.x must have {network.sizes[0]} columns, got shape {part.x.shape}")
         if part.y is not None:
             check_labels(f"{name}.y", part.y, len(part), classes)
     if validation is not None and validation.y is None:
         raise ValueError("validation must have labels")
+
+
+def check_teacher_targets(network: MLP, data: Dataset, targets: Targets | None) -> None:
+    """Refuses targets that do not belong to the network and the rows."""
+    classes = network.sizes[-1]
     if isinstance(targets, TopK) and (len(targets) != len(data) or targets.indices.max() >= classes):
         raise ValueError(f"targets must be a TopK of {len(data)} rows and {classes} classes, got {len(targets)} rows")
     if isinstance(targets, Outputs):

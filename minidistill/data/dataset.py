@@ -243,3 +243,10 @@ def _mix(words: np.ndarray) -> np.ndarray:
     words *= np.uint64(0x94D049BB133111EB)
     words ^= words >> np.uint64(31)
     return words
+
+
+def check_dataset(name: str, data: Any) -> Dataset:
+    """`data`, if it is a Dataset."""
+    if not isinstance(data, Dataset):
+        raise TypeError(f"{name} must be a Dataset, got {type(data).__name__}: Dataset(x, y) makes one")
+    return data

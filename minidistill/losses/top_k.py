@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import TEMPERATURES, check_field, check_finite, check_number, check_rows, check_whole
+from ..checks import TEMPERATURES, as_array, check_field, check_finite, check_number, check_rows, check_whole
 from .base import Addable, checked, matched, need_labels
 from .cross_entropy import CrossEntropy
 from .labels_and_teacher import ROUGH, narrowed
@@ -38,7 +38,7 @@ class TopK:
 
     def __post_init__(self) -> None:
         check_field(self, "temperature", *TEMPERATURES)
-        indices, log_p = np.asarray(self.indices), np.asarray(self.log_p)
+        indices, log_p = as_array("indices", self.indices), as_array("log_p", self.log_p)
         if indices.dtype.kind not in "iu":
             raise TypeError(f"indices must be whole numbers, got an array of dtype {indices.dtype}")
         if indices.ndim != 2 or 0 in indices.shape:
