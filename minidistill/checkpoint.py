@@ -26,7 +26,7 @@ from .training import Epoch, History, Run, Targets, arrays_of
 class Checkpoint:
     """The file of one training run, which is written again after every few epochs and after the last.
 
-    path     where it is; a file that is there is gone on from
+    path     where it is; training resumes from a file that is there
     every    epochs from one writing to the next
     run      the run; what it trains and `run.states` are written, and are what `restore` changes
     best     (P,) the best parameters so far; `restore` changes them, and `history`, in place
@@ -92,7 +92,7 @@ class Checkpoint:
                 raise ValueError(f"stopped_early has dtype {found['stopped_early'].dtype}")
             stopped_early = bool(found["stopped_early"])
         except (TypeError, ValueError, IndexError, OverflowError) as error:
-            raise ValueError(f"checkpoint {self.path} cannot be gone on from: {error}") from None
+            raise ValueError(f"cannot resume from checkpoint {self.path}: {error}") from None
         for name, array in self.arrays.items():
             array[:] = found[name]
         self.history.epochs[:], self.history.best = epochs, best

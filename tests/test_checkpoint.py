@@ -265,7 +265,7 @@ def test_the_file_of_another_run_is_refused_and_what_differs_is_named(tmp_path, 
     short(path, data)
     before, network = path.read_bytes(), MLP(**{"sizes": (2, 6, 2), "dropout": 0.2, **options.get("network", {})})
     parameters = network.parameters.copy()
-    with pytest.raises(ValueError, match=f"checkpoint .*run.npz cannot be gone on from: it is of another run: {said}"):
+    with pytest.raises(ValueError, match=f"cannot resume from checkpoint .*run.npz: it is of another run: {said}"):
         short(path, **{"data": data, **options, "network": network})
     np.testing.assert_array_equal(network.parameters, parameters)
     assert path.read_bytes() == before
@@ -334,16 +334,16 @@ def test_a_damaged_file_is_refused_or_harmless_wherever_the_damage_is(tmp_path, 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"parameters": np.zeros(3, np.float32)}, r"cannot be gone on from: parameters has shape \(3,\)"),
-        ({"parameters": np.full(32, np.nan, np.float32)}, "cannot be gone on from: parameters must be finite, got nan"),
-        ({"settings": np.zeros(3)}, "cannot be gone on from"),
-        ({"epochs": np.zeros((2, 3))}, "cannot be gone on from"),
-        ({"epochs": np.zeros((2, 6))}, "cannot be gone on from: epochs must be numbered from 1 to at most"),
-        ({"best": 99}, "cannot be gone on from"),
-        ({"best": -1}, "cannot be gone on from: best must be at least 0, got -1"),
-        ({"best": np.inf}, "cannot be gone on from: best must be a whole number, got inf"),
-        ({"best_parameters": np.full(32, np.inf, np.float32)}, "from: best_parameters must be finite"),
-        ({"stopped_early": np.inf}, "cannot be gone on from: stopped_early has dtype float64"),
+        ({"parameters": np.zeros(3, np.float32)}, r"parameters has shape \(3,\)"),
+        ({"parameters": np.full(32, np.nan, np.float32)}, "parameters must be finite, got nan"),
+        ({"settings": np.zeros(3)}, ""),
+        ({"epochs": np.zeros((2, 3))}, ""),
+        ({"epochs": np.zeros((2, 6))}, "epochs must be numbered from 1 to at most"),
+        ({"best": 99}, ""),
+        ({"best": -1}, "best must be at least 0, got -1"),
+        ({"best": np.inf}, "best must be a whole number, got inf"),
+        ({"best_parameters": np.full(32, np.inf, np.float32)}, "best_parameters must be finite"),
+        ({"stopped_early": np.inf}, "stopped_early has dtype float64"),
     ],
     ids=str,
 )
@@ -352,7 +352,7 @@ def test_contents_that_make_no_sense_are_refused(tmp_path, data, change, said):
     short(path, data)
     found = read_arrays(path)
     write_npz(path, str(found.pop("kind")), {**found, **change})
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=f"cannot resume from checkpoint .*run.npz: {said}"):
         short(path, data)
 
 

@@ -60,7 +60,7 @@ class QualityGate:
     false_alarms  the chance of an alarm within `horizon` inputs while the promise is kept, in (0, 1)
     horizon       inputs, watched or not; in m times as many the chance is at most m times as large
     seed          of which inputs are watched
-    file          where the gate is kept after each batch; what is there already is gone on from
+    file          where the gate is kept after each batch; it resumes from a file that is there
     classes       the number of classes; needed where neither model states it, as an MLP does
 
     An alarm stays, whatever comes later: it says that the student no longer does what it was let in for. Once it has
@@ -147,7 +147,7 @@ class QualityGate:
     # ------------------------------------------------------------------------------------------ the file
 
     def _settings(self) -> dict[str, str]:
-        """What must be the same for a file to be gone on from."""
+        """What must be the same for a gate to resume from a file."""
         return {
             "student": _name(self.pair.student), "teacher": _name(self.pair.teacher), "promised": repr(self.promised),
             "share": repr(self.share), "false_alarms": repr(self.false_alarms), "horizon": repr(self.horizon),
