@@ -85,7 +85,7 @@ def test_an_epoch_of_several_launches_is_the_same(monkeypatch):
 def test_divergence_is_told_of_and_undone():
     network = MLP(SIZES, backend="cuda")
     before = network.parameters.copy()
-    with pytest.raises(TrainingDiverged, match="epoch 1"):
+    with pytest.warns(UserWarning, match="badly scaled"), pytest.raises(TrainingDiverged, match="epoch 1"):
         fit(network, Dataset(ROWS * 1e18, LABELS), epochs=3, batch_size=3, optimizer=SGD(1e30))
     np.testing.assert_array_equal(network.parameters, before)
 
