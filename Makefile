@@ -22,7 +22,7 @@ test-kernels: $(VENV)/test.installed
 # The tests whose code depends on the vector width, at each width below the host's: numba compiles for a processor with
 # AVX2 if the host has AVX-512, then for one with SSE2 alone.
 REGISTER_BYTES = $(BIN)/python -c 'from minidistill.kernels.simd import REGISTER_BYTES; print(REGISTER_BYTES)'
-AT_ONE_WIDTH = $(BIN)/python -m pytest -m "compiles and not one_width"
+AT_ONE_WIDTH = $(BIN)/python -m pytest -m "compiles and not one_width" tests/test_kernels*.py tests/test_losses_invariants.py
 
 test-kernel-widths: $(VENV)/test.installed
 	host=$$($(REGISTER_BYTES)) && \

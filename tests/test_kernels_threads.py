@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-pytestmark = pytest.mark.compiles
+pytestmark = [pytest.mark.compiles, pytest.mark.one_width]
 
 PREDICTS = "import minidistill; print(minidistill.MLP((8, 4), backend='cpu').logits([[0.0] * 8]).shape)"
 
