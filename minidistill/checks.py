@@ -183,9 +183,10 @@ def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) 
         raise ValueError(f"{name} must have a label for each of the {rows} rows of x, got {len(array)}")
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be whole numbers from 0, got {array.tolist()[0]!r}")
-    whole = array == np.floor(array)
-    if not whole.all():
-        raise TypeError(f"{name} must be whole numbers from 0, got {array[~whole][0]} at row {np.argmin(whole)}")
+    if array.dtype.kind == "f":
+        whole = array == np.floor(array)
+        if not whole.all():
+            raise TypeError(f"{name} must be whole numbers from 0, got {array[~whole][0]} at row {np.argmin(whole)}")
     top = MOST_CLASSES - 1 if classes is None else classes - 1
     outside = (array < 0) | (array > top)
     if outside.any():
