@@ -281,9 +281,9 @@ class MLP:
         W /= scale[:, None]                                                     # (I,O)
 
     def check_exportable(self) -> None:
-        """ValueError for NaN, TypeError for a forward pass of a subclass, which is more than layers and parameters."""
+        """ValueError for NaN, TypeError for another forward pass than that of MLP, which no file of layers holds."""
         check_finite("network.parameters", self.parameters)
-        if type(self).forward is not MLP.forward:
+        if getattr(self.forward, "__func__", None) is not MLP.forward:
             name = type(self).__name__
             raise TypeError(f"network must be an MLP as it is, got a {name}, whose own forward pass would be lost")
 

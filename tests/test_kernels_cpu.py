@@ -585,3 +585,16 @@ def test_functions_compiled_in_two_processes_never_have_the_same_name():
     command = [sys.executable, "-c", program]
     names = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)}
     assert len(names) == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"sizes": 7}, "sizes must be"), ({"sizes": [4, [3]]}, "sizes must be"), ({"sizes": (4,)}, "sizes must be"),
+     ({"activation": ["relu"]}, "activation must be"), ({"dropout": 0.5}, "dropout must be"),
+     ({"dropout": [2.0]}, "dropout must be"), ({"dtype": "int8"}, "dtype must be"), ({"threads": 0}, "threads must be"),
+     ({"threads": 1.5}, "threads must be"), ({"seed": 1.5}, "seed must be"), ({"batch": 0}, "batch must be")],
+    ids=str,
+)  # fmt: skip
+def test_an_argument_of_a_plan_is_refused_by_its_name(wrong, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        cpu.plan(**{"sizes": (4, 3), **wrong})

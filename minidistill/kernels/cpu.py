@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit, prange, types
 from numba.extending import overload
 
-from ..checks import check_choice, check_no_overflow, check_number, check_whole
+from ..checks import as_tuple, check_choice, check_no_overflow, check_number, check_whole
 from ..ops import kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from . import aligned_zeros, matmul, rows, simd
 from .arguments import (
@@ -707,34 +707,40 @@ def unpack(numbers, memory):
     return Plan(sizes, outputs, kept, dropout, memory, errors, values, scratch, activation, seed, batch, threads)
 
 
-def _check_plan(sizes, activation, dropout, batch, dtype):
+def _check_plan(sizes, activation, dropout, seed, batch, dtype, threads):
     """Refuses what no memory can be planned for."""
+    sizes = as_tuple("sizes", sizes, "at least two whole numbers, inputs to classes")
     if len(sizes) < 2:
-        raise ValueError(f"sizes must be at least two numbers, inputs to classes, got {tuple(sizes)}")
-    for name, number in (*(("sizes", size) for size in sizes), ("batch", batch)):
-        if type(number) is not int or number < 1:
-            check_whole(name, number)
-    if activation not in ACTIVATIONS or dtype not in FLOATS:
-        check_choice("activation", activation, tuple(ACTIVATIONS))
+        raise ValueError(f"sizes must be at least two numbers, inputs to classes, got {sizes}")
+    for name, number in (*(("sizes", size) for size in sizes), ("batch", batch), ("threads", threads)):
+        check_whole(name, number)
+    check_whole("seed", seed, minimum=0)
+    check_choice("activation", activation, tuple(ACTIVATIONS))
+    if dtype not in FLOATS:
         raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    dropout = as_tuple("dropout", dropout, "a list of one rate for each layer")
     if len(dropout) != len(sizes) - 1:
         raise ValueError(f"dropout must hold a rate for each of {len(sizes) - 1} layers, got {len(dropout)}")
     for rate in dropout:
-        if not 0 <= rate < 1:
-            check_number("dropout", rate, "[0, 1)", 0, 1)
+        check_number("dropout", rate, "[0, 1)", 0, 1)
 
 
 def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.float32, threads=None):
     """A network's plan, made once; `dropout` holds a rate for each layer, `threads` says how many cores (else all)."""
-    dropout = (0.0,) * (len(sizes) - 1) if dropout is None else tuple(dropout)
-    numbers, end = _layout(tuple(sizes), activation, dropout, seed, batch, np.dtype(dtype), threads or usable_threads())
+    threads = usable_threads() if threads is None else threads
+    try:
+        dropout = (0.0,) * (len(sizes) - 1) if dropout is None else tuple(dropout)
+        numbers, end = _layout(tuple(sizes), activation, dropout, seed, batch, np.dtype(dtype), threads)
+    except TypeError:  # what is no list, or cannot be hashed
+        _check_plan(sizes, activation, dropout, seed, batch, dtype, threads)
+        raise
     return PackedPlan((numbers, aligned_zeros(end, dtype)), int(sizes[-1]))
 
 
 @lru_cache(maxsize=256)  # a training loop in Python makes a plan for each step
 def _layout(sizes, activation, dropout, seed, batch, dtype, threads):
     """The whole numbers of a plan, and how many numbers of memory it takes."""
-    _check_plan(sizes, activation, dropout, batch, dtype)
+    _check_plan(sizes, activation, dropout, seed, batch, dtype, threads)
     layers = len(sizes) - 1
     outputs, kept, end = np.zeros(layers + 1, np.int64), np.zeros(layers + 1, np.int64), 0
 
