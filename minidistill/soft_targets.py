@@ -20,7 +20,7 @@ from .teachers import as_teacher
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """A teacher's logits (N,C), each row with the fingerprint of the row of x that it answers."""
+    """A teacher's logits (N,C), each row with the fingerprint of the row of x that it belongs to."""
 
     logits: np.ndarray
     fingerprints: np.ndarray  # (N,) uint64
