@@ -21,8 +21,8 @@ test-kernels: $(VENV)/test.installed
 
 # The tests whose code depends on the vector width, at each width below the host's: numba compiles for a processor with
 # AVX2 if the host has AVX-512, then for one with SSE2 alone.
-REGISTER_BYTES = $(BIN)/python -c 'from minidistill.kernels.simd import REGISTER_BYTES; print(REGISTER_BYTES)'
-AT_ONE_WIDTH = $(BIN)/python -m pytest -m "compiles and not one_width" tests/test_kernels*.py tests/test_losses_invariants.py
+REGISTER_BYTES = $(BIN)/python -c 'from minidistill.kernels.cpu.simd import REGISTER_BYTES; print(REGISTER_BYTES)'
+AT_ONE_WIDTH = $(BIN)/python -m pytest -m "compiles and not one_width" tests/kernels tests/losses/test_invariants.py
 
 test-kernel-widths: $(VENV)/test.installed
 	host=$$($(REGISTER_BYTES)) && \
@@ -32,8 +32,8 @@ test-kernel-widths: $(VENV)/test.installed
 # The kernels of the card, where there need be none: in the simulator, and as far as the compiler. Once the extra is there,
 # which this installs, `make test` does it too.
 test-cuda-sim: $(VENV)/cuda.installed
-	NUMBA_ENABLE_CUDASIM=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_kernels_cuda*.py
-	$(BIN)/python -m pytest tests/test_kernels_ptx.py
+	NUMBA_ENABLE_CUDASIM=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/kernels/cuda --ignore tests/kernels/cuda/test_ptx.py
+	$(BIN)/python -m pytest tests/kernels/cuda/test_ptx.py
 
 cuda-extra: $(VENV)/cuda.installed
 
@@ -43,7 +43,7 @@ lint: $(VENV)/test.installed
 
 # The tests that compare with PyTorch; `make test` runs them too once it is there.
 peers: $(VENV)/peers.installed
-	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_peers.py tests/test_peers_losses.py
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/peers
 
 # The notebooks to work in, without answers; what is there already is kept.
 student: $(VENV)/student.installed
@@ -55,7 +55,7 @@ notebooks: $(VENV)/course.installed
 
 # That all notebooks run with their answers, and without them fail at their checks alone.
 course: $(VENV)/course.installed
-	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_notebooks.py
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/promises/test_notebooks.py
 
 # The site, to be opened at build/docs/index.html, which needs no network. A warning is an error.
 docs: $(VENV)/docs.installed
@@ -64,77 +64,77 @@ docs: $(VENV)/docs.installed
 
 # That no link of the built site leads nowhere and no page loads anything from elsewhere.
 test-docs: docs $(VENV)/test.installed
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pytest tests/promises/test_docs.py
 
 # Measures anew what the README quotes, and writes it there.
 results: $(VENV)/demo.installed
-	$(ONE_THREAD) $(BIN)/minidistill demo --json --figure docs/images/demo.png > docs/results/demo.json
-	$(BIN)/python docs/quote_results.py
+	$(ONE_THREAD) $(BIN)/minidistill demo --json --figure docs/evidence/images/demo.png > docs/evidence/results/demo.json
+	$(BIN)/python tools/quote_results.py
 
 # Measures anew what the mistakes of the bug zoo do, and quotes it.
 zoo: $(VENV)/demo.installed
-	$(ONE_THREAD) $(BIN)/python docs/measure_zoo.py
-	$(BIN)/python docs/quote_results.py
+	$(ONE_THREAD) $(BIN)/python tools/measure/zoo.py
+	$(BIN)/python tools/quote_results.py
 
 # Trains anew the networks whose logits the interactive page shows.
 interactive: $(VENV)/demo.installed
-	$(ONE_THREAD) $(BIN)/python docs/measure_interactive.py
+	$(ONE_THREAD) $(BIN)/python tools/measure/interactive.py
 
 # Measures anew how the quality gate keeps its word, and quotes it.
 gate: $(VENV)/demo.installed
-	$(ONE_THREAD) $(BIN)/python docs/measure_gate.py
-	$(BIN)/python docs/quote_results.py
+	$(ONE_THREAD) $(BIN)/python tools/measure/gate.py
+	$(BIN)/python tools/quote_results.py
 
 # Measures anew what whole numbers cost and save, in some eight minutes, and quotes it.
 quantize: $(VENV)/demo.installed
-	$(ONE_THREAD) $(BIN)/python docs/measure_quantize.py
-	$(BIN)/python docs/quote_results.py
+	$(ONE_THREAD) $(BIN)/python tools/measure/quantize.py
+	$(BIN)/python tools/quote_results.py
 
 # Measures which floor under a teacher's probabilities is best, in some minutes, and quotes it.
 floor: $(VENV)/demo.installed
-	$(ONE_THREAD) $(BIN)/python docs/measure_floor.py
-	$(BIN)/python docs/quote_results.py
+	$(ONE_THREAD) $(BIN)/python tools/measure/floor.py
+	$(BIN)/python tools/quote_results.py
 
 # Compiles the kernels of the card anew, in some minutes, and quotes what they need.
 ptx: $(VENV)/cuda.installed
-	$(BIN)/python docs/measure_cuda.py
-	$(BIN)/python docs/quote_results.py
+	$(BIN)/python tools/measure/cuda.py
+	$(BIN)/python tools/quote_results.py
 
 # On a machine with a card: the same tests there, compute-sanitizer, then the benchmark, and quotes it.
 cuda: $(VENV)/card.installed
-	$(BIN)/python docs/measure_cuda_bench.py
-	$(BIN)/python docs/quote_results.py
+	$(BIN)/python tools/measure/cuda_bench.py
+	$(BIN)/python tools/quote_results.py
 
 # What rounding, pruning and distilling keep and cost on three data sets, in some ten minutes, and quotes it.
 compress: $(VENV)/demo.installed
-	$(ONE_THREAD) $(BIN)/python docs/measure_compress.py
-	$(BIN)/python docs/quote_results.py
+	$(ONE_THREAD) $(BIN)/python tools/measure/compress.py
+	$(BIN)/python tools/quote_results.py
 
 bench: $(VENV)/bench.installed
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/minidistill bench --json --figure docs/images/bench.png > docs/results/bench.json
-	$(BIN)/python docs/quote_results.py
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/minidistill bench --json --figure docs/evidence/images/bench.png > docs/evidence/results/bench.json
+	$(BIN)/python tools/quote_results.py
 
 # Times the exported C file beside calls from Python, and quotes it; needs gcc.
 latency: $(VENV)/bench.installed
-	$(ONE_THREAD) $(BIN)/python docs/measure_export.py
-	$(BIN)/python docs/quote_results.py
+	$(ONE_THREAD) $(BIN)/python tools/measure/export.py
+	$(BIN)/python tools/quote_results.py
 
 # Does the papers' experiments again, in about an hour, and quotes what came out. MNIST and Fashion-MNIST are downloaded
 # where they are not there: see minidistill/data/mnist.py.
 reproduce: $(VENV)/demo.installed
 	for name in hinton-mnist few-labels capacity fidelity assistant born-again mutual deploy; do \
-		$(ONE_THREAD) $(BIN)/minidistill reproduce $$name --json --figure docs/images/$$name.png \
-			> docs/results/$$name.json || exit 1; \
+		$(ONE_THREAD) $(BIN)/minidistill reproduce $$name --json --figure docs/evidence/images/$$name.png \
+			> docs/evidence/results/$$name.json || exit 1; \
 	done
-	$(BIN)/python docs/quote_results.py
+	$(BIN)/python tools/quote_results.py
 
 # Ranks every method of the library, in about twenty minutes, and quotes what came out. The images are those of `reproduce`.
 leaderboard: $(VENV)/demo.installed
 	for name in digits mnist fashion-mnist; do \
-		$(ONE_THREAD) $(BIN)/minidistill leaderboard $$name --json --figure docs/images/leaderboard-$$name.png \
-			> docs/results/leaderboard-$$name.json || exit 1; \
+		$(ONE_THREAD) $(BIN)/minidistill leaderboard $$name --json --figure docs/evidence/images/leaderboard-$$name.png \
+			> docs/evidence/results/leaderboard-$$name.json || exit 1; \
 	done
-	$(BIN)/python docs/quote_results.py
+	$(BIN)/python tools/quote_results.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,11 +8,11 @@ for each source file to docs/source/. Both folders are made anew by each build, 
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tools" / "site"), str(ROOT)]
 
-import site_pages  # noqa: E402
-import site_reference  # noqa: E402
+import pages  # noqa: E402
+import reference  # noqa: E402
 
 import minidistill  # noqa: E402
 
@@ -23,9 +23,9 @@ version = release = minidistill.__version__
 language = "en_GB"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
-exclude_patterns = ["results/*", "**.ipynb_checkpoints"]
+exclude_patterns = ["evidence/results/*", "**.ipynb_checkpoints"]
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", site_reference.NOT_OURS)]
+nitpick_ignore_regex = [("py:.*", reference.NOT_OURS)]
 pygments_style, pygments_dark_style = "friendly", "monokai"
 
 myst_enable_extensions = ["dollarmath"]
@@ -52,8 +52,8 @@ suppress_warnings = ["myst.header"]  # an exercise of the course is a heading of
 
 
 def setup(app):
-    site_pages.make_course()
-    site_pages.make_sources()
-    app.connect("source-read", site_pages.with_links_into_the_site)
-    app.connect("autodoc-process-docstring", site_reference.as_markup)
-    app.add_directive("command-help", site_reference.CommandHelp)
+    pages.make_course()
+    pages.make_sources()
+    app.connect("source-read", pages.with_links_into_the_site)
+    app.connect("autodoc-process-docstring", reference.as_markup)
+    app.add_directive("command-help", reference.CommandHelp)

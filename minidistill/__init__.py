@@ -24,40 +24,55 @@ exercise), plots, demo, cli; kernels/ (the same maths compiled), bench and peers
 TYPE_CHECKING = False  # True to type checkers; typing itself is slow to import
 
 PUBLIC = {  # file: its public names. The methods of losses/ are listed there, as METHODS
-    "augmentation": ("Jitter", "LabelNoise", "Mixup", "with_label_noise"),
-    "compression": ("compress",),
+    "data.augmentation": ("RandomShift", "LabelNoise", "Mixup", "with_label_noise"),
+    "deployment.compression": ("compress",),
     "data": ("Dataset", "digits", "fashion_mnist", "load_idx", "load_table", "mnist", "spirals"),
-    "distillation": ("distill",),
-    "evaluation": ("Report", "compare"),
-    "gradcheck": ("check_direction", "check_gradient"),
-    "invariants": ("check_loss",),
+    "distillation.student": ("distill",),
+    "training.evaluation": ("Report", "compare"),
+    "diagnosis.gradcheck": ("check_direction", "check_gradient"),
+    "diagnosis.invariants": ("check_loss",),
     "kernels": ("use_backend",),
     "losses": ("CrossEntropy", "SoftTarget", "TopK", "TopKTarget", "WeightedSum"),
     "network": ("MLP", "Outputs"),
     "ops": (),
-    "optim": ("SGD", "Adam", "AdamW", "Constant", "Cosine", "Linear", "Step", "WarmUp"),
-    "prune": ("prune_weights", "remove_units"),
-    "quantization": ("QuantizationAwareMLP", "QuantizedMLP", "quantize"),
-    "rehearsal": ("check_training",),
-    "schemes": ("Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions", "mutual", "pseudo_labelled",
-                "self_train"),
-    "serving": ("Cascade", "QualityGate"),
-    "soft_targets": ("SoftTargets",),
-    "training": ("History", "TrainingDiverged", "fit"),
+    "training.optim": ("SGD", "Adam", "AdamW", "Constant", "Cosine", "Linear", "Step", "WarmUp"),
+    "deployment.prune": ("prune_weights", "remove_units"),
+    "deployment.quantization": ("QuantizationAwareMLP", "QuantizedMLP", "quantize"),
+    "diagnosis.rehearsal": ("check_training",),
+    "distillation.schemes": ("Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions", "mutual",
+                             "pseudo_label", "self_train"),
+    "deployment": ("Cascade", "QualityGate"),
+    "distillation.soft_targets": ("SoftTargets",),
+    "training.loop": ("History", "TrainingDiverged", "fit"),
 }  # fmt: skip
+FOLDERS = {file.split(".")[0] for file in PUBLIC}
 FILES = {name: file for file, names in PUBLIC.items() for name in names}
 
 if TYPE_CHECKING:
-    from .augmentation import Jitter, LabelNoise, Mixup, with_label_noise
-    from .compression import compress
     from .data import Dataset, load_idx, load_table
+    from .data.augmentation import LabelNoise, Mixup, RandomShift, with_label_noise
     from .data.digits import digits
     from .data.mnist import fashion_mnist, mnist
     from .data.spirals import spirals
-    from .distillation import distill
-    from .evaluation import Report, compare
-    from .gradcheck import check_direction, check_gradient
-    from .invariants import check_loss
+    from .deployment import Cascade, QualityGate
+    from .deployment.compression import compress
+    from .deployment.prune import prune_weights, remove_units
+    from .deployment.quantization import QuantizationAwareMLP, QuantizedMLP, quantize
+    from .diagnosis.gradcheck import check_direction, check_gradient
+    from .diagnosis.invariants import check_loss
+    from .diagnosis.rehearsal import check_training
+    from .distillation.schemes import (
+        Ensemble,
+        NoisyTeacher,
+        assist,
+        born_again,
+        data_impressions,
+        mutual,
+        pseudo_label,
+        self_train,
+    )
+    from .distillation.soft_targets import SoftTargets
+    from .distillation.student import distill
     from .kernels import use_backend
     from .losses import (
         DIST,
@@ -78,7 +93,7 @@ if TYPE_CHECKING:
         SkewKL,
         SkewReverseKL,
         SoftTarget,
-        StandardisedTarget,
+        StandardizedTarget,
         TopK,
         TopKTarget,
         TotalVariation,
@@ -87,37 +102,23 @@ if TYPE_CHECKING:
         WeightedSum,
     )
     from .network import MLP, Outputs
-    from .optim import SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
-    from .prune import prune_weights, remove_units
-    from .quantization import QuantizationAwareMLP, QuantizedMLP, quantize
-    from .rehearsal import check_training
-    from .schemes import (
-        Ensemble,
-        NoisyTeacher,
-        assist,
-        born_again,
-        data_impressions,
-        mutual,
-        pseudo_labelled,
-        self_train,
-    )
-    from .serving import Cascade, QualityGate
-    from .soft_targets import SoftTargets
-    from .training import History, TrainingDiverged, fit
+    from .training.evaluation import Report, compare
+    from .training.loop import History, TrainingDiverged, fit
+    from .training.optim import SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
 else:
 
     def __getattr__(name: str) -> object:
         """A file or a public name, imported at its first use: the command line must handle Ctrl-C before all that."""
         from importlib import import_module
 
-        if name in PUBLIC:
+        if name in FOLDERS:
             return import_module(f".{name}", __name__)
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(f".{FILES.get(name, 'losses')}", __name__), name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, *PUBLIC})
+        return sorted({*globals(), *__all__, *FOLDERS})
 
 
 __version__ = "0.1.0"
@@ -142,7 +143,6 @@ __all__ = [
     "Hint",
     "History",
     "JensenShannon",
-    "Jitter",
     "LabelNoise",
     "Linear",
     "LogitMatching",
@@ -153,6 +153,7 @@ __all__ = [
     "QualityGate",
     "QuantizationAwareMLP",
     "QuantizedMLP",
+    "RandomShift",
     "RelationalAngle",
     "RelationalDistance",
     "Report",
@@ -162,7 +163,7 @@ __all__ = [
     "SkewReverseKL",
     "SoftTarget",
     "SoftTargets",
-    "StandardisedTarget",
+    "StandardizedTarget",
     "Step",
     "TopK",
     "TopKTarget",
@@ -190,7 +191,7 @@ __all__ = [
     "mnist",
     "mutual",
     "prune_weights",
-    "pseudo_labelled",
+    "pseudo_label",
     "quantize",
     "remove_units",
     "self_train",

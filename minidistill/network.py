@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .checks import (
+from .kernels import aligned_zeros, compiled_passes, load_backend, resolved
+from .support.checks import (
     as_tuple,
     check_choice,
     check_finite,
@@ -27,8 +28,7 @@ from .checks import (
     check_whole,
     has_card_interface,
 )
-from .files import read_npz, write_npz
-from .kernels import aligned_zeros, compiled_passes, load_backend, resolved
+from .support.files import read_npz, write_npz
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
 DTYPES = ("float32", "float64")
@@ -271,7 +271,7 @@ class MLP:
         kind, settings, parameters, added = self.__reduce__()[1]
         return _with_parameters(kind, {**settings, "backend": backend}, parameters, deepcopy(added))
 
-    def absorb_standardisation(self, mean: np.ndarray, scale: np.ndarray) -> None:
+    def fold_standardization(self, mean: np.ndarray, scale: np.ndarray) -> None:
         """Changes the first layer so that the network, trained on (x - mean) / scale, takes x as it is.
 
         ((x - mean) / scale) @ W + b  =  x @ (W / scale) + (b - (mean / scale) @ W), row i of W divided by scale[i].

@@ -10,7 +10,7 @@ NumPy only. Rows are samples. Each array line ends in its shape, in these letter
 what the backward needs and nothing more. A backward returns fresh gradients, or writes them (never adds) into the array
 that it is given. The dtype of what comes in is the dtype of what goes out: float32 to train, float64 to check.
 
-The tags in brackets are the formulas of docs/ops.md, where each one is derived.
+The tags in brackets are the formulas of docs/maths/ops.md, where each one is derived.
 """
 
 import numpy as np

@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import MLP, SGD, Cosine, SoftTarget, SoftTargets, compare, digits, distill, fit
-from minidistill.course import check
+from minidistill.diagnosis.exercises import check
 
 # %% [markdown]
 # ## The task
@@ -391,9 +391,9 @@ check(
 #
 # ## Read next in the source
 #
-# - `minidistill/demo.py`: `run_demo`, this notebook's experiment with the choice of all settings; `minidistill demo` on
-#   the command line runs it.
-# - `minidistill/evaluation.py`: `compare` and `agreement`.
+# - `minidistill/experiments/demo.py`: `run_demo`, this notebook's experiment with the choice of all settings;
+#   `minidistill demo` on the command line runs it.
+# - `minidistill/training/evaluation.py`: `compare` and `agreement`.
 # - `minidistill/data/digits.py`: `digits`, where the images come from.
 #
 # Next: **2 · One neuron, one layer**, where a network stops being a black box.

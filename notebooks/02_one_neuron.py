@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import ops, spirals
-from minidistill.course import check
+from minidistill.diagnosis.exercises import check
 
 # %% [markdown]
 # ## One neuron, forward
@@ -149,9 +149,9 @@ check(
 #
 # $$a = \max(z, 0) \qquad \text{[ACT-1]}.$$
 #
-# (ACT-1 is the name of this formula: the library's code and `docs/ops.md` call it so too, and you can search for it.)
-# Its slope is 1 where $z > 0$, and 0 where $z < 0$. (At 0 it has a kink; there the library takes 0.) The chain rule
-# again:
+# (ACT-1 is the name of this formula: the library's code and `docs/maths/ops.md` call it so too, and you can search for
+# it.) Its slope is 1 where $z > 0$, and 0 where $z < 0$. (At 0 it has a kink; there the library takes 0.) The chain
+# rule again:
 #
 # $$dz = da \cdot [z > 0] \qquad \text{[ACT-2]},$$
 #
@@ -478,6 +478,6 @@ for name, each, bend in (("with ReLU", network, True), ("without", straight, Fal
 # - `minidistill/ops.py`: `linear_forward`, `linear_backward`, `relu_forward`, `relu_backward`. These are the lines that
 #   you have written.
 # - `minidistill/network.py`: `MLP.forward` and `MLP.backward`, the same for any number of layers.
-# - `docs/ops.md` derives [LIN-1] to [ACT-2] index by index.
+# - `docs/maths/ops.md` derives [LIN-1] to [ACT-2] index by index.
 #
 # Next: **3 · Softmax and cross-entropy**, the loss for classes.

@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import MLP, CrossEntropy, ops, spirals
-from minidistill.course import check
+from minidistill.diagnosis.exercises import check
 
 # %% [markdown]
 # ## From numbers to probabilities
@@ -433,6 +433,6 @@ check(
 #
 # - `minidistill/ops.py`: `log_softmax_forward`, `cross_entropy_forward`, `cross_entropy_backward`.
 # - `minidistill/losses/cross_entropy.py`: `CrossEntropy`, the same as a loss to train with.
-# - `docs/ops.md`, from [SM-1] to [CE-2], derives all of it with batch and temperature.
+# - `docs/maths/ops.md`, from [SM-1] to [CE-2], derives all of it with batch and temperature.
 #
 # Next: **4 · Checking a gradient**. You have now written several. How would you know if one of them were wrong?

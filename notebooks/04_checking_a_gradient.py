@@ -20,8 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import MLP, check_direction, check_gradient, digits, ops
-from minidistill.course import check
-from minidistill.gradcheck import GradientError, numerical_gradient
+from minidistill.diagnosis.exercises import check
+from minidistill.diagnosis.gradcheck import GradientError, numerical_gradient
 
 # %% [markdown]
 # ## A wrong gradient learns too
@@ -148,7 +148,7 @@ best_step = ...              # your code: computed from np.finfo(np.float64).eps
 
 
 # %% tags=["check"]
-from minidistill.gradcheck import STEP
+from minidistill.diagnosis.gradcheck import STEP
 
 check("best step", best_step, STEP, mistakes={
     "the square root is the best step of the one-sided difference; here h^3 = eps": np.finfo(np.float64).eps ** 0.5,
@@ -437,7 +437,8 @@ for seed in range(3):
 #
 # ## Read next in the source
 #
-# - `minidistill/gradcheck.py`: `check_gradient` and `check_direction`, with what they say about a wrong gradient.
-# - `minidistill/invariants.py`: `check_loss`, which tries a whole loss; you will meet it in notebook 7.
+# - `minidistill/diagnosis/gradcheck.py`: `check_gradient` and `check_direction`, with what they say about a wrong
+#   gradient.
+# - `minidistill/diagnosis/invariants.py`: `check_loss`, which tries a whole loss; you will meet it in notebook 7.
 #
 # Next: notebook 5, training a teacher.

@@ -33,8 +33,8 @@ from minidistill import (
     ops,
     with_label_noise,
 )
-from minidistill.course import check
-from minidistill.evaluation import accuracy
+from minidistill.diagnosis.exercises import check
+from minidistill.training.evaluation import accuracy
 
 # %% [markdown]
 # ## Three sets of images
@@ -541,8 +541,8 @@ for rate in (0.0, 0.3):
 #
 # ## Read next in the source
 #
-# - `minidistill/ops.py`: `sgd_update`, `adam_update` and `dropout_mask`, derived in `docs/ops.md`.
-# - `minidistill/optim.py`: the schedules and `SGD`.
-# - `minidistill/training.py`: `fit`, and `train_step`, which is our loop's body.
+# - `minidistill/ops.py`: `sgd_update`, `adam_update` and `dropout_mask`, derived in `docs/maths/ops.md`.
+# - `minidistill/training/optim.py`: the schedules and `SGD`.
+# - `minidistill/training/loop.py`: `fit`, and `train_step`, which is our loop's body.
 #
 # Next: notebook 6, temperature and dark knowledge.

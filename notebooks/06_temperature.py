@@ -20,8 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import MLP, SGD, Cosine, digits, fit, ops
-from minidistill.course import check
-from minidistill.plots import softened
+from minidistill.diagnosis.exercises import check
+from minidistill.experiments.pictures import softened
 
 # %% [markdown]
 # ## The teacher speaks
@@ -439,6 +439,7 @@ for T in (1, 10, 100, 1000):
 #
 # - `minidistill/ops.py`: `softmax_forward` and `log_softmax_forward`, with their temperature.
 # - `minidistill/network.py`: `predict_proba`, which softens on request.
-# - `minidistill/soft_targets.py`: `SoftTargets`, which keeps each answer with the image that it belongs to.
+# - `minidistill/distillation/soft_targets.py`: `SoftTargets`, which keeps each answer with the image that it belongs
+#   to.
 #
 # Next: notebook 7, the softened KL and its gradient.

@@ -20,8 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import MLP, SGD, Cosine, SoftTarget, check_loss, digits, fit, ops
-from minidistill.course import check
-from minidistill.gradcheck import check_gradient, numerical_gradient
+from minidistill.diagnosis.exercises import check
+from minidistill.diagnosis.gradcheck import check_gradient, numerical_gradient
 
 # %% [markdown]
 # ## Two networks that disagree
@@ -473,8 +473,9 @@ for loss in (SoftTarget(4.0, 1.0), without_t_squared, mean_over_elements, raw_lo
 #
 # ## Read next in the source
 #
-# - `minidistill/ops.py`: `soft_target_forward` and `soft_target_backward`; the derivation in full is in `docs/ops.md`.
+# - `minidistill/ops.py`: `soft_target_forward` and `soft_target_backward`; the derivation in full is in
+#   `docs/maths/ops.md`.
 # - `minidistill/losses/soft_target.py`: `SoftTarget`.
-# - `minidistill/invariants.py`: `check_loss`, and what it tries.
+# - `minidistill/diagnosis/invariants.py`: `check_loss`, and what it tries.
 #
 # Next: notebook 8, your first student.

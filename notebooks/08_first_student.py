@@ -19,8 +19,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import MLP, SGD, Cosine, CrossEntropy, SoftTarget, SoftTargets, compare, digits, distill, fit, ops
-from minidistill.course import check
-from minidistill.evaluation import accuracy, agreement
+from minidistill.diagnosis.exercises import check
+from minidistill.training.evaluation import accuracy, agreement
 
 # %% [markdown]
 # ## The situation
@@ -481,9 +481,10 @@ plt.show()
 #
 # ## Read next in the source
 #
-# - `minidistill/distillation.py`: `distill`; `minidistill/soft_targets.py`: `SoftTargets` with its fingerprints.
-# - `minidistill/training.py`: `train_step`, your exercise 1.
-# - `minidistill/evaluation.py`: `compare`, `agreement` and `expected_calibration_error`.
-# - `minidistill/demo.py`: `run_demo`, this notebook as one command.
+# - `minidistill/distillation/student.py`: `distill`; `minidistill/distillation/soft_targets.py`: `SoftTargets` with
+#   its fingerprints.
+# - `minidistill/training/loop.py`: `train_step`, your exercise 1.
+# - `minidistill/training/evaluation.py`: `compare`, `agreement` and `expected_calibration_error`.
+# - `minidistill/experiments/demo.py`: `run_demo`, this notebook as one command.
 #
 # Next: notebook 9, a digit that the student never sees.

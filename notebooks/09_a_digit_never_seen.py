@@ -19,8 +19,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import MLP, Adam, Cosine, SoftTarget, digits, distill, fit, ops
-from minidistill.course import check
-from minidistill.reproduce.hinton_mnist import ALTERED, ROUNDS, SHARP, offsets_by_teacher, with_a_hole
+from minidistill.diagnosis.exercises import check
+from minidistill.experiments.reproduce.hinton_mnist import ALTERED, ROUNDS, SHARP, offsets_by_teacher, with_a_hole
 
 # %% [markdown]
 # ## The experiment
@@ -435,7 +435,7 @@ for T in (4.0, 20.0):
 # so it may even beat that column.
 #
 # The same experiment on all of MNIST, with 60,000 images and the paper's sizes, is in
-# [the results](../docs/results.md), with what holds there and what does not.
+# [the results](../docs/evidence/results.md), with what holds there and what does not.
 
 # %% [markdown]
 # ## What to remember
@@ -448,8 +448,8 @@ for T in (4.0, 20.0):
 #
 # **Read next in the source**
 #
-# - `minidistill/reproduce/hinton_mnist.py`: `Classroom.without`, `offsets_by_teacher` and `with_a_hole`, the experiment
-#   on MNIST;
+# - `minidistill/experiments/reproduce/hinton_mnist.py`: `Classroom.without`, `offsets_by_teacher` and `with_a_hole`,
+#   the experiment on MNIST;
 # - `minidistill/losses/soft_target.py`: `SoftTarget`, which with `alpha=1` does without labels.
 #
 # Next: notebook 10, when distilling helps, and when it hurts.

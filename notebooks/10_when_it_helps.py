@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import MLP, SGD, Adam, Cosine, Dataset, SoftTarget, digits, distill, fit, with_label_noise
-from minidistill.course import check
+from minidistill.diagnosis.exercises import check
 
 # %% [markdown]
 # ## One experiment, many times
@@ -336,7 +336,8 @@ plt.show()
 #    smaller than the spread is no gain yet.
 #
 # What came out on MNIST and Fashion-MNIST, with settings chosen by validation, is in
-# [docs/results.md](../docs/results.md); some of the papers' claims do not hold there, and it says which.
+# [docs/evidence/results.md](../docs/evidence/results.md); some of the papers' claims do not hold there, and it says
+# which.
 #
 # ## What to remember
 #
@@ -346,9 +347,9 @@ plt.show()
 #
 # ## Read next in the source
 #
-# - `minidistill/reproduce/capacity.py`: the same on Fashion-MNIST, with a rate chosen for each student; `run` is its
-#   course.
-# - `minidistill/reproduce/fidelity.py`: agreement by number and kind of images, `taught_on`.
-# - `minidistill/sweep.py`: `sweep`, such a grid for your own data, on all cores.
+# - `minidistill/experiments/reproduce/capacity.py`: the same on Fashion-MNIST, with a rate chosen for each student;
+#   `run` is its course.
+# - `minidistill/experiments/reproduce/fidelity.py`: agreement by number and kind of images, `taught_on`.
+# - `minidistill/experiments/sweep/__init__.py`: `sweep`, such a grid for your own data, on all cores.
 #
 # Next: notebook 11, beyond soft targets.

@@ -31,7 +31,7 @@ from minidistill import (
     LogitMatching,
     ReverseKL,
     SoftTarget,
-    StandardisedTarget,
+    StandardizedTarget,
     TotalVariation,
     check_gradient,
     digits,
@@ -39,9 +39,9 @@ from minidistill import (
     fit,
     ops,
 )
-from minidistill.course import check
-from minidistill.evaluation import accuracy
-from minidistill.losses.standardised import standardise_backward, standardise_forward
+from minidistill.diagnosis.exercises import check
+from minidistill.losses.standardized import standardize_backward, standardize_forward
+from minidistill.training.evaluation import accuracy
 
 # %% [markdown]
 # ## The family
@@ -76,7 +76,7 @@ TERMS = {  # alpha = 1: the term alone
     "DKD": DecoupledKD(temperature=4, alpha=1),
     "NKD": NKD(alpha=1),
     "DIST": DIST(alpha=1),
-    "standardised": StandardisedTarget(alpha=1),
+    "standardized": StandardizedTarget(alpha=1),
 }
 
 
@@ -380,10 +380,10 @@ def zscore_backward(dz, s):          # dz, s (B,C)
 
 # %% tags=["check"]
 dz = np.random.default_rng(2).standard_normal(many_s.shape)                     # (B,C)
-z, cache = standardise_forward(many_s)
+z, cache = standardize_forward(many_s)
 std = many_s.std(axis=1, keepdims=True)
 both_means = dz.mean(axis=1, keepdims=True), (z * dz).mean(axis=1, keepdims=True)
-check("zscore_backward", lambda: zscore_backward(dz, many_s), standardise_backward(dz, cache), mistakes={
+check("zscore_backward", lambda: zscore_backward(dz, many_s), standardize_backward(dz, cache), mistakes={
     "mean and standard deviation depend on s too: both parts that are taken off are missing": dz / std,
     "the part along z is missing": (dz - both_means[0]) / std,
     "the mean of dz is missing": (dz - z * both_means[1]) / std,
@@ -394,10 +394,10 @@ check("zscore_backward", lambda: zscore_backward(dz, many_s), standardise_backwa
     "the means of dz and z dz are those of all entries; each row has its own":
         (dz - dz.mean() - z * (z * dz).mean()) / std,
     "mean and standard deviation go along the columns; a row is axis=1":
-        standardise_backward(dz.T, standardise_forward(many_s.T)[1]).T,
+        standardize_backward(dz.T, standardize_forward(many_s.T)[1]).T,
     "s stands where z should, its standardised row": (dz - both_means[0]
     - many_s * (many_s * dz).mean(axis=1, keepdims=True)) / std,
-    "that is the standard deviation over C - 1; here it is over C (ddof=0)": standardise_backward(dz, cache)
+    "that is the standard deviation over C - 1; here it is over C (ddof=0)": standardize_backward(dz, cache)
     * np.sqrt(5 / 6),
 })
 
@@ -433,7 +433,7 @@ METHODS = {
     "DKD": DecoupledKD(),
     "NKD": NKD(),
     "DIST": DIST(),
-    "standardised": StandardisedTarget(),
+    "standardized": StandardizedTarget(),
 }
 SEEDS = range(5)
 few = train.subset(np.arange(400))
@@ -497,7 +497,7 @@ plt.show()
 # - `minidistill/losses/divergences.py`: `ReverseKL`, `SkewKL`, `JensenShannon`, and `log_mixture`, which keeps the
 #   digits.
 # - `minidistill/losses/decoupled.py`: `DecoupledKD`; `minidistill/losses/nkd.py`: `NKD`.
-# - `minidistill/losses/standardised.py`: `standardise_backward`; `minidistill/losses/dist.py`: `correlation_distance`.
-# - `docs/logit_losses.md` derives every line.
+# - `minidistill/losses/standardized.py`: `standardize_backward`; `minidistill/losses/dist.py`: `correlation_distance`.
+# - `docs/maths/logit_losses.md` derives every line.
 #
 # Next is notebook 12, hints and relations: what the *hidden* layers of a teacher can teach.

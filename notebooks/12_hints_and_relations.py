@@ -34,9 +34,9 @@ from minidistill import (
     distill,
     fit,
 )
-from minidistill.course import check
-from minidistill.evaluation import accuracy
+from minidistill.diagnosis.exercises import check
 from minidistill.losses.features import unit_backward, unit_forward
+from minidistill.training.evaluation import accuracy
 
 # %% [markdown]
 # ## What a network makes of its input
@@ -428,6 +428,6 @@ plt.show()
 # - `minidistill/losses/similarity.py`: `SimilarityPreserving`.
 # - `minidistill/losses/relational.py`: `RelationalDistance`.
 # - `minidistill/network.py`: `MLP.backward` and its `dhidden`; `Outputs`.
-# - `docs/features.md` derives every line.
+# - `docs/maths/features.md` derives every line.
 #
 # Next is notebook 13, who teaches whom: ensembles, assistants, born-again networks and mutual learning.

@@ -37,7 +37,7 @@ from minidistill import (
     ops,
     self_train,
 )
-from minidistill.course import check
+from minidistill.diagnosis.exercises import check
 
 # %% [markdown]
 # ## The classroom
@@ -431,8 +431,8 @@ check("what is missing", missing, "seeds", mistakes={
 #
 # ## Read next in the source
 #
-# - `minidistill/schemes.py`: `Ensemble`, `mutual`, `born_again`, `self_train` and `data_impressions`.
-# - `minidistill/reproduce/mutual.py` and `minidistill/reproduce/born_again.py`: the papers' claims, tried on
-#   Fashion-MNIST; what came of them is in [docs/results.md](../docs/results.md).
+# - `minidistill/distillation/schemes.py`: `Ensemble`, `mutual`, `born_again`, `self_train` and `data_impressions`.
+# - `minidistill/experiments/reproduce/mutual.py` and `minidistill/experiments/reproduce/born_again.py`: the papers'
+#   claims, tried on Fashion-MNIST; what came of them is in [docs/evidence/results.md](../docs/evidence/results.md).
 #
 # Next: notebook 14, the bug zoo.

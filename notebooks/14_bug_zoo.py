@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import MLP, SoftTarget, check_loss, check_training, digits, distill, fit, ops
-from minidistill.course import check
+from minidistill.diagnosis.exercises import check
 
 # %% [markdown]
 # ## The cages
@@ -458,7 +458,7 @@ for name, train_loop in (("wrong", wrong_loop), ("right", in_step)):
 # answer, and refuses them for others.
 #
 # The whole zoo, eighteen mistakes with what each does to gradient and accuracy, is in
-# [docs/bug_zoo.md](../docs/bug_zoo.md).
+# [docs/evidence/bug_zoo.md](../docs/evidence/bug_zoo.md).
 #
 # ## What to remember
 #
@@ -469,9 +469,9 @@ for name, train_loop in (("wrong", wrong_loop), ("right", in_step)):
 #
 # ## Read next in the source
 #
-# - `minidistill/invariants.py`: `check_loss`, an invariant a function.
-# - `minidistill/fingerprints.py`: `recognise`, which knows the wrong formulas by their values.
-# - `minidistill/rehearsal.py`: `check_training`.
-# - `minidistill/mistakes.py`: `Mistake`, and all eighteen by name.
+# - `minidistill/diagnosis/invariants.py`: `check_loss`, an invariant a function.
+# - `minidistill/diagnosis/known_formulas.py`: `recognise`, which knows the wrong formulas by their values.
+# - `minidistill/diagnosis/rehearsal.py`: `check_training`.
+# - `minidistill/diagnosis/mistakes.py`: `Mistake`, and all eighteen by name.
 #
 # Next: notebook 15, kernels.

@@ -23,8 +23,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numba import njit
 
-from minidistill.course import check
-from minidistill.kernels import describe, matmul
+from minidistill.diagnosis.exercises import check
+from minidistill.kernels import describe
+from minidistill.kernels.cpu import matmul
 
 # %% [markdown]
 # ## How to time
@@ -348,8 +349,8 @@ check("uses", uses, right, factors={"8 (numbers in a vector)": 8}, mistakes={
 # A block of one row and one vector would load 9 numbers for 8 multiply-adds. More rows would be better still, but the
 # registers are few: 6 rows of 2 vectors are 12 of 16, and the row of $B$ takes two more.
 #
-# No compiler finds this by itself in the loops above. In `minidistill/kernels/matmul.py`, `make_block` is a few lines
-# on top of vector instructions from `simd.py`. Their loops over rows and vectors are Python's and run *while the
+# No compiler finds this by itself in the loops above. In `minidistill/kernels/cpu/matmul.py`, `make_block` is a few
+# lines on top of vector instructions from `simd.py`. Their loops over rows and vectors are Python's and run *while the
 # kernel is compiled*: what they leave behind is straight-line code.
 #
 # ## Rungs 5 and 6
@@ -449,8 +450,8 @@ print(f"peak {peak:.0f} GFLOP/s, bandwidth {bandwidth:.1f} GB/s: the corner is a
 #
 # ## Read next in the source
 #
-# - `minidistill/kernels/matmul.py`: `three_loops`, `reordered`, `tiled`, `make_block`, `pack`, `make_product`.
-# - `minidistill/kernels/simd.py`: `multiply_add`, the vector instructions for numba.
-# - `minidistill/bench.py`: `interleaved`, timing with care.
+# - `minidistill/kernels/cpu/matmul.py`: `three_loops`, `reordered`, `tiled`, `make_block`, `pack`, `make_product`.
+# - `minidistill/kernels/cpu/simd.py`: `multiply_add`, the vector instructions for numba.
+# - `minidistill/experiments/bench/__init__.py`: `interleaved`, timing with care.
 #
 # Next is notebook 16: fusing, memory, threads and races.

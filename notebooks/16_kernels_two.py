@@ -30,8 +30,9 @@ import numpy as np
 from numba import njit, prange
 
 from minidistill import MLP, SGD, CrossEntropy, digits, fit, ops
-from minidistill.course import check
-from minidistill.kernels import cpu, matmul
+from minidistill.diagnosis.exercises import check
+from minidistill.kernels import cpu
+from minidistill.kernels.cpu import matmul
 
 # %% [markdown]
 # Two helpers, for what notebook 15 says about timing.
@@ -174,8 +175,8 @@ for name, seconds in timed(kernels, 5).items():
 
 # %% [markdown]
 # The library's kernel fuses the teacher's softmax, the KL and the mix with $\alpha$ into the same walk
-# (`distillation_loss` in `minidistill/kernels/cpu.py`), and its exponential is a polynomial that works on a whole
-# vector at a time. `reusing` is a middle way: NumPy, but every result goes into the same memory, by `out=`.
+# (`distillation_loss` in `minidistill/kernels/cpu/__init__.py`), and its exponential is a polynomial that works on a
+# whole vector at a time. `reusing` is a middle way: NumPy, but every result goes into the same memory, by `out=`.
 
 # %%
 numba.set_num_threads(1)
@@ -448,8 +449,8 @@ for name, seconds in times.items():
 #
 # `fit` asks its backend whether it can do whole epochs. The compiled one can, for the cross-entropy and for soft
 # targets: the loop over batches, both passes, the loss and the update are one call, on one flat vector of parameters.
-# A loss that it does not know takes the loop that one reads in `minidistill/training.py`. We make use of that: `1.0 *
-# CrossEntropy()` is a sum of losses with one member, the same mathematics, and it takes the loop.
+# A loss that it does not know takes the loop that one reads in `minidistill/training/loop.py`. We make use of that:
+# `1.0 * CrossEntropy()` is a sum of losses with one member, the same mathematics, and it takes the loop.
 
 # %%
 numba.set_num_threads(1)
@@ -494,9 +495,9 @@ for name in ("steps", "epochs"):
 # ## Read next in the source
 #
 # - `minidistill/kernels/rows.py`: `softmax`, `soft_target`, `exp2`, one formula a function, constants with names.
-# - `minidistill/kernels/cpu.py`: `make_loss`, `distillation_loss`, `sum_rows`, `train_steps`.
-# - `minidistill/kernels/passes.py`: `Epochs`, how `fit` comes to a whole epoch in one call.
-# - `minidistill/bench.py`, the laptop benchmark.
+# - `minidistill/kernels/cpu/__init__.py`: `make_loss`, `distillation_loss`, `sum_rows`, `train_steps`.
+# - `minidistill/kernels/cpu/passes.py`: `Epochs`, how `fit` comes to a whole epoch in one call.
+# - `minidistill/experiments/bench/__init__.py`, the laptop benchmark.
 #
 # You have derived, coded and checked every piece of a distillation run. Next is notebook 17: the same ideas on a
 # graphics card, in a simulator.

@@ -37,7 +37,7 @@ from numba import cuda, float32
 
 import minidistill
 from minidistill import ops
-from minidistill.course import check
+from minidistill.diagnosis.exercises import check
 
 # %% [markdown]
 # ## Thread, block, grid
@@ -150,7 +150,7 @@ for name, places in {
     })
 
 # %% [markdown]
-# Now two kernels that differ in one line, the first rungs of the ladder in `minidistill/kernels/cuda_matmul.py`.
+# Now two kernels that differ in one line, the first rungs of the ladder in `minidistill/kernels/cuda/matmul.py`.
 # `cuda.grid(2)` gives two numbers, and *the first one counts the neighbours of a warp*.
 
 # %%
@@ -298,7 +298,7 @@ print(f"the naive kernel reads A {5 * 7 * 6} times for this product, yours {read
 # of the ladder, in float32 for compute capability 9.0, with blocks of 256 threads.
 
 # %%
-found = json.loads((Path(minidistill.__file__).parents[1] / "docs/results/cuda.json").read_text())
+found = json.loads((Path(minidistill.__file__).parents[1] / "docs/evidence/results/cuda.json").read_text())
 compiled = {row["kernel"]: row for row in found["kernels"] if row["capability"] == "9.0"}
 print("rung                registers   shared bytes   spilled bytes   blocks at a time, by registers and threads")
 for rung in ("naive", "coalesced", "shared, A @ B", "registers, A @ B", "vectors, A @ B"):
@@ -680,9 +680,10 @@ plt.show()
 #
 # ## Read next in the source
 #
-# - `minidistill/kernels/cuda_matmul.py`: `naive`, `coalesced`, `tile_loader`, `product_function`, `tile_for`.
-# - `minidistill/kernels/cuda_losses.py`: `softmax_kernels`, and `loss_function` with `loss_share`.
-# - `minidistill/kernels/cuda_rows.py`: `team_functions`, the sum in pairs.
-# - `minidistill/kernels/cuda_epochs.py`: a whole epoch in one launch, where even blocks wait for each other.
+# - `minidistill/kernels/cuda/matmul.py`: `naive`, `coalesced`, `tile_loader`, `product_function`, `tile_for`.
+# - `minidistill/kernels/cuda/losses.py`: `softmax_kernels`, and `loss_function` with `loss_share`.
+# - `minidistill/kernels/cuda/rows.py`: `team_functions`, the sum in pairs.
+# - `minidistill/kernels/cuda/epochs.py`: a whole epoch in one launch, where even blocks wait for each other.
 #
-# `docs/cuda.md` has the compiler's whole table. Next is notebook 18: numbers of fewer digits, and weights left out.
+# `docs/guides/cuda.md` has the compiler's whole table. Next is notebook 18: numbers of fewer digits, and weights left
+# out.

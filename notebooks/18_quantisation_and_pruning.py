@@ -36,10 +36,8 @@ from minidistill import (
     quantize,
     remove_units,
 )
-from minidistill.course import check
-from minidistill.kernels import default_backend, one_thread
-from minidistill.prune import cut_weights, density, sparse_bytes, variance_saliency
-from minidistill.quantization import (
+from minidistill.deployment.prune import cut_weights, density, sparse_bytes, variance_saliency
+from minidistill.deployment.quantization import (
     METHODS,
     Grid,
     accumulated,
@@ -49,7 +47,9 @@ from minidistill.quantization import (
     requantized,
     unit_scales,
 )
-from minidistill.soft_targets import soft_targets
+from minidistill.diagnosis.exercises import check
+from minidistill.distillation.soft_targets import soft_targets
+from minidistill.kernels import default_backend, one_thread
 
 # %% [markdown]
 # ## The situation
@@ -607,7 +607,7 @@ table(forms, floats)
 # %% [markdown]
 # Eight bits cost nothing that one could see. Four bits cost something, more for one student than for another, and
 # learning on wins part of it back. Is the teacher better at that than labels? Compare the two lines, and mind the ±. On
-# larger data labels did more ([what it costs](../docs/quantize.md)).
+# larger data labels did more ([what it costs](../docs/guides/quantize.md)).
 
 # %% [markdown]
 # ## Pruning: zeros
@@ -850,7 +850,8 @@ print(compress(teacher, learning, test, hidden=(32,), epochs=40, seeds=3))
 # the picture. The teacher matters in either case: compare "alone" with "distilled".
 #
 # **What this does not show.** Digits are easy, and 500 test images are few: a difference below half a point is that of
-# one or two images. On Fashion-MNIST, which is harder, four bits cost more ([what it costs](../docs/quantize.md)).
+# one or two images. On Fashion-MNIST, which is harder, four bits cost more ([what it
+# costs](../docs/guides/quantize.md)).
 #
 # ## What to remember
 #
@@ -861,10 +862,10 @@ print(compress(teacher, learning, test, hidden=(32,), epochs=40, seeds=3))
 #
 # ## Read next in the source
 #
-# - `minidistill/quantization.py`: `Grid`, `fake_quantize_forward`, `weight_codes`, `QuantizedMLP` and
-#   `QuantizationAwareMLP`.
-# - `minidistill/prune.py`: `prune_weights` and `remove_units`.
-# - `minidistill/compression.py`: `compress`.
-# - `minidistill/kernels/int8.py`: `emit_dot`, the instructions that multiply bytes.
+# - `minidistill/deployment/quantization/__init__.py`: `Grid`, `fake_quantize_forward`, `weight_codes`, `QuantizedMLP`
+#   and `QuantizationAwareMLP`.
+# - `minidistill/deployment/prune.py`: `prune_weights` and `remove_units`.
+# - `minidistill/deployment/compression.py`: `compress`.
+# - `minidistill/kernels/cpu/int8.py`: `emit_dot`, the instructions that multiply bytes.
 #
 # Next: notebook 19, going into production.

@@ -28,11 +28,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minidistill import MLP, SGD, Cascade, Cosine, QualityGate, SoftTarget, digits, distill, fit, ops, quantize
-from minidistill.course import check
+from minidistill.deployment.bounds import add_evidence, alarm_level, evidence, lower_bound
+from minidistill.deployment.cascade import calibration_backward, calibration_forward, fit_temperature
+from minidistill.diagnosis.exercises import check
+from minidistill.experiments.drift import noisy, rotated
 from minidistill.export import c_source, to_c
-from minidistill.serving.bounds import add_evidence, alarm_level, evidence, lower_bound
-from minidistill.serving.cascade import calibration_backward, calibration_forward, fit_temperature
-from minidistill.serving.drift import noisy, rotated
 
 # %% [markdown]
 # ## The situation
@@ -467,8 +467,8 @@ for name, (small, large, images, labels) in cases.items():
 # ## Read next in the source
 #
 # - `minidistill/export/c.py`: `c_source` and its parts.
-# - `minidistill/serving/bounds.py`: `lower_bound`, `confidence_sequence`, `add_evidence`.
-# - `minidistill/serving/cascade.py`: `Cascade`; `minidistill/serving/gate.py`: `QualityGate`.
-# - `minidistill/reproduce/deploy.py`: the whole way on photographs, with a teacher of 2x1200 units.
+# - `minidistill/deployment/bounds.py`: `lower_bound`, `confidence_sequence`, `add_evidence`.
+# - `minidistill/deployment/cascade.py`: `Cascade`; `minidistill/deployment/gate.py`: `QualityGate`.
+# - `minidistill/experiments/reproduce/deploy.py`: the whole way on photographs, with a teacher of 2x1200 units.
 #
 # This was the last notebook. You have derived and coded a distillation library, and know when not to use it.

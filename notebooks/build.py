@@ -21,7 +21,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from minidistill.files import replacing
+from minidistill.support.files import replacing
 
 FOLDER = Path(__file__).resolve().parent
 SECONDS_A_CELL = 600

@@ -42,8 +42,8 @@ def interrupted_at(module, entry, **options):
 @pytest.mark.parametrize("entry", ENTRIES)
 @pytest.mark.parametrize(
     "module",
-    ["minidistill.cli", "argparse", "json", "numpy", "numpy._core._multiarray_umath", "datetime", "minidistill.files",
-     "minidistill.network", "minidistill.evaluation", "zipfile"],
+    ["minidistill.cli", "argparse", "json", "numpy", "numpy._core._multiarray_umath", "datetime",
+     "minidistill.support.files", "minidistill.network", "minidistill.training.evaluation", "zipfile"],
 )  # fmt: skip
 def test_ctrl_c_during_an_import_has_no_traceback(folder, module, entry):
     done = interrupted_at(module, entry)

@@ -26,8 +26,8 @@ from minidistill import (
     remove_units,
 )
 from minidistill.export.c import to_c
-from minidistill.files import read_npz, write_npz
 from minidistill.network import ACTIVATIONS, ROWS_AT_ONCE
+from minidistill.support.files import read_npz, write_npz
 
 DEPTHS = {1: (3, 4), 2: (3, 5, 4), 3: (3, 5, 2, 4)}  # layers: sizes, odd on purpose
 NAMES = ("sizes", "activation", "dropout", "seed", "parameters")
@@ -412,7 +412,7 @@ def test_absorbed_standardisation_equals_standardised_input():
     network, x = awkward((3, 5, 4)), 100 + 20 * rows(9, 3)
     mean, scale = x.mean(axis=0), x.std(axis=0)
     wanted = network.logits((x - mean) / scale)
-    network.absorb_standardisation(mean, scale)
+    network.fold_standardization(mean, scale)
     # x is 5 spreads from 0, so the sums that cancel are that much larger than their result: a digit of 16 is lost
     np.testing.assert_allclose(network.logits(x), wanted, rtol=1e-12, atol=1e-12)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from minidistill import ops
-from minidistill.gradcheck import check_direction, check_gradient
+from minidistill.diagnosis.gradcheck import check_direction, check_gradient
 
 SHAPES = [(1, 2), (3, 5), (7, 1)]
 LARGE = (33, 65)

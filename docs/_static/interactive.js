@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What moves on docs/interactive.md: the soft-target loss of one image, its two terms and its gradient.
+// What moves on docs/guides/interactive.md: the soft-target loss of one image, its two terms and its gradient.
 //
 // The maths comes first, line by line that of minidistill/ops.py and minidistill/losses/soft_target.py for one row
 // (B = 1); what follows reads the inputs and shows the numbers. MEASURED is interactive_logits.js.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_labels, check_number, check_rows, check_seed, check_whole
+from ..support.checks import check_labels, check_number, check_rows, check_seed, check_whole
 
 BLOCK_VALUES = 1 << 16  # long sweeps go block by block: this many values stay in the processor's cache
 

@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from ..files import read_npz
+from ..support.files import read_npz
 from .dataset import Dataset
 
 TRAINING_IMAGES = 1297  # the file holds these first, then the 500 for testing

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..files import check_unpacked, opened
+from ..support.files import check_unpacked, opened
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP_MAGIC = b"\x1f\x8b"

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files import cache_folder
+from ..support.files import cache_folder
 from .dataset import Dataset
 from .download import PublishedFile, checked_content, fetched, places
 from .idx import read_array

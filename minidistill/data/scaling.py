@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import warn
+from ..support.checks import warn
 from .dataset import Dataset
 
 LARGEST = 20.0      # root mean square of all values
@@ -38,7 +38,7 @@ def warn_if_badly_scaled(data: Dataset, augment: Sequence[Any] = (), optimizer: 
     x, y = data.x[::step], None if data.y is None else data.y[::step]
     fault = fault_of_scale(x, rate)
     if fault and augment:
-        from ..augmentation import augmented
+        from .augmentation import augmented
 
         x, _ = augmented(list(augment), x, y, np.random.default_rng(0))  # a step may standardize
         fault = fault_of_scale(x, rate)
@@ -46,7 +46,7 @@ def warn_if_badly_scaled(data: Dataset, augment: Sequence[Any] = (), optimizer: 
         warn(
             f"the inputs are badly scaled: {fault}. Training may learn one constant class. Standardize all rows with "
             "the statistics of the training rows: mean, scale = data.column_statistics(); "
-            "data = data.standardise(mean, scale). After training, network.absorb_standardisation(mean, scale) makes "
+            "data = data.standardise(mean, scale). After training, network.fold_standardization(mean, scale) makes "
             "the network take raw rows"
         )
 

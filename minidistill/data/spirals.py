@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from ..checks import check_number, check_seed, check_whole
+from ..support.checks import check_number, check_seed, check_whole
 from .dataset import Dataset
 
 

@@ -13,8 +13,8 @@ from typing import IO
 
 import numpy as np
 
-from ..checks import check_whole
-from ..files import ZIP_MAGIC, arrays_in, opened
+from ..support.checks import check_whole
+from ..support.files import ZIP_MAGIC, arrays_in, opened
 from .dataset import Dataset
 
 LAST_COLUMN = -1

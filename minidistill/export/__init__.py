@@ -8,8 +8,8 @@
     sklearn.py      from_sklearn(): an MLPClassifier
     layers.py       what all readers share: layers one after the other become an MLP, or are refused with a reason
 
-Each function is imported when it is first asked for, and the library that it needs when it is called. docs/export.md
-says what each format keeps.
+Each function is imported when it is first asked for, and the library that it needs when it is called.
+docs/guides/export.md says what each format keeps.
 """
 
 from importlib import import_module

@@ -4,7 +4,7 @@
 Each layer's sums are a local array, the outer loop goes over the inputs and the inner one over the outputs. There W
 (I,O) is read as it lies, the compiler makes vectors of the sums without being allowed to reorder any, and where the
 layer is narrow keeps them in registers. With gcc -O3 this was the fastest order of those tried, or close to it, at
-widths from 10 to 512; a dot product for each output is the slowest. docs/export.md says how fast it is.
+widths from 10 to 512; a dot product for each output is the slowest. docs/guides/export.md says how fast it is.
 
 A network of whole numbers gives the bits that its definition in quantization.py asks for. Whole numbers may be summed
 in any order, so here the dot product is the fastest, and W is written (O,I). Codes are held in 16 bits, of which
@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_finite
-from ..files import replacing
+from ..deployment.quantization import LARGEST, QuantizedMLP, pack_nibbles
 from ..network import MLP
 from ..ops import GELU_CUBIC, GELU_SCALE
-from ..quantization import LARGEST, QuantizedMLP, pack_nibbles
+from ..support.checks import check_finite
+from ..support.files import replacing
 from .layers import check_network, single_precision
 
 PORTION = 64  # inputs

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import check_finite
+from ..deployment.quantization import QuantizedMLP
 from ..network import ACTIVATIONS, DTYPES, MLP
-from ..quantization import QuantizedMLP
+from ..support.checks import check_finite
 
 EXTRA = "pip install 'minidistill[export]'"
 

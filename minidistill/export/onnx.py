@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..files import replacing
 from ..network import MLP
+from ..support.files import replacing
 from .layers import Activation, Layer, Linear, Sigmoid, as_network, check_network, required, single_precision
 
 NODES = {"relu": ("Relu", {}), "tanh": ("Tanh", {}), "gelu": ("Gelu", {"approximate": "tanh"})}

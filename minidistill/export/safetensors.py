@@ -8,8 +8,8 @@ the activation goes along as metadata.
 import os
 from typing import Any
 
-from ..files import replacing
 from ..network import MLP
+from ..support.files import replacing
 from .layers import required
 from .torch import from_arrays, state_arrays
 

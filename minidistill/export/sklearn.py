@@ -13,7 +13,7 @@ def from_sklearn(model: Any, dtype: Any = None) -> MLP:
     """The MLP that a fitted MLPClassifier is; its class k is `model.classes_[k]`, and its weights are copied.
 
     Two classes, for which scikit-learn has one logistic output z, become the two logits -z/2 and z/2, of the same
-    probabilities. A scaler in front of it is not part of it: see `MLP.absorb_standardisation`.
+    probabilities. A scaler in front of it is not part of it: see `MLP.fold_standardization`.
 
     dtype  of the network, "float32" or "float64"; None for that of the weights: float64, unless it was fitted on
            float32 rows

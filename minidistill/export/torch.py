@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..files import check_unpacked, opened, replacing
 from ..network import MLP
+from ..support.files import check_unpacked, opened, replacing
 from .layers import Activation, Dropout, Layer, Linear, Sigmoid, as_network, between, check_network, required
 
 INSTALL = "pip install torch"

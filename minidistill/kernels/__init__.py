@@ -30,17 +30,17 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from .. import ops
-from ..checks import check_choice
+from ..support.checks import check_choice
 
 if TYPE_CHECKING:
+    from ..deployment.quantization import QuantizedMLP
     from ..losses import Loss
     from ..network import MLP
-    from ..optim import Optimizer
-    from ..quantization import QuantizedMLP
-    from .cuda_passes import Epochs as CudaEpochs
-    from .cuda_passes import Passes as CudaPasses
-    from .int8 import IntegerPasses
-    from .passes import Epochs, Passes
+    from ..training.optim import Optimizer
+    from .cpu.int8 import IntegerPasses
+    from .cpu.passes import Epochs, Passes
+    from .cuda.passes import Epochs as CudaEpochs
+    from .cuda.passes import Passes as CudaPasses
 
 BACKENDS = ("numpy", "cpu", "cuda")
 CHOICES = (*BACKENDS, "auto")
@@ -144,10 +144,10 @@ def compiled_passes(network: "MLP") -> "Passes | CudaPasses | None":
     if network.ops is ops:
         return None
     if network.backend == "cuda":
-        from .cuda_passes import Passes as CudaPasses
+        from .cuda.passes import Passes as CudaPasses
 
         return CudaPasses(network)
-    from .passes import Passes
+    from .cpu.passes import Passes
 
     return Passes(network)
 
@@ -165,10 +165,10 @@ def compiled_epochs(
     if not (has_labels and has_teacher):  # the kernels read them without a check
         return None
     if network.backend == "cuda":
-        from .cuda_passes import Epochs as CudaEpochs
+        from .cuda.passes import Epochs as CudaEpochs
 
         return CudaEpochs(network, constants, rule, batch_size)
-    from .passes import Epochs
+    from .cpu.passes import Epochs
 
     return Epochs(network, constants, rule, batch_size)
 
@@ -177,7 +177,7 @@ def compiled_integers(network: "QuantizedMLP") -> "IntegerPasses | None":
     """A quantised network's pass in one call, where its backend has compiled products of bytes; else None."""
     if network.backend != "cpu":
         return None
-    from .int8 import IntegerPasses
+    from .cpu.int8 import IntegerPasses
 
     return IntegerPasses(network)
 
@@ -186,7 +186,7 @@ def compile_kernels() -> None:
     """Compiles what training and prediction in float32 need, which takes about half a minute; it stays on disk."""
     from ..data import Dataset
     from ..network import MLP
-    from ..training import fit
+    from ..training.loop import fit
 
     if isinstance(_compiled(), ModuleType):
         x, y = numpy.eye(4, dtype=numpy.float32), numpy.arange(4) % 2
@@ -230,8 +230,8 @@ def describe() -> dict[str, Any]:
         return found
     import numba
 
-    from .cache import folder
-    from .simd import REGISTER_BYTES
+    from .cpu.cache import folder
+    from .cpu.simd import REGISTER_BYTES
 
     try:
         place = str(folder())

@@ -9,18 +9,18 @@ the labels y (B,) or None, it returns its value and ds (B,C), the gradient for t
     top_k            the same, of the teacher's k likeliest classes and all others as one
 
 What else a student can be asked to do with the teacher's logits, from 2006 to today, and what each adds (derived in
-docs/logit_losses.md; each file needs only those above it):
+docs/maths/logit_losses.md; each file needs only those above it):
 
     logit_matching   squared error of the logits, the limit of high temperature (Bucila 2006, Ba and Caruana 2014)
     virtual_teacher  a teacher made of the labels: how much of the gain needs no teacher (Yuan et al. 2020)
     decoupled        DKD: the label's class and the others weighed apart (Zhao et al. 2022)
-    standardised     logits without their size, which a small student cannot reach (Sun et al. 2024)
+    standardized     logits without their size, which a small student cannot reach (Sun et al. 2024)
     dist             DIST: correlation with the teacher, over classes and over samples (Huang et al. 2022)
     nkd              NKD: the cross-entropy split as DKD splits the KL (Yang et al. 2023)
     divergences      other measures than KL(p || q): reverse, skewed, Jensen-Shannon, total variation (2023 to 2024)
 
 Losses of hidden activations are called with Outputs s and t, and return their gradient in that form (derived in
-docs/features.md; read features.py first, which says what they share):
+docs/maths/features.md; read features.py first, which says what they share):
 
     hint             a regression onto the teacher's hidden layer (Romero et al. 2015)
     variational      VID: the same, with a variance of each unit that is learnt as well (Ahn et al. 2019)
@@ -47,7 +47,7 @@ METHODS = {  # name: file, imported when it is first asked for: all at once woul
     "LogitMatching": "logit_matching",
     "VirtualTeacher": "virtual_teacher",
     "DecoupledKD": "decoupled",
-    "StandardisedTarget": "standardised",
+    "StandardizedTarget": "standardized",
     "DIST": "dist",
     "NKD": "nkd",
     "ReverseKL": "divergences",
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from .probabilistic import ProbabilisticTransfer
     from .relational import RelationalAngle, RelationalDistance
     from .similarity import SimilarityPreserving
-    from .standardised import StandardisedTarget
+    from .standardized import StandardizedTarget
     from .variational import VariationalInformation
     from .virtual_teacher import VirtualTeacher
 else:
@@ -110,7 +110,7 @@ __all__ = [
     "SkewKL",
     "SkewReverseKL",
     "SoftTarget",
-    "StandardisedTarget",
+    "StandardizedTarget",
     "TopK",
     "TopKTarget",
     "TotalVariation",

@@ -7,7 +7,7 @@ loss (1-alpha) CE + alpha KL. A high temperature shows a far larger teacher's ge
 details later; that is the idea, though not the very loss, of annealing KD (Jafari et al. 2021).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -15,10 +15,10 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..network import MLP
-from ..optim import Schedule
 from .base import Addable, Loss, learners_of, wants_hidden
 
 ANNEALED = ("temperature", "alpha")
+Schedule = Callable[[float], float]  # from the progress of training, in [0, 1), to a value
 
 
 @dataclass(frozen=True)

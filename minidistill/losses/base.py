@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import check_finite, check_labels, check_number
 from ..network import MLP, Outputs
+from ..support.checks import check_finite, check_labels, check_number
 
 
 class Loss(Protocol):

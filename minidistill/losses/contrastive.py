@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..checks import TEMPERATURES, check_field, check_whole
 from ..network import MLP
+from ..support.checks import TEMPERATURES, check_field, check_whole
 from .features import FeatureLoss, linear, unit_backward, unit_forward
 
 

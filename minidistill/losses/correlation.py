@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_field
+from ..support.checks import check_field
 from .features import FeatureLoss, unit_backward, unit_forward
 
 

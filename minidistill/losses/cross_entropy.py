@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import check_field
+from ..support.checks import check_field
 from .base import Addable, as_rows, checked, matched
 
 

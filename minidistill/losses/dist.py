@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_field
+from ..support.checks import check_field
 from .labels_and_teacher import LabelsAndTeacher
-from .standardised import standardise_backward, standardise_forward
+from .standardized import standardize_backward, standardize_forward
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class DIST(LabelsAndTeacher):
 
 def correlation_distance(q: np.ndarray, p: np.ndarray) -> tuple[Any, np.ndarray]:
     """The mean over rows of 1 - rho(q, p), q and p (N,M), and its gradient for q."""
-    z, cache = standardise_forward(q)                                           # (N,M)
-    z_teacher, _ = standardise_forward(p)                                       # (N,M)
+    z, cache = standardize_forward(q)                                           # (N,M)
+    z_teacher, _ = standardize_forward(p)                                       # (N,M)
     distance = (z_teacher * (z_teacher - z)).mean()                             # ()  its square has the mean 1, or 0
-    return distance, standardise_backward(-z_teacher / z.size, cache)           # (), (N,M)
+    return distance, standardize_backward(-z_teacher / z.size, cache)           # (), (N,M)

@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_field
 from ..ops import kl_terms
+from ..support.checks import check_field
 from .labels_and_teacher import LabelsAndTeacher
 
 

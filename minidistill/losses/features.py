@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import check_whole
 from ..network import MLP, Outputs
+from ..support.checks import check_whole
 from .base import Addable, checked
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import TEMPERATURES, check_field
+from ..support.checks import TEMPERATURES, check_field
 from .base import Addable, check_logits, matched, need_labels, need_teacher
 from .cross_entropy import CrossEntropy
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_field
+from ..support.checks import check_field
 from .decoupled import other_classes
 from .labels_and_teacher import LabelsAndTeacher
 

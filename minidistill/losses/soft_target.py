@@ -8,7 +8,8 @@ others. The student is softened by the same T and pulled towards them:
     ds = ((1-alpha) (softmax(s) - onehot(y)) + alpha T (q - p)) / B                               [KD-5]
 
 Softening by T costs the gradient 1/T twice, once by the chain rule and once because q - p shrinks; T^2 gives it
-back, so that alpha means the same at every temperature. The derivation in full is in docs/ops.md and docs/losses.md.
+back, so that alpha means the same at every temperature. The derivation in full is in docs/maths/ops.md and
+docs/maths/losses.md.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import TEMPERATURES, check_field
+from ..support.checks import TEMPERATURES, check_field
 from .base import Addable, checked, matched, need_labels, need_teacher
 from .cross_entropy import CrossEntropy
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import TEMPERATURES, as_array, check_field, check_finite, check_number, check_rows, check_whole
+from ..support.checks import TEMPERATURES, as_array, check_field, check_finite, check_number, check_rows, check_whole
 from .base import Addable, checked, matched, need_labels
 from .cross_entropy import CrossEntropy
 from .labels_and_teacher import ROUGH, narrowed

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as numpy_ops
-from ..checks import TEMPERATURES, check_field
+from ..support.checks import TEMPERATURES, check_field
 from .base import Addable, as_rows, matched
 from .soft_target import SoftTarget
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minidistill import ops
-from minidistill.serving.bounds import lower_bound
+from minidistill.deployment.bounds import lower_bound
 
 # %% [markdown]
 # ## Exercise 1: the slope

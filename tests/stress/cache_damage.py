@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from numba import njit
-from minidistill.kernels.cache import kept_on_disk
+from minidistill.kernels.cpu.cache import kept_on_disk
 
 def doubled(x):
     return x * 2 + 1

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from minidistill import MLP, Dataset, QualityGate, QuantizedMLP, SoftTargets, fit, load_idx, load_table, quantize
+from minidistill.experiments.sweep import sweep
 from minidistill.export import from_onnx, from_pt, from_safetensors, to_onnx, to_pt, to_safetensors
-from minidistill.sweep import sweep
 
 DATA = Dataset(np.random.default_rng(0).standard_normal((40, 3)), np.arange(40) % 2)
 NETWORK, TEACHER = MLP((3, 4, 2)), MLP((3, 5, 2), seed=1)

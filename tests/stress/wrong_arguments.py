@@ -13,8 +13,9 @@ import numpy as np
 from canaries import Canaries
 
 from minidistill import MLP, quantize
-from minidistill.kernels import cpu, int8, matmul
-from minidistill.quantization import QuantizedMLP
+from minidistill.deployment.quantization import QuantizedMLP
+from minidistill.kernels import cpu
+from minidistill.kernels.cpu import int8, matmul
 
 B, I, C, K = 5, 6, 7, 2
 SIZES = (I, 4, C)

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: MIT
+"""Cascade: the student answers where it is sure, and the teacher is asked about the rest.
+
+How sure the student is, its largest probability says, once a temperature has calibrated it (Guo et al. 2017). From
+which confidence on it answers alone is chosen on validation rows, for a wanted accuracy or a wanted cost. Several
+thresholds are tried on the same rows, and the bound holds for the one that is chosen. Derived in docs/guides/serving.md.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import ops
+from ..data import Dataset
+from ..support.checks import check_choice, check_labels, check_number, check_rows, check_seed
+from ..training.evaluation import seconds_per_call, size_of
+from .bounds import binomial_tail, lower_bound
+from .pair import Pair
+
+CALIBRATION = 0.25  # of the validation rows: they choose the temperature and the thresholds to try, the rest decides
+COOLEST, HOTTEST = 0.05, 20.0  # a student that is right about every row would like a temperature of 0
+HALVINGS = 50
+CANDIDATES = 40  # thresholds to try, besides always and never
+
+# ---------------------------------------------------------------------------------------------- how sure
+
+
+def calibration_forward(s, b, y):  # type: ignore[no-untyped-def]  # s (N,C)  b = 1/T  y (N,)
+    log_q, _ = ops.log_softmax_forward(b * s)                                   # (N,C)
+    loss = -log_q[np.arange(len(y)), y].mean()                                  # ()                       [SERVE-6]
+    return loss, (s, y, log_q)
+
+
+def calibration_backward(cache):  # type: ignore[no-untyped-def]
+    s, y, log_q = cache
+    expected = (np.exp(log_q) * s).sum(axis=1)                                  # (N,)
+    return (expected - s[np.arange(len(y)), y]).mean()                          # () for b                 [SERVE-7]
+
+
+def fit_temperature(s: Any, y: Any) -> float:
+    """The temperature T, from 0.05 to 20, at which softmax(s / T) makes the labels likeliest (Guo et al. 2017, 4.2).
+
+    s (N,C) logits of rows that the network was not trained on, y (N,) their labels. The derivative for b = 1 / T grows
+    with b, so where it turns from negative to positive is found by halving.
+    """
+    s = check_rows("logits", s, dtype=np.float64)
+    y = check_labels("y", y, len(s), s.shape[1])
+    low, high = math.log(1 / HOTTEST), math.log(1 / COOLEST)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        _, cache = calibration_forward(s, math.exp(middle), y)
+        low, high = (middle, high) if calibration_backward(cache) < 0 else (low, middle)
+    return math.exp(-(low + high) / 2)
+
+
+# ---------------------------------------------------------------------------------------------- the cascade
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to expect of a cascade, by the validation rows that had no part in its calibration.
+
+    Proven is what was wanted and no more: a better bound for the threshold that was chosen would be one picked by luck.
+    """
+
+    rows: int               # that it was measured on
+    accuracy: float         # measured
+    accuracy_at_least: float | None  # proven, but for a chance of delta, where an accuracy was wanted
+    teacher_share: float    # of the rows, measured
+    cost: float | None      # a row, measured; None where a model cannot say what it takes
+    cost_at_most: float | None       # proven, but for a chance of delta, where a cost was wanted
+    student_cost: float | None
+    teacher_cost: float | None
+    unit: str               # of the costs
+    delta: float
+
+
+class Cascade:
+    """The student's answer where its confidence is above the threshold, and the teacher's everywhere else.
+
+    student, teacher  MLPs or other teachers of `distill`: a list, a function to logits, an object with predict_proba
+    threshold         in [0, 1]: at 0 the student predicts all rows, at 1 none. The confidence of a student that has
+                      `predict_proba` and no `logits` is below 0.96, since its probabilities have a floor (teachers.py)
+    temperature       divides the student's logits before its confidence is looked at; `fit_temperature` finds one
+    classes           the number of classes; needed where neither model states it, as an MLP does
+
+    `Cascade.for_accuracy` and `Cascade.for_cost` choose threshold and temperature and leave what they expect in `plan`.
+    Any number of threads may predict with one cascade. Raises ValueError where the two do not have the same classes,
+    TypeError for what is no model.
+    """
+
+    plan: Plan | None = None
+
+    def __init__(
+        self, student: Any, teacher: Any, threshold: float, temperature: float = 1.0, classes: int | None = None
+    ) -> None:
+        self.threshold = check_number("threshold", threshold, "[0, 1]", 0, 1)
+        self.temperature = check_number("temperature", temperature, "[1e-6, inf)", 1e-6)
+        self.pair = Pair(student, teacher, classes)
+        self.rows = self.rows_sent = 0  # since it was made
+
+    @property
+    def teacher_share(self) -> float:
+        """The share of all rows so far that was sent to the teacher; 0 before the first."""
+        return self.rows_sent / max(self.rows, 1)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Probabilities (N,C) of x (N,I), the student's or the teacher's; ValueError for NaN or infinity in x."""
+        x = check_rows("x", x)
+        s = self.pair.logits("student", x)                                      # (N,C)
+        probabilities: np.ndarray = ops.softmax_forward(s, self.temperature)[0]  # (N,C)
+        sent = _sent(probabilities.max(axis=1), self.threshold)                 # (N,)
+        if sent.any():
+            probabilities[sent] = self.pair.teacher_probabilities(x[sent])
+        with self.pair.lock:
+            self.rows += len(x)
+            self.rows_sent += int(sent.sum())
+        return probabilities
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The likeliest class (N,) of each row of x (N,I)."""
+        return np.asarray(self.predict_proba(x).argmax(axis=1))
+
+    @classmethod
+    def for_accuracy(
+        cls, student: Any, teacher: Any, validation: Dataset, accuracy: float, *, delta: float = 0.05,
+        costs: str | Sequence[float] = "multiply_adds", classes: int | None = None, seed: int = 0,
+    ) -> "Cascade":  # fmt: skip
+        """The cascade that asks the teacher least among those proven to be this accurate, but for a chance of delta.
+
+        validation  labelled rows that neither model was trained on; a quarter calibrates, the others decide
+        accuracy    wanted of the cascade as a whole, in (0, 1)
+        costs       of a row: "multiply_adds", "seconds" (measured here, in one call), or two numbers for the two
+        seed        of which rows calibrate
+
+        Always asking the teacher comes first, then one less careful threshold after the other, as long as each is
+        proven at level delta by itself: fixed-sequence testing needs no more to hold for the last.         [SERVE-8]
+
+        Raises ValueError, with the accuracy that can be proven, where not even the teacher alone is that accurate.
+        """
+        check_number("accuracy", accuracy, "(0, 1)", 0, 1)
+        trial = _Trial(Pair(student, teacher, classes), validation, delta, seed)
+        thresholds = trial.thresholds[::-1]
+        right = [int(trial.right(threshold).sum()) for threshold in thresholds]
+        passed = _passed(binomial_tail(k, trial.rows, accuracy) <= delta for k in right)
+        if passed == 0:
+            raise ValueError(
+                f"accuracy {accuracy:g} cannot be reached: the best is {lower_bound(right[0], trial.rows, delta):.4f}, "
+                f"which the teacher proves with {right[0]} of {trial.rows} rows right; more rows would prove more"
+            )
+        return trial.cascade(thresholds[passed - 1], trial.costs(costs), accuracy_at_least=accuracy)
+
+    @classmethod
+    def for_cost(
+        cls, student: Any, teacher: Any, validation: Dataset, cost: float, *, delta: float = 0.05,
+        costs: str | Sequence[float] = "multiply_adds", classes: int | None = None, seed: int = 0,
+    ) -> "Cascade":  # fmt: skip
+        """The cascade that asks the teacher most among those proven to cost no more, but for a chance of delta.
+
+        cost  of a row, on average, in the unit of `costs`; all else as in `for_accuracy`
+
+        Never asking the teacher comes first, then one more careful threshold after the other.
+
+        Raises ValueError, with the least that can be had, where the student alone costs more.
+        """
+        check_number("cost", cost, "(0, inf)", 0)
+        trial = _Trial(Pair(student, teacher, classes), validation, delta, seed)
+        prices = trial.costs(costs)
+        if prices.student is None or prices.teacher is None:
+            raise ValueError("costs must be two numbers, of student and teacher: one of them cannot say its own")
+        if cost < prices.student:
+            raise ValueError(f"cost {cost:g} cannot be reached: the student alone costs {prices.student:g} a row")
+        share = min((cost - prices.student) / prices.teacher, 1.0)
+        sent = [int(trial.sent(threshold).sum()) for threshold in trial.thresholds[1:]]  # the first, 0, needs no proof
+        passed = _passed(share == 1 or binomial_tail(trial.rows - k, trial.rows, 1 - share) <= delta for k in sent)
+        most = prices.student + share * prices.teacher if passed else prices.student
+        return trial.cascade(trial.thresholds[passed], prices, cost_at_most=most)
+
+
+# ---------------------------------------------------------------------------------------------- trying thresholds
+
+
+class _Costs(NamedTuple):
+    """What a row costs; None where a model cannot say."""
+
+    student: float | None
+    teacher: float | None
+    unit: str
+
+
+class _Trial:
+    """The answers of both to the rows that decide, and the thresholds to try on them, from 0 up to 1.
+
+    Thresholds and temperature come from other rows: all that is tried is fixed before the rows that judge it are seen.
+    """
+
+    def __init__(self, pair: Pair, validation: Dataset, delta: float, seed: int) -> None:
+        self.pair, self.delta = pair, check_number("delta", delta, "(0, 1)", 0, 1)
+        if not isinstance(validation, Dataset) or validation.y is None:
+            raise ValueError("validation must be a Dataset with labels")
+        check_labels("validation.y", validation.y, len(validation), pair.classes)
+        if len(validation) < 2:
+            raise ValueError("validation must have at least 2 rows, one to calibrate on and one to decide, got 1")
+        order = np.random.default_rng(check_seed(seed)).permutation(len(validation))        # (n+N,)
+        count = max(int(CALIBRATION * len(order)), 1)
+        # Not `split`, which is stratified: the classes of one part would tell of those of the other.
+        calibrating, deciding = validation.subset(order[:count]), validation.subset(order[count:])
+        s = pair.logits("student", calibrating.x)                               # (n,C)
+        self.temperature = fit_temperature(s, calibrating.y)
+        quantiles = np.quantile(self._confidence(s), np.linspace(0, 1, CANDIDATES))
+        self.thresholds = sorted({0.0, *quantiles.tolist(), 1.0})
+        self.x, y = deciding.x, deciding.y
+        s = pair.logits("student", self.x)                                      # (N,C)
+        self.confidence = self._confidence(s)                                   # (N,)
+        self.student_right = s.argmax(axis=1) == y                              # (N,)
+        self.teacher_right = pair.labels("teacher", self.x) == y                # (N,)
+        self.rows = len(self.x)
+
+    def _confidence(self, s: np.ndarray) -> np.ndarray:
+        return np.asarray(ops.softmax_forward(s, self.temperature)[0].max(axis=1))
+
+    def sent(self, threshold: float) -> np.ndarray:
+        """Whether each row (N,) goes to the teacher."""
+        return _sent(self.confidence, threshold)
+
+    def right(self, threshold: float) -> np.ndarray:
+        """Whether the cascade answers each row (N,) correctly."""
+        return np.asarray(np.where(self.sent(threshold), self.teacher_right, self.student_right))
+
+    def costs(self, costs: str | Sequence[float]) -> _Costs:
+        """What a row costs: given, stated by the models, or measured."""
+        if not isinstance(costs, str):
+            if len(costs) != 2:
+                raise ValueError(f"costs must be two numbers, of student and teacher, got {costs!r}")
+            student, teacher = (check_number("each of costs", cost, "(0, inf)", 0) for cost in costs)
+            return _Costs(student, teacher, "given")
+        if check_choice("costs", costs, ("multiply_adds", "seconds")) == "multiply_adds":
+            return _Costs(size_of(self.pair.student, costs), size_of(self.pair.teacher, costs), costs)
+        student, teacher = (seconds_per_call(_Asked(self.pair, name), self.x) for name in ("student", "teacher"))
+        return _Costs(student / self.rows, teacher / self.rows, costs)
+
+    def cascade(self, threshold: float, costs: _Costs, **proven: float) -> Cascade:
+        """The cascade of that threshold, and its plan."""
+        share = float(self.sent(threshold).mean())
+        cost = None if costs.student is None or costs.teacher is None else costs.student + share * costs.teacher
+        made = Cascade(self.pair.student, self.pair.teacher, threshold, self.temperature, self.pair.classes)
+        made.plan = Plan(
+            rows=self.rows,
+            accuracy=float(self.right(threshold).mean()),
+            accuracy_at_least=proven.get("accuracy_at_least"),
+            teacher_share=share,
+            cost=cost,
+            cost_at_most=proven.get("cost_at_most"),
+            student_cost=costs.student,
+            teacher_cost=costs.teacher,
+            unit=costs.unit,
+            delta=self.delta,
+        )
+        return made
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One of a pair, as what can be timed."""
+
+    pair: Pair
+    name: str
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        return self.pair.logits(self.name, x)
+
+
+def _sent(confidence: np.ndarray, threshold: float) -> np.ndarray:
+    """Whether each row (N,) goes to the teacher."""
+    return ~(confidence > threshold)
+
+
+def _passed(proven: Iterable[bool]) -> int:
+    """How many of a sequence of tests are passed before the first that is not."""
+    return len(list(takewhile(bool, proven)))

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+"""Distillation: how a student learns from a teacher, and from which.
+
+    student          distill(): the student trains on the teacher's softened outputs
+    soft_targets     SoftTargets: the teacher's logits, kept with the rows that they belong to
+    teachers         models of any kind as teachers
+    teacher_checks   warnings about unsuitable teachers
+    schemes          ensembles, chains, mutual learning, unlabeled rows
+"""
+
+from .soft_targets import SoftTargets
+from .student import distill
+
+__all__ = ["SoftTargets", "distill"]

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""A paper's claims, what was measured of them here, and whether they hold."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...support.text import sample_std
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence that can be wrong, the paper's figure where it gives one, and the figures measured here."""
+
+    claim: str
+    values: list[float]  # one a seed
+    holds: bool
+    paper: float | None = None
+    decimals: int = 0  # of the figures, when they are printed
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def std(self) -> float:
+        """Between the seeds; 0 where there is one."""
+        return sample_std(self.values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "claim": self.claim,
+            "paper": self.paper,
+            "mean": self.mean,
+            "std": self.std,
+            "values": self.values,
+            "holds": self.holds,
+        }
+
+    def __str__(self) -> str:
+        paper = "-" if self.paper is None else f"{self.paper:.{self.decimals}f}"
+        spread = f" ± {self.std:.{max(self.decimals, 1)}f}" if len(self.values) > 1 else ""
+        here = f"{self.mean:.{self.decimals}f}{spread}"
+        return f"{paper:>8}  {here:>14}  {'yes' if self.holds else 'NO':>5}  {self.claim}"
+
+
+def at_most(bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0) -> Claim:
+    """That the mean over the seeds does not pass `bound`."""
+    return Claim(f"{claim}: at most {bound:.{decimals}f}", values, float(np.mean(values)) <= bound, paper, decimals)
+
+
+def at_least(bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0) -> Claim:
+    """That the mean over the seeds reaches `bound`."""
+    return Claim(f"{claim}: at least {bound:.{decimals}f}", values, float(np.mean(values)) >= bound, paper, decimals)
+
+
+def always_above(bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0) -> Claim:
+    """That every seed's figure is above `bound`: no mean hides one that is not."""
+    return Claim(f"{claim}: above {bound:g} with every seed", values, min(values) > bound, paper, decimals)
+
+
+def differences(these: list[float], those: list[float]) -> list[float]:
+    """Seed by seed: students of one seed share their first weights and the order of their images."""
+    return [a - b for a, b in zip(these, those, strict=True)]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Figures over an axis: of numbers, or of names."""
+
+    label: str
+    x: list[Any]
+    values: list[list[float]]  # for each x, one a seed
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One part of a picture."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+    curves: list[Curve]
+    logarithmic: bool = False  # its x axis
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one experiment found."""
+
+    claims: list[Claim]
+    panels: list[Panel]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """An experiment of the literature, done again."""
+
+    name: str
+    source: str
+    command: str  # that does it again
+    findings: Findings
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether every claim does."""
+        return all(claim.holds for claim in self.findings.claims)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "source": self.source,
+            "settings": {"command": self.command, **self.findings.settings},
+            "seconds": self.seconds,
+            "claims": [claim.to_dict() for claim in self.findings.claims],
+        }
+
+    def plot(self, path: Any = None) -> Any:
+        """The curves as a matplotlib figure, saved where a path is given."""
+        from ..pictures import panels
+
+        return panels(self.findings.panels, path)
+
+    def __str__(self) -> str:
+        claims = self.findings.claims
+        held = sum(claim.holds for claim in claims)
+        settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.findings.settings.items())
+        lines = [
+            f"{self.name}: {self.source}", "",
+            f"{'paper':>8}  {'here':>14}  {'holds':>5}  claim", *map(str, claims), "",
+            f"{held} of {len(claims)} claims hold here, in {self.seconds:.0f} s.", f"Settings: {settings}",
+        ]  # fmt: skip
+        return "\n".join(lines)

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: MIT
+"""Hinton, Vinyals and Dean 2015 (arXiv 1503.02531), section 3: what the teacher of MNIST hands on.
+
+A large teacher learns from shifted images with dropout; a smaller student, with neither, learns from labels or from
+the teacher's softened answers. Then the student's images lack every 3, or are nothing but 7s and 8s: it still reads
+digits that it has never seen, once the biases of its output layer are mended.
+
+The teacher is asked about nine views of each image, shifted by at most a pixel, as it has learned to read them; the
+student sees the image alone, with the mean answer. One student learns from the answers to the images as they are.
+
+The paper chose those biases by the test images. `offsets_by_teacher` needs neither them nor a label; the paper's way
+is followed as well, and named as such.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ... import ops
+from ...network import MLP
+from ...training.optim import Adam
+from .claims import Claim, Curve, Findings, Panel, always_above, at_most, differences
+from .study import Budget, Study, alone, distilled, errors, jittered_teacher, on_all_cores
+
+SOURCE = "Hinton, Vinyals and Dean 2015, section 3"
+DATA = "mnist"
+SEEDS = 3
+
+T, T_OF_FEW = 8.0, 20.0  # of students with all digits, and with some missing
+ERRORS = "test errors of 10,000"
+THREES = [3]                             # left out of one transfer set,
+ALL_BUT_TWO = [0, 1, 2, 3, 4, 5, 6, 9]   # and of the other
+NARROW, MIDDLE, WIDE = 30, 300, 800      # units a layer, for the table of temperatures
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How large the experiment is. Rates and epochs were chosen on images held out of training."""
+
+    teacher: tuple[int, ...]
+    teacher_epochs: int
+    student: tuple[int, ...]
+    by_labels: Budget
+    by_teacher: Budget
+    no_threes: Budget
+    two_digits: Budget
+    by_width: Budget
+    temperatures: dict[int, tuple[float, ...]]  # by units a layer
+
+
+FULL = Settings(
+    teacher=(1200, 1200),
+    teacher_epochs=100,
+    student=(800, 800),
+    by_labels=Budget(15),
+    by_teacher=Budget(40, 0.001, optimizer=Adam),
+    no_threes=Budget(20, 0.002, optimizer=Adam),
+    two_digits=Budget(60, 0.002, optimizer=Adam),
+    by_width=Budget(12, 0.002, optimizer=Adam),
+    temperatures={NARROW: (1.0, 2.5, 4.0, 8.0, 20.0), MIDDLE: (2.5, 8.0, 20.0), WIDE: (8.0, 20.0)},
+)
+QUICK = Settings(
+    teacher=(100, 100),
+    teacher_epochs=4,
+    student=(100, 100),
+    by_labels=Budget(4),
+    by_teacher=Budget(8, 0.002, optimizer=Adam),
+    no_threes=Budget(8, 0.002, optimizer=Adam),
+    two_digits=Budget(20, 0.002, optimizer=Adam),
+    by_width=Budget(2, 0.002, optimizer=Adam),
+    temperatures={NARROW: (2.5, 8.0, 20.0), MIDDLE: (8.0, 20.0)},
+)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Errors of a student that some digits were kept from; on those digits alone; and with its biases mended."""
+
+    plain: float
+    by_rule: float     # by the teacher's answers to altered images
+    by_test: float     # by the test images, as the paper did
+    on_unseen: float
+    by_rule_on_unseen: float
+
+
+Table = dict[int, dict[float, list[float]]]  # errors by units a layer and temperature, one a seed
+
+
+def run(study: Study, say: Callable[[str], None]) -> Findings:
+    settings = QUICK if study.quick else FULL
+    say(f"training the teacher on {len(study.whole):,} images ...")
+    teacher = jittered_teacher(study.whole, settings.teacher, settings.teacher_epochs)
+    answers = answers_to_views(teacher, study.whole.x)
+    room = Classroom(study, settings.student, teacher, answers, teacher.logits(study.whole.x))
+    say(f"training students of {len(study.seeds)} seeds, taught by labels and by the teacher, by few digits, by T ...")
+    cells = _cells(settings, study.seeds)
+    groups: dict[str, list[tuple[Any, ...]]] = {
+        "soft": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, seed) for seed in study.seeds],
+        "one view": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, study.seeds[0], True)],
+        "no threes": [(Classroom.without, THREES, settings.no_threes, seed) for seed in study.seeds],
+        "hard": [(Classroom.by_labels, settings.by_labels, seed) for seed in study.seeds],
+        "two digits": [(Classroom.without, ALL_BUT_TWO, settings.two_digits, seed) for seed in study.seeds],
+        "table": [(Classroom.by_teacher, (units, units), *others) for units, *others in cells],
+    }
+    with on_all_cores(room) as run:  # all at once: no core waits for the end of a group
+        found = iter(run(job for jobs in groups.values() for job in jobs))
+    soft, one_view, no_threes, hard, two_digits, wrong = ([next(found) for _ in jobs] for jobs in groups.values())
+    table: Table = {units: {T: [] for T in temperatures} for units, temperatures in settings.temperatures.items()}
+    for (units, temperature, *_), count in zip(cells, wrong, strict=True):
+        table[units][temperature].append(count)
+
+    taught = errors(teacher.logits(study.test.x), study.test)
+    by_views = errors(answers_to_views(teacher, study.test.x), study.test)
+    claims = [
+        *_claims_of_students(taught, hard, soft), *_claims_of_views(taught, by_views, one_view, soft),
+        *_claims_of_threes(no_threes), *_claims_of_two_digits(two_digits), *_claims_of_temperatures(table),
+    ]  # fmt: skip
+    budgets = {name: str(value) if isinstance(value, Budget) else value for name, value in vars(settings).items()}
+    shown = budgets | {"temperature": T, "temperature_of_few": T_OF_FEW, "alpha": 1.0, "seeds": study.seeds}
+    return Findings(claims, _panels(taught, hard, soft, no_threes, two_digits, table), shown)
+
+
+def _cells(settings: Settings, seeds: list[int]) -> list[tuple[int, float, Budget, int]]:
+    """The students of the table of temperatures; the widest, which take the longest, with one seed alone."""
+    return [
+        (units, temperature, settings.by_width, seed)
+        for units, temperatures in settings.temperatures.items()
+        for temperature in temperatures
+        for seed in (seeds[:1] if units == WIDE else seeds)
+    ]
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """A teacher, what it says about all images to learn from, and the students that hear it."""
+
+    study: Study
+    student: tuple[int, ...]  # widths of the hidden layers
+    teacher: MLP
+    answers: np.ndarray   # (N,C) logits, the mean over views of each image
+    one_view: np.ndarray  # (N,C) those to the images alone
+
+    def by_labels(self, budget: Budget, seed: int) -> float:
+        student = alone(self.study.whole, self.student, budget, seed)
+        return errors(student.logits(self.study.test.x), self.study.test)
+
+    def by_teacher(
+        self, hidden: tuple[int, ...], temperature: float, budget: Budget, seed: int, one_view: bool = False
+    ) -> float:
+        answers = self.one_view if one_view else self.answers
+        student = distilled(answers, self.study.whole, hidden, budget, seed, temperature)
+        return errors(student.logits(self.study.test.x), self.study.test)
+
+    def without(self, unseen: list[int], budget: Budget, seed: int) -> Unseen:
+        """A student whose images lack the digits `unseen`."""
+        rows = ~np.isin(np.asarray(self.study.whole.y), unseen)
+        images, test = self.study.whole.subset(rows), self.study.test
+        student = distilled(self.answers[rows], images, self.student, budget, seed, T_OF_FEW)
+        s = student.logits(test.x)                                              # (N,C)
+        mended = s + offsets_by_teacher(student, self.teacher, images.x, unseen, seed)      # (N,C)
+        rare = np.isin(np.asarray(test.y), unseen)                                    # (N,)
+        return Unseen(
+            plain=errors(s, test),
+            by_rule=errors(mended, test),
+            by_test=min(errors(s + offsets, test) for offsets in _equal_offsets(unseen, s.shape[1])),
+            on_unseen=errors(s, test, rare),
+            by_rule_on_unseen=errors(mended, test, rare),
+        )
+
+
+def answers_to_views(teacher: MLP, x: np.ndarray) -> np.ndarray:
+    """The teacher's logits (N,C) for square images x (N,I): the mean over each image shifted by -1, 0 and 1 pixel."""
+    N, side = len(x), int(np.sqrt(x.shape[1]))
+    wide = np.pad(x.reshape(N, side, side), ((0, 0), (1, 1), (1, 1)))           # (N,side+2,side+2)
+    shifts = [(down, right) for down in range(3) for right in range(3)]
+    views = (wide[:, down : down + side, right : right + side] for down, right in shifts)
+    mean: np.ndarray = np.mean([teacher.logits(view.reshape(N, -1)) for view in views], axis=0)        # (N,C)
+    return mean
+
+
+# ---------------------------------------------------------------------------------------------- mending the biases
+
+ALTERED = 20_000  # images to ask the teacher about
+SHARP = 0.25      # the temperature at which probabilities are nearly a count of answers
+ROUNDS = 100
+
+
+def offsets_by_teacher(student: MLP, teacher: MLP, x: np.ndarray, unseen: list[int], seed: int) -> np.ndarray:
+    """What to add to the student's logits (C,), or biases, of classes that it never saw. No label is looked at.
+
+    x (N,I) are the images that it did see. Altered, some of them look like a digit that it did not, an 8 without its
+    left side like a 3; the teacher says so, and the student too rarely. The offsets are those at which it gives each
+    class of `unseen`, over all altered images, as much probability as the teacher does.
+    """
+    images = with_a_hole(x, ALTERED, seed)                                      # (ALTERED,I)
+    s, t = student.logits(images), teacher.logits(images)                       # (ALTERED,C)
+    wanted = _share_of_each(t)                                                  # (C,)
+    offsets = np.zeros(s.shape[1], s.dtype)                                     # (C,)
+    for _ in range(ROUNDS):
+        offsets[unseen] += SHARP * np.log(wanted / _share_of_each(s + offsets))[unseen]
+    return offsets
+
+
+def _share_of_each(logits: np.ndarray) -> np.ndarray:
+    """The mean probability of each class (C,); at least that of one image in all, whose logarithm exists."""
+    probabilities, _ = ops.softmax_forward(logits, SHARP)                       # (N,C)
+    shares: np.ndarray = np.maximum(probabilities.mean(axis=0), 1 / len(logits))            # (C,)
+    return shares
+
+
+def with_a_hole(x: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` of the square images in x (N,I), some of them more than once, each without a rectangle of its own."""
+    random = np.random.default_rng(seed)
+    chosen = x[random.integers(len(x), size=count)]                             # (count,I), a copy
+    side = int(np.sqrt(x.shape[1]))
+    corners, sizes = random.integers(side, size=(count, 2)), random.integers(side // 5, 3 * side // 4, size=(count, 2))
+    for image, (top, left), (height, width) in zip(chosen.reshape(-1, side, side), corners, sizes, strict=True):
+        image[top : top + height, left : left + width] = 0
+    return chosen
+
+
+def _equal_offsets(unseen: list[int], classes: int) -> list[np.ndarray]:
+    """The same for each unseen class, from -15 to 15 in steps of 0.1: what the paper chose by the test images."""
+    at_unseen = np.isin(np.arange(classes), unseen)                             # (C,)
+    return [np.float32(offset) * at_unseen for offset in np.linspace(-15, 15, 301)]
+
+
+# ---------------------------------------------------------------------------------------------------- what was claimed
+
+
+def _claims_of_students(teacher: float, hard: list[float], soft: list[float]) -> list[Claim]:
+    return [
+        at_most(75, "errors of the teacher", [teacher], 67),
+        at_most(161, "errors of the student taught by labels", hard, 146),
+        at_most(90, "errors of the student taught by soft targets", soft, 74),
+        always_above(0, "errors that soft targets spare", differences(hard, soft), 146 - 74),
+    ]
+
+
+def _claims_of_views(teacher: float, by_views: float, one_view: list[float], soft: list[float]) -> list[Claim]:
+    return [
+        always_above(0, "errors that nine views spare the teacher", [teacher - by_views]),
+        always_above(0, "errors that they spare a student", differences(one_view, soft[: len(one_view)])),
+    ]
+
+
+def _claims_of_threes(found: list[Unseen]) -> list[Claim]:
+    return [
+        at_most(206, "errors of a student that never saw a 3", [student.plain for student in found], 206),
+        at_most(115, "... its bias mended, by a rule without labels", [student.by_rule for student in found], 109),
+        at_most(109, "... its bias chosen by the test images", [student.by_test for student in found], 109),
+        at_most(133, "of its errors those on threes", [student.on_unseen for student in found], 133),
+        at_most(14, "... its bias mended, by that rule", [student.by_rule_on_unseen for student in found], 14),
+    ]
+
+
+def _claims_of_two_digits(found: list[Unseen]) -> list[Claim]:
+    plain, by_rule, by_test = (
+        [getattr(student, name) / 100 for student in found] for name in ("plain", "by_rule", "by_test")
+    )
+    return [
+        at_most(47.3, "percent wrong of a student that saw 7s and 8s alone", plain, 47.3, 1),
+        at_most(13.2, "... its biases mended, by a rule without labels", by_rule, 13.2, 1),
+        at_most(13.2, "... its biases chosen by the test images", by_test, 13.2, 1),
+    ]
+
+
+def _claims_of_temperatures(table: Table) -> list[Claim]:
+    best = min(table[NARROW], key=lambda T: np.mean(table[NARROW][T]))
+    return [
+        Claim(f"best T of 2x{NARROW} units: below 8", [best], best < 8, 4, 1),
+        *(
+            at_most(10, f"percent by which errors of 2x{units} differ from T=8 to 20", _apart(table[units]), decimals=1)
+            for units in list(table)[1:]
+        ),
+    ]
+
+
+def _apart(by_temperature: dict[float, list[float]]) -> list[float]:
+    """How far the mean errors at T=8 and T=20 are from one another, in percent of the fewer."""
+    warm, hot = (float(np.mean(by_temperature[T])) for T in (8.0, 20.0))
+    return [100 * abs(warm - hot) / min(warm, hot)]
+
+
+def _panels(
+    teacher: float, hard: list[float], soft: list[float], threes: list[Unseen], digits: list[Unseen], table: Table
+) -> list[Panel]:
+    students = Curve("", ["teacher", "from labels", "from soft targets"], [[teacher], hard, soft])
+    widths = [Curve(f"2x{units} units", list(found), list(found.values())) for units, found in table.items()]
+    return [
+        Panel("The same student, taught in two ways", "", ERRORS, [students]),
+        Panel("Taught without a single 3", "", ERRORS, [_mended(threes)]),
+        Panel("Taught with 7s and 8s alone", "", ERRORS, [_mended(digits)]),
+        Panel("Temperature and width", "temperature", ERRORS, widths, logarithmic=True),
+    ]
+
+
+def _mended(found: list[Unseen]) -> Curve:
+    names = {"plain": "as trained", "by_rule": "biases mended", "by_test": "mended by test"}
+    return Curve("", list(names.values()), [[getattr(student, name) for student in found] for name in names])

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""What the experiments share: images parted in three, students taught by labels or by a teacher, errors counted."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ...data import Dataset, digits, fashion_mnist, mnist
+from ...data.augmentation import RandomShift
+from ...distillation.soft_targets import SoftTargets
+from ...distillation.student import distill
+from ...losses import SoftTarget
+from ...network import MLP
+from ...support.processes import own_processes, usable_cores
+from ...training.loop import fit
+from ...training.optim import SGD, Adam, Cosine
+
+LOADERS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "digits": digits}
+HELD_OUT, QUICK_HELD_OUT = 1 / 6, 1 / 4  # of the images to train on: 10,000 of 60,000; in a quick run 2,000
+QUICK_IMAGES, QUICK_TEST = 8_000, 2_000  # of a quick run, to train and to be measured on
+MAX_NORM = 3.5
+
+Choice = TypeVar("Choice")
+
+
+@dataclass(frozen=True)
+class Study:
+    """The images of an experiment, and how large it is to be. It can go to another process."""
+
+    training: Dataset    # to learn from, but for the final networks of an experiment that chooses nothing
+    validation: Dataset  # held out of training: settings are chosen by these
+    test: Dataset        # looked at once, at the end
+    whole: Dataset       # training and validation together, as the papers learn from them
+    seeds: list[int]
+    quick: bool
+
+    @classmethod
+    def of(cls, data: str, seeds: int, quick: bool, held_out: bool) -> "Study":
+        """The images of `data` in three parts; with `held_out` the validation images are those to be measured on."""
+        whole, test = LOADERS[data]()
+        if quick:
+            whole, test = whole.take(min(QUICK_IMAGES, len(whole))), test.take(min(QUICK_TEST, len(test)))
+        validation, training = whole.split(QUICK_HELD_OUT if quick else HELD_OUT)
+        if held_out:
+            whole, test = training, validation
+        return cls(training, validation, test, whole, list(range(seeds)), quick)
+
+
+@contextmanager
+def on_all_cores(shared: Any) -> Iterator[Callable[..., list[Any]]]:
+    """Processes that hold `shared`, one a core: run([(function, *arguments), ...]) is function(shared, *arguments)s."""
+    with own_processes(usable_cores(), shared) as submit:
+
+        def run(jobs: Iterable[tuple[Any, ...]]) -> list[Any]:
+            futures = [submit(*job) for job in jobs]
+            return [future.result() for future in futures]
+
+        yield run
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a student learns and how fast; its learning rate falls along a cosine."""
+
+    epochs: int
+    rate: float = 0.1
+    batch_size: int = 128
+    optimizer: type[SGD] | type[Adam] = SGD
+
+    def options(self, seed: int) -> dict[str, Any]:
+        optimizer = self.optimizer(Cosine(self.rate))
+        return {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": optimizer, "seed": seed}
+
+    def __str__(self) -> str:
+        return f"{self.epochs} epochs, {self.optimizer.__name__} from {self.rate}, batch {self.batch_size}"
+
+
+def alone(data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int) -> MLP:
+    """A network that learns from labels."""
+    network = MLP((data.x.shape[1], *hidden, data.classes), seed=seed)
+    fit(network, data, **budget.options(seed))
+    return network
+
+
+def distilled(
+    answers: np.ndarray, data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, T: float, alpha: float = 1.0
+) -> MLP:
+    """A network that learns from a teacher's logits (N,C) for the same images."""
+    network = MLP((data.x.shape[1], *hidden, answers.shape[1]), seed=seed)
+    distill(SoftTargets.of(answers, data), network, data, SoftTarget(T, alpha), **budget.options(seed))
+    return network
+
+
+def jittered_teacher(
+    data: Dataset, hidden: tuple[int, ...], epochs: int, dropout: float = 0.25, seed: int = 0
+) -> MLP:
+    """A teacher of images: dropout, weights held to a norm, and each image moved by up to two pixels (section 3)."""
+    teacher = MLP((data.x.shape[1], *hidden, data.classes), dropout=dropout, seed=seed)
+    optimizer = Adam(Cosine(0.001), max_norm=MAX_NORM)
+    fit(teacher, data, epochs=epochs, batch_size=128, optimizer=optimizer, seed=seed, augment=RandomShift(2))
+    return teacher
+
+
+def errors(logits: np.ndarray, data: Dataset, rows: np.ndarray | None = None) -> float:
+    """How many of 10,000 images logits (N,C) name wrongly; of those in `rows`, a mask (N,), where it is given."""
+    wrong = logits.argmax(axis=1) != data.y                                     # (N,)
+    return 10_000 * int((wrong if rows is None else wrong & rows).sum()) / len(wrong)
+
+
+def accuracy(network: MLP, data: Dataset) -> float:
+    """In percent."""
+    return 100 * float((network.predict(data.x) == data.y).mean())
+
+
+def agreement(network: MLP, answers: np.ndarray, data: Dataset) -> float:
+    """Of the images, in percent, that a network gives the same class as the teacher's logits (N,C) do."""
+    return 100 * float((network.predict(data.x) == answers.argmax(axis=1)).mean())
+
+
+def highest(choices: Sequence[Choice], scores: Sequence[float]) -> Choice:
+    """The choice with the highest of the scores, one each; of equal ones the first."""
+    return choices[int(np.argmax(scores))]
+
+
+def best(choices: Sequence[Choice], score: Callable[[Choice], float]) -> Choice:
+    """The same, of a function that scores a choice on the validation images."""
+    return highest(choices, [score(choice) for choice in choices])

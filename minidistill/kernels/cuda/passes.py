@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: MIT
+"""A network's passes and epochs with everything on the card: what `MLP` and `fit` ask of the CUDA backend.
+
+As passes.py for the CPU. The network's parameters live on the host, where everybody may look at them and change them: a
+pass copies them to the card first, and an epoch copies them there and back. What an epoch needs beside them (data,
+activations, errors, the optimizer's state) is put on the card once and stays.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ...support.checks import check_no_overflow
+from .. import cuda
+from . import epochs as cuda_epochs
+from . import matmul as cuda_matmul
+from . import rows as cuda_rows
+from .device import SIMULATED, THREADS, WARP, block_count, empty, multiprocessors, to_card
+from .losses import FEW_CLASSES
+from .rows import PARTS, threshold_and_scale
+
+if TYPE_CHECKING:
+    from ...network import MLP
+
+BATCH = 4096            # rows that prediction takes through the layers together
+STEPS_A_CALL = 256      # between two calls Ctrl-C is heard
+LARGE_LAYER = 1 << 18   # multiply-adds of a layer, for the whole batch, a multiprocessor: from here on tiles are large
+
+
+class PassCache(NamedTuple):
+    """What a forward pass on the card keeps: every layer's inputs, what its activation keeps, and its dropout."""
+
+    inputs: list[Any]       # (B,width) flat each, the first as dropout left it
+    kept: list[Any]
+    B: int
+    step: int
+    training: bool
+    sizes: tuple[int, ...]
+
+    @property
+    def hidden(self) -> list[np.ndarray]:
+        """The hidden activations as the layer after each saw them (dropout included), each (B, width)."""
+        return [a.copy_to_host().reshape(self.B, -1) for a in self.inputs[1:]]
+
+
+class Passes:
+    """The passes of one network, a launch or two a layer."""
+
+    def __init__(self, network: "MLP") -> None:
+        self.network = network
+        self.real = _number_type(network)
+
+    def logits(self, x: Any) -> np.ndarray:
+        """Logits (N,C) of x (N,I), on the host or on the card, in evaluation mode."""
+        if len(x.shape) != 2 or x.shape[1] != self.network.sizes[0]:
+            raise ValueError(f"x must have shape (N, {self.network.sizes[0]}), got {x.shape}")
+        parameters, (N, I) = to_card(self.network.parameters), x.shape
+        x = to_card(x, self.network.dtype, "x (which is on the card)").reshape(N * I)
+        portions = []
+        for start in range(0, N, BATCH):
+            B = min(BATCH, N - start)
+            found, _ = self._forward(parameters, x[start * I : (start + B) * I], B, False, 0)
+            portions.append(found.copy_to_host().reshape(B, -1))
+        found = np.concatenate(portions)
+        if not np.isfinite(found).all():
+            check_no_overflow(found, x.copy_to_host(), self.network.parameters)
+        return found
+
+    def forward(self, x: Any, training: bool, step: int) -> tuple[np.ndarray, PassCache]:
+        if x.ndim != 2 or x.shape[1] != self.network.sizes[0]:  # the kernels do not check what they read
+            raise ValueError(f"x must have shape (B, {self.network.sizes[0]}), got {x.shape}")
+        B = len(x)
+        x = to_card(x, self.network.dtype).reshape(x.size)
+        logits, cache = self._forward(to_card(self.network.parameters), x, B, training, step)
+        return logits.copy_to_host().reshape(B, -1), cache
+
+    def backward(self, dlogits: np.ndarray, cache: PassCache, input_gradient: bool) -> np.ndarray | None:
+        network, B = self.network, cache.B
+        if dlogits.shape != (B, network.sizes[-1]):
+            raise ValueError(f"dlogits must have shape {(B, network.sizes[-1])}, got {dlogits.shape}")
+        parameters, gradients = to_card(network.parameters), empty(network.num_parameters, network.dtype)
+        dz = to_card(dlogits, network.dtype).reshape(dlogits.size)
+        place, dx = network.num_parameters, None
+        for layer in range(len(network.sizes) - 2, -1, -1):
+            I, O = network.sizes[layer : layer + 2]
+            place -= (I + 1) * O
+            middle = place + I * O
+            a, dW = cache.inputs[layer], gradients[place:middle]
+            self._multiply((I, O, B), a, dz, (True, False), cuda_matmul.store, (dW,))
+            sums = cuda_rows.column_kernels(self.real).sums
+            sums[block_count(O, WARP), THREADS](B, O, dz, gradients[middle : middle + O])
+            if layer > 0 or input_gradient:
+                mask, dx = self._mask(layer, cache.step, cache.training), empty(B * I, network.dtype)
+                finish, to = cuda_matmul.finish_input(self.real), (dx, *mask)
+                if layer > 0:
+                    finish = cuda_matmul.finish_backward(self.real, network.activation)
+                    to = (dx, cache.kept[layer], *mask)
+                W = parameters[place:middle]
+                self._multiply((B, I, O), dz, W, (False, True), finish, to, short=layer == 0)
+                dz = dx
+        network.gradients[:] = gradients.copy_to_host()
+        return dx.copy_to_host().reshape(B, -1) if input_gradient and dx is not None else None
+
+    def _forward(self, parameters: Any, x: Any, B: int, training: bool, step: int) -> tuple[Any, PassCache]:
+        """Logits, flat and on the card, of x, which is as well."""
+        network = self.network
+        if training and network.dropout[0] > 0:
+            x, _ = cuda.dropout_forward(x.reshape(B, -1), network.dropout[0], network.seed, step, 0)
+            x = x.reshape(x.size)
+        inputs, kept, place = [x], [x], 0
+        last = len(network.sizes) - 2
+        for layer, (I, O) in enumerate(pairwise(network.sizes)):
+            out, middle = empty(B * O, network.dtype), place + I * O
+            to: tuple[Any, ...] = (out, parameters[middle : middle + O])
+            if layer < last:
+                keep = out if network.activation == "relu" else empty(B * O, network.dtype)
+                to = (*to, keep, *self._mask(layer + 1, step, training))
+                kept.append(keep)
+            finish = cuda_matmul.finish_forward(self.real, network.activation if layer < last else None)
+            W = parameters[place:middle]
+            self._multiply((B, O, I), inputs[layer], W, (False, False), finish, to, short=layer == last)
+            inputs.append(out)
+            place = middle + O
+        return inputs.pop(), PassCache(inputs, kept, B, step, training, network.sizes)
+
+    def _mask(self, layer: int, step: int, training: bool) -> tuple[Any, ...]:
+        """Key, threshold and scale of the dropout before a layer."""
+        rate = self.network.dropout[layer] if training else 0.0
+        return cuda_rows.key_of(self.network.seed, step, layer), *threshold_and_scale(rate, self.real)
+
+    def _multiply(
+        self, shape: Sequence[int], A: Any, B: Any, turned: tuple[bool, bool], finish: Any, to: Any, short: bool = True
+    ) -> None:
+        """One product (M, N, K), as product_function of cuda_matmul.py; `short` as of tile_for."""
+        M, N, K = shape
+        tile = cuda_matmul.tile_for(M, N, short)
+        kernel = cuda_matmul.product_kernel(self.real, tile, *turned, finish)
+        wide = cuda_matmul.is_wide(A, M if turned[0] else K), cuda_matmul.is_wide(B, K if turned[1] else N)
+        kernel[cuda_matmul.blocks_for(M, N, tile), THREADS](M, N, K, A, B, *wide, to)
+
+
+class Epochs:
+    """Whole epochs of one training run, for the two losses that are compiled: a launch for hundreds of steps."""
+
+    def __init__(self, network: "MLP", loss: dict[str, float], optimizer: dict[str, Any], batch_size: int) -> None:
+        self.network, self.batch = network, batch_size
+        self.real = _number_type(network)
+        sizes, dtype = network.sizes, network.dtype
+        multiply_adds = batch_size * max(I * O for I, O in pairwise(sizes))
+        large = multiply_adds >= LARGE_LAYER * multiprocessors()
+        tile = cuda_matmul.REGISTERS if large else cuda_matmul.SHARED
+        few = sizes[-1] <= FEW_CLASSES
+        self.kernel = cuda_epochs.epoch_kernel(
+            self.real, network.activation, optimizer["rule"], tile, few, optimizer["clip_norm"] > 0
+        )
+        products = [shape for I, O in pairwise(sizes) for shape in ((batch_size, O), (batch_size, I), (I, O))]
+        # all blocks must be on the card at once, for they wait for each other: one a multiprocessor has room always
+        most = 1 if SIMULATED else multiprocessors()  # the simulator runs one after the other
+        self.blocks = min(most, max(cuda_matmul.blocks_for(*shape, tile) for shape in products))
+        self.plan = _plan(network, batch_size)
+        self.gradients = empty(network.num_parameters, dtype)
+        self.limits = [self.real(optimizer[name]) for name in ("clip_norm", "max_norm")]
+        self.optimizer = optimizer
+        self.loss = {"temperature": 1.0, "label_smoothing": 0.0, **loss}
+        self.on_card: dict[str, tuple[Any, Any]] = {}
+
+    def losses(
+        self,
+        x: np.ndarray,
+        labels: np.ndarray | None,
+        targets: np.ndarray | None,
+        state: np.ndarray,
+        order: np.ndarray,
+        rates: np.ndarray,
+        first_step: int,
+    ) -> Iterator[float]:
+        """Trains on the rows `order` and yields the loss of each step; the last one may be not finite."""
+        network, P, steps, real = self.network, self.network.num_parameters, len(rates), self.real
+        whole = labels is not None and labels.ndim == 1
+        data = [
+            self._kept("x", x, network.dtype),
+            self._kept("t", targets if self.loss["alpha"] > 0 else None, network.dtype),
+            self._kept("y", None if whole else labels, network.dtype),
+            self._kept("labels", labels if whole else None, np.int64),
+        ]
+        # parameters, state and losses lie in one piece, and come back in one copy
+        changed = np.concatenate([network.parameters, state.reshape(-1), np.full(steps, np.nan, network.dtype)])
+        on_card, order = to_card(changed), to_card(order, np.int64)
+        pieces = on_card[:P], self.gradients, on_card[P : 2 * P], on_card[len(state) * P : (len(state) + 1) * P]
+        table = self._table(rates, first_step, order.size)
+        smoothing = self.loss["label_smoothing"]
+        numbers = self.loss["alpha"], self.loss["temperature"], 1 - smoothing, smoothing / network.sizes[-1]
+        settings = tuple(map(real, _settings(self.optimizer)))
+        arrivals = np.zeros(1, np.int32)
+        for start in range(0, steps, STEPS_A_CALL):
+            some = slice(start, min(start + STEPS_A_CALL, steps))
+            rows = order[start * self.batch : some.stop * self.batch]
+            found = on_card[changed.size - steps :][some]
+            self.kernel[self.blocks, THREADS](
+                *self.plan, *pieces, *data, rows, self.batch, *(to_card(column[some]) for column in table), settings,
+                found, *map(real, numbers), *self.limits, network.seed & 0xFFFFFFFF, first_step + start,
+                to_card(arrivals),
+            )  # fmt: skip
+            if steps > STEPS_A_CALL and not np.isfinite(found[-1:].copy_to_host()).all():
+                break
+        changed = on_card.copy_to_host()
+        network.parameters[:] = changed[:P]
+        state[...] = changed[P : P + state.size].reshape(state.shape)
+        values = changed[P + state.size :].tolist()
+        stop = next((k + 1 for k, value in enumerate(values) if not np.isfinite(value)), steps)
+        yield from values[:stop]
+
+    def _kept(self, name: str, array: Any, dtype: Any) -> Any:
+        """`array`, flat on the card; where it is the one of the call before, it is there already."""
+        known, on_card = self.on_card.get(name, (self, None))
+        if known is not array:
+            on_card = to_card(np.zeros(0) if array is None else np.reshape(array, -1), dtype)
+            self.on_card[name] = array, on_card
+        return on_card
+
+    def _table(self, rates: np.ndarray, first_step: int, rows: int) -> tuple[np.ndarray, ...]:
+        """Of each step the rate (S,), Adam's corrections (S,2) and one over the rows of the batch (S,)."""
+        steps = first_step + 1 + np.arange(len(rates))
+        betas = [self.optimizer.get(name, 0.0) for name in ("beta1", "beta2")]
+        corrections = np.stack([1 - np.power(beta, steps) for beta in betas], axis=1)
+        batches = np.minimum(self.batch, rows - self.batch * np.arange(len(rates)))
+        columns = rates, corrections, 1 / batches
+        return tuple(np.ascontiguousarray(column, self.network.dtype) for column in columns)
+
+
+def _number_type(network: "MLP") -> Any:
+    return network.dtype.type
+
+
+def _settings(optimizer: dict[str, Any]) -> tuple[float, ...]:
+    """The numbers that `update_function` of cuda_rows.py takes."""
+    own = {cuda_rows.SGD: ("momentum", "nesterov"), cuda_rows.ADAM: ("beta1", "beta2", "epsilon")}[optimizer["rule"]]
+    return tuple(float(optimizer[name]) for name in ("weight_decay", *own))
+
+
+def _plan(network: "MLP", batch: int) -> tuple[Any, ...]:
+    """The first arguments of an epoch: sizes, places in one piece of memory, dropout, and that memory."""
+    layers, end = len(network.sizes) - 1, 0
+
+    def take(numbers: int) -> int:
+        nonlocal end
+        start, end = end, end + -(-numbers // 16) * 16
+        return start
+
+    outputs = [take(batch * size) for size in network.sizes]
+    kept = [take(batch * size) if network.activation != "relu" and 0 < k < layers else outputs[k]
+            for k, size in enumerate(network.sizes)]  # fmt: skip
+    errors = [take(batch * max(network.sizes)) for _ in range(cuda_epochs.ERRORS)]
+    values, parts = take(batch), take(2 * PARTS)
+    thresholds, scales = zip(*(threshold_and_scale(rate, network.dtype.type) for rate in network.dropout), strict=True)
+    places = [to_card(np.array(numbers, np.int64)) for numbers in (network.sizes, outputs, kept)]
+    dropout = to_card(np.array(thresholds, np.uint32)), to_card(np.array(scales, network.dtype))
+    return *places, *dropout, to_card(np.array(errors, np.int64)), values, parts, empty(end, network.dtype)

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""Files that are whole or not there: written beside their place and renamed, read without running any code in them."""
+
+import hashlib
+import io
+import math
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ZIP_MAGIC = b"PK"  # an .npz is a zip archive of .npy files
+UNPACKED_FREELY = 2**26  # bytes of arrays that a file of any size may hold,
+MOST_UNPACKING = 100     # and how many more for each byte of the file
+
+
+def cache_folder(parent: str = "") -> "Path":
+    """Where we keep what can be made or fetched again; it need not exist yet.
+
+    It is `minidistill` in `parent`, or else in XDG_CACHE_HOME, or else where this system keeps the caches of a user.
+    Raises FileNotFoundError where that would be in the home directory of a user who has none.
+    """
+    from pathlib import Path  # here, since it takes a third as long to import as all of this package
+
+    usual = {"darwin": "~/Library/Caches", "win32": os.environ.get("LOCALAPPDATA") or "~/AppData/Local"}
+    chosen = parent or os.environ.get("XDG_CACHE_HOME") or usual.get(sys.platform, "~/.cache")
+    try:
+        return Path(chosen).expanduser() / "minidistill"
+    except RuntimeError:  # neither HOME nor an entry in passwd
+        reason = f"there is no home directory for {chosen}: set XDG_CACHE_HOME to a folder for caches"
+        raise FileNotFoundError(reason) from None
+
+
+def check_place(name: str, path: str | os.PathLike[str]) -> None:
+    """Refuses a path where no file can be written, before the work whose result would go there."""
+    if _is_pipe_or_device(path):
+        return
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path) or not os.path.basename(path):
+        raise IsADirectoryError(f"{name}: cannot write {os.fspath(path)!r}: it is a folder")
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise FileNotFoundError(f"{name}: cannot write {path}: no folder {folder} that one may write to")
+
+
+def _is_pipe_or_device(path: str | os.PathLike[str]) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def check_apart(outputs: Sequence[tuple[str, str]], inputs: Iterable[tuple[str, str]] = ()) -> None:
+    """Refuses an output file that is one of the inputs, or another output; each is a pair of a name and a path.
+
+    Links are followed. Where the file system ignores case, so does the comparison of files that exist. Devices and
+    pipes are not compared: /dev/null may stand for several outputs.
+    """
+    for k, (name, path) in enumerate(outputs):
+        for other, place in (*inputs, *outputs[:k]):
+            if _is_same_file(path, place):
+                raise ValueError(f"{name}: {path} is the same file as {other}, {place}, which would be overwritten")
+
+
+def _is_same_file(path: str, other: str) -> bool:
+    if os.path.exists(path) and os.path.exists(other):
+        return os.path.isfile(path) and os.path.samefile(path, other)
+    return os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other))
+
+
+def check_unpacked(path: str | os.PathLike[str], claimed: int, packed: int) -> None:
+    """Refuses a file of `packed` bytes that claims `claimed` bytes of arrays, before they take that memory."""
+    most = UNPACKED_FREELY + MOST_UNPACKING * packed
+    if claimed > most:
+        raise ValueError(
+            f"{path} claims {claimed:,} bytes of arrays in a file of {packed:,}, for which at most {most:,} are read: "
+            "store the arrays without compression"
+        )
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of `path` when the block ends well, and vanishes when it does not.
+
+    A link is followed; what is no regular file, such as a pipe or /dev/null, is written to and not replaced.
+    """
+    import tempfile  # here, since few who import the package write files
+
+    check_place("path", path)
+    if _is_pipe_or_device(path):
+        with open(path, "wb") as stream:  # the real path of a pipe cannot be opened
+            yield stream
+        return
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".minidistill-", suffix=".part")
+    except OSError as error:
+        raise type(error)(f"cannot write {path}: {error.strerror} ({folder})") from None
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())  # or a power cut could leave the new name with nothing in it
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode lets nobody else read
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):  # an interrupt may come after the renaming
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_npz(path: str | os.PathLike[str], kind: str, arrays: dict[str, Any]) -> None:
+    """Writes arrays as one .npz whose `kind` says what it is."""
+    with replacing(path) as stream:
+        np.savez(stream, kind=np.array(kind), **arrays)
+
+
+def read_npz(
+    path: str | os.PathLike[str], kind: str, names: tuple[str, ...] | dict[str, str]
+) -> dict[str, np.ndarray]:
+    """The named arrays of an .npz written as `kind`; ValueError for any other file, FileNotFoundError for none.
+
+    names  a tuple; or {name: shape} for arrays of numbers, with a letter for each dimension: {"x": "NI", "y": "N"}. The
+           same letter stands for the same size
+    """
+    arrays = read_arrays(path)
+    if str(arrays.get("kind")) != kind or not set(names) <= set(arrays):
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise ValueError(f"{path} is not a {kind} of minidistill: it holds {found}")
+    sizes: dict[str, int] = {}
+    for name, letters in names.items() if isinstance(names, dict) else ():
+        array = arrays[name]
+        pairs = zip(letters, array.shape, strict=False)
+        fits = array.ndim == len(letters) and all(sizes.setdefault(letter, size) == size for letter, size in pairs)
+        if not fits or array.dtype.kind not in "fiub":
+            wanted = f"numbers of shape ({', '.join(letters)})"
+            raise ValueError(f"{path} is damaged: {name} must be {wanted}, got {array.dtype} {array.shape}")
+    return {name: arrays[name] for name in names}
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """All arrays of an .npz by name; ValueError for a file that is none or is damaged, FileNotFoundError for none."""
+    with opened(path) as stream:
+        return arrays_in(stream, path)
+
+
+def arrays_in(stream: IO[bytes], path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """As `read_arrays`, of a stream that can seek, from its start; errors call it `path`.
+
+    The sizes that the file claims are checked before memory is allocated: see `check_unpacked`.
+    """
+    import zipfile  # here, since it takes as long to import as all of this package
+
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    if stream.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
+        raise ValueError(f"{path} is not an .npz file")
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+            check_unpacked("it", sum(entry.file_size for entry in entries), size)
+            return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in entries}
+    except Exception as error:  # the bytes are arbitrary: the parsers may raise nearly anything
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} is not an .npz file, or is damaged: {reason}") from None
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file to read, opened once, as a stream that can seek: what comes from a pipe is read whole first.
+
+    Devices other than a terminal are a ValueError: /dev/zero has no end.
+    """
+    with open(path, "rb") as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        if (stat.S_ISCHR(mode) and not stream.isatty()) or stat.S_ISBLK(mode):
+            raise ValueError(f"{path} is a device, and neither a file nor a pipe")
+        yield stream if stream.seekable() else io.BytesIO(stream.read())
+
+
+def _array(archive: Any, entry: Any) -> np.ndarray:
+    """An array of an open zip archive, whose header claims no more bytes than the archive has for it."""
+    with archive.open(entry) as stream:
+        read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+        shape, _, dtype = read_header[np.lib.format.read_magic(stream)[0]](stream)
+        claimed = math.prod(shape) * max(dtype.itemsize, 1)
+        if claimed > entry.file_size and not dtype.hasobject:
+            raise ValueError(f"{entry.filename} claims {claimed:,} bytes, and has {entry.file_size:,}")
+    with archive.open(entry) as stream:
+        array = np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    if dtype.kind == "U" and array.size and array.ravel().view(f"{dtype.byteorder}u4").max() > sys.maxunicode:
+        raise ValueError(f"{entry.filename} holds text with a character that Unicode does not have")
+    return array
+
+
+def digest(*arrays: Any) -> str:
+    """Of dtypes, shapes and bytes; None, where there are no labels, counts as well."""
+    hashed = hashlib.sha256()
+    for array in arrays:
+        described = "None" if array is None else f"{array.dtype} {array.shape}"
+        hashed.update(described.encode())
+        if array is not None:
+            hashed.update(np.ascontiguousarray(array).data)
+    return hashed.hexdigest()[:16]
