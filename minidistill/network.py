@@ -133,12 +133,12 @@ class MLP:
     def _dropout_rates(self, dropout: float | Sequence[float]) -> tuple[float, ...]:
         layers = len(self.sizes) - 1
         if isinstance(dropout, str) or not hasattr(dropout, "__len__"):
-            rate = check_number("dropout", dropout, "[0, 1)", 0, 1)
+            rate = check_number("dropout", dropout, "[0, 1)")
             return (0.0, *[rate] * (layers - 1))
         rates = as_tuple("dropout", dropout, "a number, or a list of one for each layer")
         if len(rates) != layers:
             raise ValueError(f"dropout must be one number or one for each of the {layers} layers, got {dropout!r}")
-        return tuple(check_number("dropout", rate, "[0, 1)", 0, 1) for rate in rates)
+        return tuple(check_number("dropout", rate, "[0, 1)") for rate in rates)
 
     def _views(self, flat: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
         """Each layer's W (I,O) and, behind it, b (O,), as views of a flat vector (P,)."""
@@ -240,7 +240,7 @@ class MLP:
 
     def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
         """Probabilities (N,C) of the classes, softened by `temperature`."""
-        check_number("temperature", temperature, "[1e-6, inf)", 1e-6)
+        check_number("temperature", temperature, "[1e-6, inf)")
         probabilities, _ = self.ops.softmax_forward(self.logits(x), temperature)
         return np.asarray(probabilities)
 

@@ -595,14 +595,14 @@ def _widths(text: str) -> tuple[int, ...]:
     return tuple(map(int, widths))
 
 
-def _number(wanted: str, low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
-    """The argparse type of a number in `wanted`, as in `check_number`; argparse names the option in errors."""
+def _number(interval: str) -> Callable[[str], float]:
+    """The argparse type of a number in `interval`, as in `check_number`; argparse names the option in errors."""
 
     def read(text: str) -> float:
         from ..support.checks import check_number
 
         try:
-            return check_number("", float(text), wanted, low, high)
+            return check_number("", float(text), interval)
         except ValueError:
             raise argparse.ArgumentTypeError(f"must be a number in {wanted}, got {text!r}") from None
 
@@ -620,9 +620,9 @@ def _whole(minimum: int) -> Callable[[str], int]:
     return read
 
 
-def _numbers(wanted: str, low: float, high: float = math.inf) -> Callable[[str], tuple[float, ...]]:
-    """The argparse type of several numbers in `wanted`, such as 1,2.5."""
-    read_one = _number(wanted, low, high)
+def _numbers(interval: str) -> Callable[[str], tuple[float, ...]]:
+    """The argparse type of several numbers in `interval`, such as 1,2.5."""
+    read_one = _number(interval)
 
     def read(text: str) -> tuple[float, ...]:
         try:
@@ -644,10 +644,10 @@ def _column(text: str) -> str | int | None:
         return text
 
 
-COUNT, NATURAL, POSITIVE = _whole(1), _whole(0), _number("(0, inf)", 0)
-TEMPERATURES = "[1e-6, 1e6)", 1e-6, 1e6  # as in checks.py, which imports NumPy
-OPEN, CLOSED = _number("(0, 1)", 0, 1), _number("[0, 1]", 0, 1)
-BELOW_1, ABOVE_0 = _number("[0, 1)", 0, 1), _number("(0, 1]", 0, 1)
+COUNT, NATURAL, POSITIVE = _whole(1), _whole(0), _number("(0, inf)")
+TEMPERATURES = "[1e-6, 1e6)"  # as in checks.py, which imports NumPy
+OPEN, CLOSED = _number("(0, 1)"), _number("[0, 1]")
+BELOW_1, ABOVE_0 = _number("[0, 1)"), _number("(0, 1]")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -699,7 +699,7 @@ answers; try 2 to 8, and compare on validation data. Distilling pays where label
 spare capacity. With --alpha 1 no labels are needed (--label none).""")
     _add_data(added)
     added.add_argument("--teacher", required=True, nargs="+", metavar="FILE", help=TEACHER_HELP)
-    added.add_argument("--temperature", type=_number(*TEMPERATURES), default=4.0, metavar="T",
+    added.add_argument("--temperature", type=_number(TEMPERATURES), default=4.0, metavar="T",
                        help="softens both sides (default 4)")  # fmt: skip
     added.add_argument("--alpha", type=CLOSED, default=0.5, metavar="A", help="the teacher's weight (default 0.5)")
     _add_training(added)
@@ -709,9 +709,9 @@ Distils a student for each of them and for each seed, on all cores, and shows me
 validation rows alone, held out of the data. Choose one by them, then distil it and evaluate it on test data, once.""")
     _add_data(added)
     added.add_argument("--teacher", required=True, nargs="+", metavar="FILE", help=TEACHER_HELP)
-    added.add_argument("--temperatures", type=_numbers(*TEMPERATURES), default=(1, 2, 4, 8), metavar="T,T,...",
+    added.add_argument("--temperatures", type=_numbers(TEMPERATURES), default=(1, 2, 4, 8), metavar="T,T,...",
                        help="default 1,2,4,8")
-    added.add_argument("--alphas", type=_numbers("[0, 1]", 0, 1), default=(0.5, 0.9), metavar="A,A,...",
+    added.add_argument("--alphas", type=_numbers("[0, 1]"), default=(0.5, 0.9), metavar="A,A,...",
                        help="weights of the teacher (default 0.5,0.9)")
     added.add_argument("--widths", type=_widths, default=(32,), metavar="W,W,...",
                        help="of students: a student for each, all its hidden layers of that width (default 32)")
@@ -737,7 +737,7 @@ images are taken.""")
     added.add_argument("model", help="a saved network, of floats or quantised")
     _add_data(added, label=None)
     added.add_argument("--proba", action="store_true", help="probabilities instead of labels")
-    added.add_argument("--temperature", type=_number("[1e-6, inf)", 1e-6), default=1.0, metavar="T",
+    added.add_argument("--temperature", type=_number("[1e-6, inf)"), default=1.0, metavar="T",
                        help="softens them (default 1)")  # fmt: skip
     added.add_argument("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
 
@@ -775,7 +775,7 @@ predictions. Of a file's rows a part is kept for it; of digits, mnist and fashio
     added.add_argument("--batch-size", type=COUNT, default=32, metavar="N", help="rows a step (default 32)")
     added.add_argument("--seeds", type=COUNT, default=3, metavar="N", help="students of each form (default 3)")
     added.add_argument("--seed", type=NATURAL, default=0, metavar="S", help="of the first student (default 0)")
-    added.add_argument("--price", type=_number("[0, inf)", 0), default=0.05, metavar="P",
+    added.add_argument("--price", type=_number("[0, inf)"), default=0.05, metavar="P",
                        help="of a core-hour (default 0.05)")
     added.add_argument("--figure", default="", metavar="FILE", help="draw accuracy by latency")
 

@@ -87,7 +87,7 @@ class LabelNoise:
     classes: int
 
     def __post_init__(self) -> None:
-        check_field(self, "share", "[0, 1]", 0, 1)
+        check_field(self, "share", "[0, 1]")
         object.__setattr__(self, "classes", check_whole("classes", self.classes, minimum=2))
 
     def __call__(
@@ -107,7 +107,7 @@ def with_label_noise(data: Dataset, share: float, seed: int = 0, classes: int | 
     ValueError for unlabelled data, fewer than two classes, or a share outside [0, 1].
     """
     check_dataset("data", data)
-    check_number("share", share, "[0, 1]", 0, 1)
+    check_number("share", share, "[0, 1]")
     found = data.classes  # asked even where nobody needs it: it refuses unlabelled data
     classes = check_whole("classes", found if classes is None else classes, minimum=2)
     if classes > MOST_CLASSES:
@@ -137,7 +137,7 @@ class Mixup:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", check_whole("classes", self.classes, minimum=2))
-        check_field(self, "alpha", "(0, inf)", 0)
+        check_field(self, "alpha", "(0, inf)")
 
     def __call__(
         self, x: np.ndarray, y: np.ndarray | None, generator: "np.random.Generator"

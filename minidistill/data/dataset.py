@@ -94,7 +94,7 @@ class Dataset:
         if len(self) < 2:
             raise ValueError("split needs at least 2 rows, got 1")
         if isinstance(size, float | np.floating):
-            share = check_number("size", size, "(0, 1)", 0, 1)
+            share = check_number("size", size, "(0, 1)")
             count = min(max(round(share * len(self)), 1), len(self) - 1)
         else:
             count = check_whole("size", size)

@@ -20,8 +20,8 @@ def spirals(n: int = 300, classes: int = 3, noise: float = 0.2, turns: float = 0
     """
     n = check_whole("n", n)
     classes = check_whole("classes", classes, minimum=2)
-    noise = check_number("noise", noise, "[0, inf)", low=0)
-    turns = check_number("turns", turns, "(0, inf)", low=0)
+    noise = check_number("noise", noise, "[0, inf)")
+    turns = check_number("turns", turns, "(0, inf)")
     generator = np.random.default_rng(check_seed(seed))
     if n < classes:
         raise ValueError(f"n must be at least the number of classes, {classes}, got {n}")

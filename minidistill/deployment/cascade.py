@@ -98,8 +98,8 @@ class Cascade:
     def __init__(
         self, student: Any, teacher: Any, threshold: float, temperature: float = 1.0, classes: int | None = None
     ) -> None:
-        self.threshold = check_number("threshold", threshold, "[0, 1]", 0, 1)
-        self.temperature = check_number("temperature", temperature, "[1e-6, inf)", 1e-6)
+        self.threshold = check_number("threshold", threshold, "[0, 1]")
+        self.temperature = check_number("temperature", temperature, "[1e-6, inf)")
         self.pair = Pair(student, teacher, classes)
         self.rows = self.rows_sent = 0  # since it was made
 
@@ -142,7 +142,7 @@ class Cascade:
 
         Raises ValueError, with the accuracy that can be proven, where not even the teacher alone is that accurate.
         """
-        check_number("accuracy", accuracy, "(0, 1)", 0, 1)
+        check_number("accuracy", accuracy, "(0, 1)")
         trial = _Trial(Pair(student, teacher, classes), validation, delta, seed)
         thresholds = trial.thresholds[::-1]
         right = [int(trial.right(threshold).sum()) for threshold in thresholds]
@@ -167,7 +167,7 @@ class Cascade:
 
         Raises ValueError, with the least that can be had, where the student alone costs more.
         """
-        check_number("cost", cost, "(0, inf)", 0)
+        check_number("cost", cost, "(0, inf)")
         trial = _Trial(Pair(student, teacher, classes), validation, delta, seed)
         prices = trial.costs(costs)
         if prices.student is None or prices.teacher is None:
@@ -199,7 +199,7 @@ class _Trial:
     """
 
     def __init__(self, pair: Pair, validation: Dataset, delta: float, seed: int) -> None:
-        self.pair, self.delta = pair, check_number("delta", delta, "(0, 1)", 0, 1)
+        self.pair, self.delta = pair, check_number("delta", delta, "(0, 1)")
         if not isinstance(validation, Dataset) or validation.y is None:
             raise ValueError("validation must be a Dataset with labels")
         check_labels("validation.y", validation.y, len(validation), pair.classes)
@@ -236,7 +236,7 @@ class _Trial:
         if not isinstance(costs, str):
             if len(costs) != 2:
                 raise ValueError(f"costs must be two numbers, of student and teacher, got {costs!r}")
-            student, teacher = (check_number("each of costs", cost, "(0, inf)", 0) for cost in costs)
+            student, teacher = (check_number("each of costs", cost, "(0, inf)") for cost in costs)
             return _Costs(student, teacher, "given")
         if check_choice("costs", costs, ("multiply_adds", "seconds")) == "multiply_adds":
             return _Costs(size_of(self.pair.student, costs), size_of(self.pair.teacher, costs), costs)

@@ -121,7 +121,7 @@ def compress(
     check_whole("seeds", seeds)
     check_whole("epochs", epochs, minimum=2)
     check_whole("batch_size", batch_size)
-    check_number("price", price, "[0, inf)", 0)
+    check_number("price", price, "[0, inf)")
     start, first = time.perf_counter(), check_seed(seed)
     students = range(first, first + seeds)
     classes = max(training.classes, test.classes)

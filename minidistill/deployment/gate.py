@@ -73,9 +73,9 @@ class QualityGate:
         horizon: int = 100_000, seed: int = 0, file: str | os.PathLike[str] | None = None, classes: int | None = None,
     ) -> None:  # fmt: skip
         self.pair = Pair(student, teacher, classes)
-        self.promised = check_number("promised", promised, "(0, 1)", 0, 1)
-        self.share = check_number("share", share, "(0, 1]", 0, 1)
-        self.false_alarms = check_number("false_alarms", false_alarms, "(0, 1)", 0, 1)
+        self.promised = check_number("promised", promised, "(0, 1)")
+        self.share = check_number("share", share, "(0, 1]")
+        self.false_alarms = check_number("false_alarms", false_alarms, "(0, 1)")
         self.horizon, self.seed, self.file = check_whole("horizon", horizon), check_seed(seed), file
         self.level = alarm_level(max(self.share * self.horizon, 1.0), self.false_alarms)
         self.seen = self.watched = self.agreed = 0  # inputs
@@ -184,8 +184,8 @@ class QualityGate:
 
 def promise(pair: Pair, validation: Dataset, drop: float, delta: float) -> float:
     """The agreement that validation rows prove, but for a chance of delta, less the drop that is tolerated."""
-    check_number("drop", drop, "[0, 1)", 0, 1)
-    check_number("delta", delta, "(0, 1)", 0, 1)
+    check_number("drop", drop, "[0, 1)")
+    check_number("delta", delta, "(0, 1)")
     agreed = int((pair.labels("student", validation.x) == pair.labels("teacher", validation.x)).sum())
     proven = lower_bound(agreed, len(validation), delta)
     if proven <= drop:

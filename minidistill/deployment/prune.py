@@ -41,7 +41,7 @@ ROWS = 32  # of a batch whose gradient counts as one in the saliency by gradient
 
 def cut_weights(network: MLP, share: float) -> None:
     """Sets this share of all weights, those smallest in size, to zero, in place; biases stay (Han et al. 2015)."""
-    check_number("share", share, "[0, 1)", 0, 1)
+    check_number("share", share, "[0, 1)")
     check_finite("network.parameters", network.parameters)
     sizes = np.concatenate([np.abs(W).ravel() for W in network.weights])        # (P,) without biases
     count = int(share * sizes.size)                                             # below P: something stays
@@ -86,7 +86,7 @@ def prune_weights(
     for a share that is none, and what `fit` raises.
     """
     check_options("prune_weights", options, options_of(fit) if teacher is None else OPTIONS)
-    check_number("share", share, "[0, 1)", 0, 1)
+    check_number("share", share, "[0, 1)")
     check_whole("epochs", epochs)
     if options.get("patience") is not None:
         raise ValueError("patience must be None: the best epoch might be one before the last weights are cut")

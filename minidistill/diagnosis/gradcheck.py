@@ -129,8 +129,8 @@ def _likely_reason(given: float, expected: float) -> str:
 
 
 def _checked(x: np.ndarray, gradient: np.ndarray, tolerance: float, eps: float) -> np.ndarray:
-    check_number("eps", eps, "(0, 1)", 0, 1)
-    check_number("tolerance", tolerance, "(0, inf)", 0)
+    check_number("eps", eps, "(0, 1)")
+    check_number("tolerance", tolerance, "(0, inf)")
     _check_float64(x)
     gradient = np.asarray(gradient)
     if gradient.shape != x.shape:

@@ -95,8 +95,8 @@ def check_loss(
     need_loss("loss", loss)
     if same_as is not None:
         need_loss("same_as", same_as)
-    T = _setting("temperature", temperature, loss, TEMPERATURE, "(0, 1e4]", 1e4)
-    weight = _setting("alpha", alpha, loss, ALPHA, "[0, 1]", 1)
+    T = _setting("temperature", temperature, loss, TEMPERATURE, "(0, 1e4]")
+    weight = _setting("alpha", alpha, loss, ALPHA, "[0, 1]")
     left_out = _left_out(loss, exempt, weight, same_as)
     path, other = _of_three(loss), None if same_as is None else _of_three(same_as)
     eps = max(_rounding_error(each, T) for each in (path, other) if each is not None)
@@ -585,9 +585,9 @@ def _check_sum(loss: WeightedSum, temperature: Any, alpha: Any, exempt: Iterable
     return Diagnosis(f"each of {loss!r}", findings, held)
 
 
-def _setting(name: str, given: Any, loss: Any, default: float, wanted: str, high: float) -> float:
+def _setting(name: str, given: Any, loss: Any, default: float, interval: str) -> float:
     value = getattr(loss, name, default) if given is None else given
-    return check_number(name, value, wanted, 0, high)
+    return check_number(name, value, interval)
 
 
 def _left_out(loss: Any, exempt: Iterable[str], alpha: float, same_as: Any) -> set[str]:

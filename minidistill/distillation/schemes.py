@@ -74,7 +74,7 @@ class Ensemble:
             weights = as_tuple("weights", self.weights, "a list of numbers, one for each member")
         if len(weights) != len(self.members):
             raise ValueError(f"weights must be one for each of the {len(self.members)} members, got {len(weights)}")
-        weights = [check_number("each weight", weight, "[0, inf)", 0) for weight in weights]
+        weights = [check_number("each weight", weight, "[0, inf)") for weight in weights]
         if sum(weights) == 0:
             raise ValueError("weights must not all be 0")
         members = {f"members[{k}]": member for k, member in enumerate(self.members)}
@@ -143,8 +143,8 @@ class NoisyTeacher:
     classes: int | None = None
 
     def __post_init__(self) -> None:
-        check_field(self, "noise", "[0, inf)", 0)
-        check_field(self, "share", "[0, 1]", 0, 1)
+        check_field(self, "noise", "[0, inf)")
+        check_field(self, "share", "[0, 1]")
         check_seed(self.seed)
         object.__setattr__(self, "classes", common_number_of_classes({"teacher": self.teacher}, self.classes))
         as_teacher(self.teacher, self.classes or 0)
@@ -357,7 +357,7 @@ def pseudo_label(teacher: Any, unlabelled: Dataset, classes: int, threshold: flo
     """
     check_dataset("unlabelled", unlabelled)
     check_whole("classes", classes, minimum=2)
-    check_number("threshold", threshold, "[0, 1]", 0, 1)
+    check_number("threshold", threshold, "[0, 1]")
     p = as_probabilities(teacher, classes)(unlabelled.x)                        # (N,C)
     sure = p.max(axis=1) >= threshold                                           # (N,)
     if not sure.any():
@@ -426,10 +426,10 @@ def data_impressions(
         raise TypeError(f"teacher must be an MLP, got {type(teacher).__name__}")
     check_whole("count", count)
     check_number("low", low, "(-inf, inf)")
-    check_number("high", high, f"({low}, inf)", low)
-    check_number("density", density, "(0, 1]", 0, 1)
+    check_number("high", high, f"({low}, inf)")
+    check_number("density", density, "(0, 1]")
     check_whole("steps", steps, minimum=0)
-    check_number("rate", rate, "(0, inf)", 0)
+    check_number("rate", rate, "(0, inf)")
     random = np.random.default_rng(check_seed(seed))
     network = deepcopy(teacher)                                                 # whose gradients nobody misses
     I, C = network.sizes[0], network.sizes[-1]

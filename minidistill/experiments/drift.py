@@ -39,4 +39,4 @@ def noisy(x: np.ndarray, spread: float, seed: int = 0) -> np.ndarray:
     """x (N,I) and Gaussian noise of that standard deviation; the same seed gives the same noise."""
     x = check_rows("x", x)
     noise = np.random.default_rng(check_seed(seed)).standard_normal(x.shape).astype(x.dtype)
-    return x + check_number("spread", spread, "[0, inf)", 0) * noise
+    return x + check_number("spread", spread, "[0, inf)") * noise

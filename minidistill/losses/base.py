@@ -79,12 +79,12 @@ class WeightedSum(Addable):
         weights: list[float] = []
         for loss, weight in zip(self.losses, self.weights, strict=True):
             need_loss("each of losses", loss)
-            weight = check_number("the weight of a loss", weight, "[0, inf)", 0)
+            weight = check_number("the weight of a loss", weight, "[0, inf)")
             inside = loss if isinstance(loss, WeightedSum) else None
             losses += inside.losses if inside else [loss]
             weights += [weight * own for own in inside.weights] if inside else [weight]
         for weight in weights:
-            check_number("the weight of a loss", weight, "[0, inf)", 0)  # a product of large ones is infinite
+            check_number("the weight of a loss", weight, "[0, inf)")  # a product of large ones is infinite
         object.__setattr__(self, "losses", tuple(losses))
         object.__setattr__(self, "weights", tuple(weights))
 

@@ -39,7 +39,7 @@ class ContrastiveRepresentation(FeatureLoss):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_whole("width", self.width, minimum=2)
-        check_field(self, "temperature", *TEMPERATURES)
+        check_field(self, "temperature", TEMPERATURES)
 
     @property
     def learners(self) -> tuple[Any, ...]:

@@ -28,7 +28,7 @@ class CorrelationCongruence(FeatureLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_field(self, "gamma", "(0, inf)", 0)
+        check_field(self, "gamma", "(0, inf)")
 
     def between(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
         """Value and dh (B,H); one row is as near to itself as to be, so both are 0."""

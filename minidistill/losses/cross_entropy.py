@@ -24,7 +24,7 @@ class CrossEntropy(Addable):
     label_smoothing: float = 0.0  # in [0, 1): share of each target that is spread evenly over all classes
 
     def __post_init__(self) -> None:
-        check_field(self, "label_smoothing", "[0, 1)", 0, 1)
+        check_field(self, "label_smoothing", "[0, 1)")
 
     @np.errstate(invalid="ignore")  # `checked` tells of it
     def __call__(

@@ -41,8 +41,8 @@ class DIST(LabelsAndTeacher):
     in_double = True  # float32 has no inverse of the spread of a class that is always unlikely
 
     def __post_init__(self) -> None:
-        check_field(self, "beta", "[0, inf)", 0)
-        check_field(self, "gamma", "[0, inf)", 0)
+        check_field(self, "beta", "[0, inf)")
+        check_field(self, "gamma", "[0, inf)")
         super().__post_init__()
 
     def term(self, s: np.ndarray, t: np.ndarray, y: np.ndarray | None, ops: Any) -> tuple[Any, np.ndarray]:

@@ -72,7 +72,7 @@ class SkewKL(Divergence):
     skew: float = 0.1  # in [0, 1): share of the teacher in the mixture; 0 is KL(p || q)
 
     def __post_init__(self) -> None:
-        check_field(self, "skew", "[0, 1)", 0, 1)
+        check_field(self, "skew", "[0, 1)")
         super().__post_init__()
 
     def of(self, log_p: np.ndarray, log_q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +90,7 @@ class SkewReverseKL(Divergence):
     skew: float = 0.1  # in [0, 1): share of the student in the mixture; 0 is KL(q || p)
 
     def __post_init__(self) -> None:
-        check_field(self, "skew", "[0, 1)", 0, 1)
+        check_field(self, "skew", "[0, 1)")
         super().__post_init__()
 
     def of(self, log_p: np.ndarray, log_q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +107,7 @@ class JensenShannon(Divergence):
     beta: float = 0.5  # in [0, 1]: share of the teacher in the mixture; 0 is KL(p || q), 1 is KL(q || p)
 
     def __post_init__(self) -> None:
-        check_field(self, "beta", "[0, 1]", 0, 1)
+        check_field(self, "beta", "[0, 1]")
         super().__post_init__()
 
     def of(self, log_p: np.ndarray, log_q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,8 +26,8 @@ class LabelsAndTeacher(Addable):
 
     def __post_init__(self) -> None:
         if hasattr(self, "temperature"):
-            check_field(self, "temperature", *TEMPERATURES)
-        check_field(self, "alpha", "[0, 1]", 0, 1)
+            check_field(self, "temperature", TEMPERATURES)
+        check_field(self, "alpha", "[0, 1]")
 
     def term(self, s: np.ndarray, t: np.ndarray, y: np.ndarray | None, ops: Any) -> tuple[Any, np.ndarray]:
         """Value and gradient ds (B,C) of what the method asks of the student."""

@@ -34,7 +34,7 @@ class NKD(LabelsAndTeacher):
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy
 
     def __post_init__(self) -> None:
-        check_field(self, "gamma", "[0, inf)", 0)
+        check_field(self, "gamma", "[0, inf)")
         super().__post_init__()
 
     def term(self, s: np.ndarray, t: np.ndarray, y: np.ndarray | None, ops: Any) -> tuple[Any, np.ndarray]:

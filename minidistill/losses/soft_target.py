@@ -31,8 +31,8 @@ class SoftTarget(Addable):
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
 
     def __post_init__(self) -> None:
-        check_field(self, "temperature", *TEMPERATURES)
-        check_field(self, "alpha", "[0, 1]", 0, 1)
+        check_field(self, "temperature", TEMPERATURES)
+        check_field(self, "alpha", "[0, 1]")
 
     @np.errstate(invalid="ignore")  # `checked` tells of it
     def __call__(

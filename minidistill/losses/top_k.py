@@ -37,7 +37,7 @@ class TopK:
     temperature: float
 
     def __post_init__(self) -> None:
-        check_field(self, "temperature", *TEMPERATURES)
+        check_field(self, "temperature", TEMPERATURES)
         indices, log_p = as_array("indices", self.indices), as_array("log_p", self.log_p)
         if indices.dtype.kind not in "iu":
             raise TypeError(f"indices must be whole numbers, got an array of dtype {indices.dtype}")
@@ -70,7 +70,7 @@ class TopK:
     def of(cls, logits: Any, k: int, temperature: float) -> "TopK":
         """From logits (N,C), with 1 <= k < C."""
         logits = check_rows("logits", logits)
-        temperature = check_number("temperature", temperature, *TEMPERATURES)
+        temperature = check_number("temperature", temperature, TEMPERATURES)
         if check_whole("k", k) >= logits.shape[1]:
             raise ValueError(f"k must be below the {logits.shape[1]} classes, got {k}: SoftTarget takes all of them")
         indices = np.argpartition(-logits, k, axis=1)[:, :k]                    # (N,k)
@@ -95,8 +95,8 @@ class TopKTarget(Addable):
     alpha: float = 0.5  # in [0, 1]: weight of the teacher; 1 needs no labels
 
     def __post_init__(self) -> None:
-        check_field(self, "temperature", *TEMPERATURES)
-        check_field(self, "alpha", "[0, 1]", 0, 1)
+        check_field(self, "temperature", TEMPERATURES)
+        check_field(self, "alpha", "[0, 1]")
 
     @np.errstate(invalid="ignore")  # `checked` tells of it
     def __call__(self, s: Any, t: Any, y: Any, ops: Any = numpy_ops) -> tuple[float, np.ndarray]:

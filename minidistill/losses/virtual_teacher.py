@@ -32,9 +32,9 @@ class VirtualTeacher(Addable):
     alpha: float = 0.5         # in [0, 1]: weight of the virtual teacher; 0 is cross-entropy
 
     def __post_init__(self) -> None:
-        check_field(self, "correct", "(0, 1)", 0, 1)
-        check_field(self, "temperature", *TEMPERATURES)
-        check_field(self, "alpha", "[0, 1]", 0, 1)
+        check_field(self, "correct", "(0, 1)")
+        check_field(self, "temperature", TEMPERATURES)
+        check_field(self, "alpha", "[0, 1]")
 
     def __call__(
         self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops

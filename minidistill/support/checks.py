@@ -11,15 +11,16 @@ import sys
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-# Arguments of `check_number` for what float32 has to hold, whatever the dtype of a network:
-TEMPERATURES = "[1e-6, 1e6)", 1e-6, 1e6  # the inverse of 1e-39 overflows
-LIMITS = "[1e-37, 1e38]", 1e-37, 1e38    # smaller ones become zero, larger ones infinite
-SHARES = "[0, 0.9999999]", 0, 0.9999999  # larger ones become 1
+# Intervals that float32 needs, whatever the dtype of a network:
+TEMPERATURES = "[1e-6, 1e6)"  # the inverse of 1e-39 overflows
+LIMITS = "[1e-37, 1e38]"      # smaller ones become zero, larger ones infinite
+SHARES = "[0, 0.9999999]"     # larger ones become 1
 
 
 def check_whole(name: str, value: Any, minimum: int = 1) -> int:
@@ -60,36 +61,42 @@ def check_seed(seed: Any) -> int:
     return operator.index(seed)
 
 
-def check_number(name: str, value: Any, wanted: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """`value` as a finite float between `low` and `high`; the bounds count as inside where `wanted` holds a '[' or ']'.
+@cache
+def bounds_of(interval: str) -> tuple[float, float]:
+    """The least and the greatest float inside of an interval such as '[0, 1)', written as in mathematics."""
+    low, high = map(float, interval[1:-1].split(","))
+    return (
+        low if interval[0] == "[" else math.nextafter(low, math.inf),
+        high if interval[-1] == "]" else math.nextafter(high, -math.inf),
+    )
 
-    `wanted` is the interval in mathematical notation, as the error shows it: '(0, inf)', '[0, 1]', '[0, 1)'.
-    """
+
+def check_number(name: str, value: Any, interval: str) -> float:
+    """`value` as a finite float in `interval`, which is written as in mathematics: '(0, inf)', '[0, 1]', '[0, 1)'."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool | np.bool_ | str | bytes) or not np.isscalar(value) or np.iscomplexobj(value):
-        raise TypeError(f"{name} must be a number in {wanted}, got {value!r}")
+        raise TypeError(f"{name} must be a number in {interval}, got {value!r}")
     try:
         number = float(value)  # type: ignore[arg-type]
     except OverflowError:  # a whole number of hundreds of digits
         number = math.inf
-    inside_low = number >= low if "[" in wanted else number > low
-    inside_high = number <= high if "]" in wanted else number < high
-    if not (math.isfinite(number) and inside_low and inside_high):
-        raise ValueError(f"{name} must be in {wanted}, got {value!r}")
+    low, high = bounds_of(interval)
+    if not (math.isfinite(number) and low <= number <= high):
+        raise ValueError(f"{name} must be in {interval}, got {value!r}")
     return number
 
 
-def check_field(instance: Any, name: str, wanted: str, low: float = -math.inf, high: float = math.inf) -> None:
+def check_field(instance: Any, name: str, interval: str) -> None:
     """`check_number` of a frozen dataclass's field, which becomes a plain float: that takes on any array's dtype."""
-    object.__setattr__(instance, name, check_number(name, getattr(instance, name), wanted, low, high))
+    object.__setattr__(instance, name, check_number(name, getattr(instance, name), interval))
 
 
 def check_shares(name: str, values: Any) -> tuple[float, ...]:
     """`values`, a sequence of numbers in [0, 1], as a tuple: an iterator could be read once only."""
     if isinstance(values, str | bytes) or not np.iterable(values):
         raise TypeError(f"{name} must be a sequence of numbers in [0, 1], such as (0.5, 0.75), got {values!r}")
-    return tuple(check_number(f"each share in {name}", value, "[0, 1]", 0, 1) for value in values)
+    return tuple(check_number(f"each share in {name}", value, "[0, 1]") for value in values)
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

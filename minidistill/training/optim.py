@@ -35,7 +35,7 @@ class Constant:
     rate: float
 
     def __post_init__(self) -> None:
-        check_field(self, "rate", "(0, inf)", 0)
+        check_field(self, "rate", "(0, inf)")
 
     def __call__(self, progress: float) -> float:
         return self.rate
@@ -49,8 +49,8 @@ class Linear:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        check_field(self, "rate", "[0, inf)", 0)
-        check_field(self, "final", "[0, inf)", 0)
+        check_field(self, "rate", "[0, inf)")
+        check_field(self, "final", "[0, inf)")
 
     def __call__(self, progress: float) -> float:
         return self.rate + (self.final - self.rate) * progress
@@ -65,8 +65,8 @@ class Step:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        check_field(self, "rate", "(0, inf)", 0)
-        check_field(self, "factor", "(0, inf)", 0)
+        check_field(self, "rate", "(0, inf)")
+        check_field(self, "factor", "(0, inf)")
         object.__setattr__(self, "at", check_shares("at", self.at))
 
     def __call__(self, progress: float) -> float:
@@ -81,8 +81,8 @@ class Cosine:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        check_field(self, "rate", "(0, inf)", 0)
-        check_field(self, "final", "[0, inf)", 0)
+        check_field(self, "rate", "(0, inf)")
+        check_field(self, "final", "[0, inf)")
 
     def __call__(self, progress: float) -> float:
         return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * progress)) / 2
@@ -98,7 +98,7 @@ class WarmUp:
     def __post_init__(self) -> None:
         if not callable(self.then):
             raise TypeError(f"then must be a schedule, such as Cosine(0.1), got {self.then!r}")
-        check_field(self, "share", "[0, 1)", 0, 1)
+        check_field(self, "share", "[0, 1)")
 
     def __call__(self, progress: float) -> float:
         if progress < self.share:
@@ -127,11 +127,11 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         if not callable(self.learning_rate):
-            check_field(self, "learning_rate", "(0, inf)", 0)
-        check_field(self, "weight_decay", "[0, inf)", 0)
+            check_field(self, "learning_rate", "(0, inf)")
+        check_field(self, "weight_decay", "[0, inf)")
         for name in ("clip_norm", "max_norm"):
             if getattr(self, name) is not None:
-                check_field(self, name, *LIMITS)
+                check_field(self, name, LIMITS)
 
     def rate(self, progress: float) -> float:
         """The learning rate when this share of the training, in [0, 1), is done."""
@@ -179,7 +179,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_field(self, "momentum", *SHARES)
+        check_field(self, "momentum", SHARES)
 
     def initial_state(self, parameters: np.ndarray) -> np.ndarray:
         return aligned_zeros((1, *parameters.shape), parameters.dtype)
@@ -201,9 +201,9 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_field(self, "beta1", *SHARES)
-        check_field(self, "beta2", *SHARES)
-        check_field(self, "epsilon", "(0, inf)", 0)
+        check_field(self, "beta1", SHARES)
+        check_field(self, "beta2", SHARES)
+        check_field(self, "epsilon", "(0, inf)")
 
     def initial_state(self, parameters: np.ndarray) -> np.ndarray:
         return aligned_zeros((2, *parameters.shape), parameters.dtype)

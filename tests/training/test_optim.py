@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistill import MLP, SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
-from minidistill.support.checks import LIMITS, SHARES
+from minidistill.support.checks import LIMITS, SHARES, bounds_of
 
 OPTIMIZERS = [SGD(), SGD(nesterov=True), SGD(momentum=0.0, weight_decay=0.1), Adam(), AdamW()]
 
@@ -243,9 +243,9 @@ def test_bad_settings_are_refused_by_name(make, error, message):
 
 
 def test_the_outermost_limits_and_shares_are_what_they_say_in_float32():
-    for low, high in (LIMITS[1:], SHARES[1:]):
+    for low, high in map(bounds_of, (LIMITS, SHARES)):
         assert np.float32(low) >= 0 and np.isfinite(np.float32(high))
-    assert np.float32(LIMITS[1]) > 0 and np.float32(SHARES[2]) < 1
+    assert np.float32(bounds_of(LIMITS)[0]) > 0 and np.float32(bounds_of(SHARES)[1]) < 1
     network = MLP((3, 4, 2))
     network.gradients[:] = 1
     for optimizer in (SGD(clip_norm=1e38, max_norm=1e38, momentum=0.9999999), Adam(beta1=0.9999999, beta2=0.9999999)):

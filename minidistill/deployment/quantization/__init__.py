@@ -160,7 +160,7 @@ def calibrate(network: MLP, calibration: Any, method: str = "mse", percentile: f
     Raises ValueError for rows that are all the same, of another width or not finite, and for a network with NaN.
     """
     check_choice("method", method, METHODS)
-    check_number("percentile", percentile, "(50, 100]", 50, 100)
+    check_number("percentile", percentile, "(50, 100]")
     check_quantizable(network)
     x = check_rows("calibration", calibration, columns=network.sizes[0], dtype=network.dtype)
     if (x == x[0]).all():
@@ -293,7 +293,7 @@ class QuantizedMLP:
 
     def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
         """Probabilities (N,C) of the classes, softened by `temperature`."""
-        check_number("temperature", temperature, "[1e-6, inf)", 1e-6)
+        check_number("temperature", temperature, "[1e-6, inf)")
         probabilities, _ = self.ops.softmax_forward(self.logits(x), temperature)
         return np.asarray(probabilities)
 

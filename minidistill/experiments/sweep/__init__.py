@@ -78,13 +78,13 @@ class Point:
         """The point with these fields; TypeError or ValueError where one is missing, unknown or out of its range."""
         point = cls(**fields)
         check_whole("width", point.width)
-        check_number("temperature", point.temperature, *TEMPERATURES)
-        check_number("alpha", point.alpha, "[0, 1]", 0, 1)
+        check_number("temperature", point.temperature, TEMPERATURES)
+        check_number("alpha", point.alpha, "[0, 1]")
         check_seed(point.seed)
-        check_number("seconds", point.seconds, "[0, inf)", 0)
+        check_number("seconds", point.seconds, "[0, inf)")
         for name, figure in (("accuracy", point.accuracy), ("agreement", point.agreement)):
             if figure is not None:
-                check_number(name, figure, "[0, 1]", 0, 1)
+                check_number(name, figure, "[0, 1]")
         if (point.accuracy is None) != isinstance(point.reason, str):
             raise ValueError(f"a point has an accuracy or a reason, got {point.accuracy} and {point.reason!r}")
         return point
@@ -523,7 +523,7 @@ def sweep(
         answers=answers,
         hidden_layers=check_whole("hidden_layers", hidden_layers),
         activation=activation,
-        dropout=check_number("dropout", dropout, "[0, 1)", 0, 1),
+        dropout=check_number("dropout", dropout, "[0, 1)"),
         epochs=check_whole("epochs", epochs),
         batch_size=check_whole("batch_size", batch_size),
         optimizer=optimizer,

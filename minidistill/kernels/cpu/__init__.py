@@ -723,7 +723,7 @@ def _check_plan(sizes, activation, dropout, seed, batch, dtype, threads):
     if len(dropout) != len(sizes) - 1:
         raise ValueError(f"dropout must hold a rate for each of {len(sizes) - 1} layers, got {len(dropout)}")
     for rate in dropout:
-        check_number("dropout", rate, "[0, 1)", 0, 1)
+        check_number("dropout", rate, "[0, 1)")
 
 
 def plan(sizes, activation="relu", dropout=None, seed=0, batch=128, dtype=np.float32, threads=None):
@@ -1251,9 +1251,9 @@ def _rows_of_logits(s, t, out):
 
 def _check_settings(alpha, temperature, label_smoothing=0.0, **arrays):
     """Refuses a loss of other settings, or without the labels or the teacher, in this order, that have a weight."""
-    check_number("alpha", alpha, "[0, 1]", 0, 1)
-    check_number("temperature", temperature, "(0, inf)", 0)
-    check_number("label_smoothing", label_smoothing, "[0, 1)", 0, 1)
+    check_number("alpha", alpha, "[0, 1]")
+    check_number("temperature", temperature, "(0, inf)")
+    check_number("label_smoothing", label_smoothing, "[0, 1)")
     for (name, array), weight in zip(arrays.items(), (1 - alpha, alpha), strict=True):
         if array is None and weight > 0:
             raise ValueError(f"{name} must be given where alpha is {alpha:g}")
@@ -1534,7 +1534,7 @@ def _dropout_mask(rate, seed, step, layer, out):
 def dropout_mask(shape, rate, seed, step, layer, dtype=np.float32):
     if np.dtype(dtype) not in FLOATS:
         raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
-    check_number("rate", rate, "[0, 1)", 0, 1)
+    check_number("rate", rate, "[0, 1)")
     mask = np.empty(shape, dtype)
     check_dimensions("shape", mask, "(B, O)")
     _dropout_mask(float(rate), seed & 0xFFFFFFFF, step & 0xFFFFFFFF, layer & 0xFFFFFFFF, mask)
@@ -1680,7 +1680,7 @@ def _clip_norm(dw, limit):
 
 def _limit(limit, dtype):
     """`limit` in this dtype, whose largest number is no limit at all."""
-    return dtype.type(min(check_number("limit", limit, "(0, inf)", 0), float(np.finfo(dtype).max)))
+    return dtype.type(min(check_number("limit", limit, "(0, inf)"), float(np.finfo(dtype).max)))
 
 
 def clip_norm(dw, limit):
