@@ -604,7 +604,7 @@ def _number(interval: str) -> Callable[[str], float]:
         try:
             return check_number("", float(text), interval)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a number in {wanted}, got {text!r}") from None
+            raise argparse.ArgumentTypeError(f"must be a number in {interval}, got {text!r}") from None
 
     return read
 
@@ -629,7 +629,7 @@ def _numbers(interval: str) -> Callable[[str], tuple[float, ...]]:
             return tuple(map(read_one, text.split(",")))
         except argparse.ArgumentTypeError:
             raise argparse.ArgumentTypeError(
-                f"must be numbers in {wanted} separated by commas, as in 0.5,0.9, got {text!r}"
+                f"must be numbers in {interval} separated by commas, as in 0.5,0.9, got {text!r}"
             ) from None
 
     return read

@@ -3,7 +3,8 @@
 
 How sure the student is, its largest probability says, once a temperature has calibrated it (Guo et al. 2017). From
 which confidence on it answers alone is chosen on validation rows, for a wanted accuracy or a wanted cost. Several
-thresholds are tried on the same rows, and the bound holds for the one that is chosen. Derived in docs/guides/serving.md.
+thresholds are tried on the same rows, and the bound holds for the one that is chosen. Derived in
+docs/guides/serving.md.
 """
 
 import math

@@ -369,7 +369,8 @@ def test_the_process_itself_ends_quietly_on_ctrl_c():
 
 
 def test_the_module_imports_no_peer():
-    code = "import sys, minidistill.experiments.bench; print(sorted({'torch', 'jax', 'sklearn', 'numba'} & {*sys.modules}))"
+    peers = {"torch", "jax", "sklearn", "numba"}
+    code = f"import sys, minidistill.experiments.bench; print(sorted({peers} & {{*sys.modules}}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "[]"
 
