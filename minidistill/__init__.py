@@ -45,6 +45,11 @@ PUBLIC = {  # file: its public names. The methods of losses/ are listed there, a
     "distillation.soft_targets": ("SoftTargets",),
     "training.loop": ("History", "TrainingDiverged", "fit"),
 }  # fmt: skip
+RENAMED = {  # old public name: new one
+    "Jitter": "RandomShift",
+    "StandardisedTarget": "StandardizedTarget",
+    "pseudo_labelled": "pseudo_label",
+}
 FOLDERS = {file.split(".")[0] for file in PUBLIC}
 FILES = {name: file for file, names in PUBLIC.items() for name in names}
 
@@ -113,6 +118,11 @@ else:
 
         if name in FOLDERS:
             return import_module(f".{name}", __name__)
+        if name in RENAMED:
+            from .support.deprecation import warn_renamed
+
+            warn_renamed(f"minidistill.{name}", RENAMED[name])
+            return __getattr__(RENAMED[name])
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(f".{FILES.get(name, 'losses')}", __name__), name)
