@@ -72,8 +72,6 @@ class Compression:
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Accuracy by latency and size as a matplotlib figure, saved where a path is given."""
-        from ..experiments.pictures import compression_figure
-
         return compression_figure(self, path)
 
     def __str__(self) -> str:
@@ -209,7 +207,7 @@ FORMS = {  # of compress(): colour and marker
 }  # fmt: skip
 
 
-def figure_of(compression: "Compression", path: str | os.PathLike[str] | None = None) -> Any:
+def compression_figure(compression: "Compression", path: str | os.PathLike[str] | None = None) -> Any:
     """Accuracy by latency, a mark a model, its bytes in the legend; the line joins those that no other beats."""
     from matplotlib.ticker import LogLocator, StrMethodFormatter
 

@@ -2,15 +2,17 @@
 """The figure of a training run: its loss and validation accuracy per epoch."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..support.figures import new_figure, save, titled
-from .loop import History
+
+if TYPE_CHECKING:
+    from .loop import History
 
 
-def learning_curves(histories: History | dict[str, History], path: str | os.PathLike[str] | None = None) -> Any:
+def learning_curves(histories: "History | dict[str, History]", path: str | os.PathLike[str] | None = None) -> Any:
     """Loss and validation accuracy over the epochs, of one run or of several by name."""
-    runs = {"": histories} if isinstance(histories, History) else histories
+    runs = histories if isinstance(histories, dict) else {"": histories}
     figure, axes = new_figure(columns=2)
     for name, history in runs.items():
         epochs = history.column("epoch")

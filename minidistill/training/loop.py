@@ -78,7 +78,7 @@ class History:
 
     def plot(self, path: str | None = None) -> Any:
         """The learning curves as a matplotlib figure, saved where a path is given."""
-        from ..experiments.pictures import learning_curves
+        from .curves import learning_curves
 
         return learning_curves(self, path)
 

@@ -12,6 +12,7 @@ from minidistill.experiments import pictures as plots
 from minidistill.experiments.reproduce.claims import Curve, Panel
 from minidistill.experiments.sweep import Point, Sweep
 from minidistill.ops import softmax_forward
+from minidistill.training.curves import learning_curves
 
 pytest.importorskip("matplotlib")
 
@@ -28,7 +29,7 @@ def test_learning_curves_show_every_epoch(tmp_path):
 def test_several_runs_share_one_picture():
     data = spirals(90)
     runs = {name: fit(MLP((2, 8, 3), seed=seed), data, epochs=2) for seed, name in enumerate(("alone", "distilled"))}
-    figure = plots.learning_curves(runs)
+    figure = learning_curves(runs)
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
         "alone training", "alone validation", "distilled training", "distilled validation",
     ]  # fmt: skip

@@ -274,13 +274,13 @@ class Bench:
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Training steps, a panel for each number of threads, as a matplotlib figure; saved where a path is given."""
-        from ..pictures import ALONE, DISTILLED, INK, TEACHER, _figure, _titled, save
+        from ...support.figures import ALONE, DISTILLED, INK, TEACHER, new_figure, save, titled
 
         steps = [row for row in self.rows if row.group == "training step" and row.library != SGEMM]
         rows = [row for row in steps if row.ratio_to_minidistill is not None]
         cases, libraries = list(dict.fromkeys(r.case for r in rows)), list(dict.fromkeys(r.library for r in rows))
         counts = sorted({row.threads for row in rows})
-        figure, axes = _figure(columns=max(1, len(counts)), width=1.5 + 1.1 * len(cases), height=3.6)
+        figure, axes = new_figure(columns=max(1, len(counts)), width=1.5 + 1.1 * len(cases), height=3.6)
         colours = dict(zip(libraries, (DISTILLED, TEACHER, ALONE, "#edae49", "#66a182", "#8d96a3", INK), strict=False))
         for ax, threads in zip(axes[0], counts, strict=True):
             for k, library in enumerate(libraries):
@@ -290,7 +290,7 @@ class Bench:
                 ax.bar(places, ratios, 0.8 / len(libraries), color=colours.get(library), label=library)
             ax.axhline(1, color=INK, linewidth=0.8)
             ax.set_xticks(range(len(cases)), [case.replace(", ", "\n") for case in cases], fontsize=7)
-            _titled(ax, f"Training step, {plural(threads, 'thread')}", yscale="log", ylabel="times minidistill's")
+            titled(ax, f"Training step, {plural(threads, 'thread')}", yscale="log", ylabel="times minidistill's")
         axes[0, -1].legend(frameon=False, fontsize=7)
         return save(figure, path)
 
