@@ -40,6 +40,7 @@ cuda-extra: $(VENV)/cuda.installed
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # The tests that compare with PyTorch; `make test` runs them too once it is there.
 peers: $(VENV)/peers.installed
