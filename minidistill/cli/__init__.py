@@ -8,6 +8,7 @@ Each command imports what it needs when it runs, so that --help is quick.
 """
 
 import argparse
+import contextlib
 import io
 import json
 import math
@@ -329,10 +330,25 @@ def bench(options: argparse.Namespace) -> None:
     _show(options, options.figure, lambda: run_bench(options.quick, say=_say))
 
 
+def compile_kernels() -> None:
+    """Compiles what training and prediction in float32 need, which takes about half a minute; it stays on disk."""
+    import numpy as np
+
+    from ..data import Dataset
+    from ..kernels import load_backend
+    from ..network import MLP
+    from ..training.loop import fit
+
+    with contextlib.suppress(ImportError):  # numba is missing or cannot start: `describe` says so
+        load_backend("cpu")
+        data = Dataset(np.eye(4, dtype=np.float32), np.arange(4) % 2)
+        network = MLP((4, 3, 2), backend="cpu")
+        fit(network, data, epochs=1, batch_size=2, validation=data)
+        network.predict_proba(data.x)
+
+
 def info(options: argparse.Namespace) -> None:
     if options.compile:
-        from ..kernels import compile_kernels
-
         _say("compiling the kernels for this machine, once ...")
         compile_kernels()
     from .. import __version__

@@ -8,7 +8,7 @@ from cards import LABELS, ROWS, SIZES, TEACHER, AllAtOnce, close, pair
 from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, Dataset, Mixup, SoftTarget, fit
 from minidistill.kernels.cuda import epochs as cuda_epochs
 from minidistill.kernels.cuda import passes as cuda_passes
-from minidistill.kernels.cuda.device import to_card
+from minidistill.kernels.cuda.device import to_gpu
 from minidistill.training.loop import TrainingDiverged
 
 pytestmark = pytest.mark.cuda
@@ -96,9 +96,9 @@ def test_data_goes_to_the_card_once_a_run(monkeypatch):
 
     def watched(array, *dtype):
         sent.append(np.shape(array))
-        return to_card(array, *dtype)
+        return to_gpu(array, *dtype)
 
-    monkeypatch.setattr(cuda_passes, "to_card", watched)
+    monkeypatch.setattr(cuda_passes, "to_gpu", watched)
     trained(MLP((5, 3), backend="cuda"), "labels alone", batch_size=7)
     assert sent.count((7 * 5,)) == 1
 
