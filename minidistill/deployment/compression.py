@@ -24,8 +24,10 @@ from ..support.checks import check_number, check_seed, check_whole
 from ..support.figures import ALONE, DISTILLED, INK, TEACHER, new_figure, save, titled
 from ..support.text import aligned
 from ..training.evaluation import Report, Row, compare
-from ..training.loop import TrainingDiverged, fit
-from ..training.optim import SGD, Cosine
+from ..training.history import TrainingDiverged
+from ..training.loop import fit
+from ..training.optim import SGD
+from ..training.schedules import CosineSchedule
 from .prune import remove_units
 from .quantization import QuantizationAwareMLP, quantize
 
@@ -198,7 +200,7 @@ class _Classroom:
         return student
 
     def _options(self, seed: int, rate: float, epochs: int) -> dict[str, Any]:
-        return {"epochs": epochs, "batch_size": self.batch_size, "optimizer": SGD(Cosine(rate)), "seed": seed}
+        return {"epochs": epochs, "batch_size": self.batch_size, "optimizer": SGD(CosineSchedule(rate)), "seed": seed}
 
 
 FORMS = {  # of compress(): colour and marker

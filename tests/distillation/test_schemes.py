@@ -8,25 +8,25 @@ from minidistill import (
     MLP,
     SGD,
     Annealed,
-    Cosine,
+    CosineSchedule,
     CrossEntropy,
     Dataset,
     Ensemble,
-    Linear,
+    LinearSchedule,
     NoisyTeacher,
     RandomShift,
     SoftTarget,
     TrainingDiverged,
-    assist,
     born_again,
     data_impressions,
     digits,
     distill,
     fit,
-    mutual,
+    mutual_learning,
     pseudo_label,
     self_train,
     spirals,
+    teacher_assistant,
 )
 from minidistill.diagnosis.gradcheck import check_gradient
 from minidistill.distillation.soft_targets import soft_targets
@@ -102,7 +102,7 @@ def test_weighed_members_make_the_labels_likelier_than_any_other_weights_do():
         p = Ensemble(members, weights).predict_proba(validation.x)
         return np.log(p[np.arange(len(validation)), validation.y]).mean()
 
-    best = Ensemble.weighed(members, validation).weights
+    best = Ensemble.fit_weights(members, validation).weights
     assert sum(best) == pytest.approx(1)
     others = np.random.default_rng(0).dirichlet(np.ones(3), 200)
     assert all(log_likelihood(best) >= log_likelihood(weights) - 1e-9 for weights in others)
@@ -110,11 +110,11 @@ def test_weighed_members_make_the_labels_likelier_than_any_other_weights_do():
 
 def test_weighing_finds_the_member_that_knows(teacher):
     stranger = Probabilities(0.98, 0.01, 0.01)
-    assert Ensemble.weighed([stranger, teacher], DATA).weights[1] > 0.95
+    assert Ensemble.fit_weights([stranger, teacher], DATA).weights[1] > 0.95
 
 
 def test_labels_that_nobody_finds_possible_leave_the_weights_finite():
-    weights = Ensemble.weighed([Probabilities(1.0, 0.0, 0.0)] * 2, DATA, classes=3).weights
+    weights = Ensemble.fit_weights([Probabilities(1.0, 0.0, 0.0)] * 2, DATA, classes=3).weights
     np.testing.assert_allclose(weights, [0.5, 0.5])
 
 
@@ -136,8 +136,8 @@ def test_a_student_cannot_be_a_member_of_its_own_teacher(teacher):
         (lambda: Ensemble([Probabilities(0.5, 0.5)]), ValueError, "classes must be given: no number of classes is"),
         (lambda: Ensemble([network(1), MLP((2, 4))]), ValueError, r"must be equal, got members\[0\] 3, members\[1\] 4"),
         (lambda: Ensemble([network(1)], classes=4), ValueError, r"must be equal, got members\[0\] 3, classes 4"),
-        (lambda: Ensemble.weighed([network(1)], Dataset(DATA.x)), ValueError, "must be a Dataset with labels"),
-        (lambda: Ensemble.weighed([MLP((2, 2))], DATA), ValueError, "validation must have labels of 2 classes, got 2"),
+        (lambda: Ensemble.fit_weights([network(1)], Dataset(DATA.x)), ValueError, "must be a Dataset with labels"),
+        (lambda: Ensemble.fit_weights([MLP((2, 2))], DATA), ValueError, "must have labels of 2 classes, got 2"),
     ],
 )
 def test_ensembles_of_nobody_or_of_bad_weights_are_refused(make, error, message):
@@ -204,7 +204,7 @@ def test_bad_noise_is_refused_where_it_is_made(make, error, message):
 def test_an_assistant_is_two_distillations_by_hand(teacher):
     assistant, student, a, s = network(1, 16), network(2), network(1, 16), network(2)
     loss = SoftTarget(3.0, 0.7)
-    histories = assist(teacher, [assistant, student], DATA, loss, **OPTIONS)
+    histories = teacher_assistant(teacher, [assistant, student], DATA, loss, **OPTIONS)
     first, second = distill(teacher, a, DATA, loss, **OPTIONS), distill(a, s, DATA, loss, **OPTIONS)
     np.testing.assert_array_equal(assistant.parameters, a.parameters)
     np.testing.assert_array_equal(student.parameters, s.parameters)
@@ -242,15 +242,20 @@ def twice(one):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda t: assist(t, [], DATA), ValueError, r"students must be a list of at least 1 networks, got \[\]"),
-        (lambda t: assist(t, network(1), DATA), ValueError, "students must be a list of at least 1 networks, got MLP"),
-        (lambda t: assist(t, [network(1), "x"], DATA), TypeError, "students must be MLPs, got str"),
-        (lambda t: assist(t, twice(network(1)), DATA), ValueError, "students must be different networks"),
-        (lambda t: assist(t, [network(1), t], DATA), ValueError, "students must be other networks than the teacher"),
-        (lambda t: assist(t, [network(1), MLP((2, 4))], DATA), ValueError, "students must have as many inputs"),
-        (lambda t: assist(t, [network(1)], DATA.x), TypeError, "data must be a Dataset, got ndarray"),
-        (lambda t: assist(t, [MLP((4, 3))], DATA), ValueError, "data.x must have 4 columns"),
-        (lambda t: assist(t, [network(1)], DATA, checkpoint="a.npz"), ValueError, "checkpoint is the file of one run"),
+        (lambda t: teacher_assistant(t, [], DATA),
+         ValueError, r"students must be a list of at least 1 networks, got \[\]"),
+        (lambda t: teacher_assistant(t, network(1), DATA),
+         ValueError, "students must be a list of at least 1 networks, got MLP"),
+        (lambda t: teacher_assistant(t, [network(1), "x"], DATA), TypeError, "students must be MLPs, got str"),
+        (lambda t: teacher_assistant(t, twice(network(1)), DATA), ValueError, "students must be different networks"),
+        (lambda t: teacher_assistant(t, [network(1), t], DATA),
+         ValueError, "students must be other networks than the teacher"),
+        (lambda t: teacher_assistant(t, [network(1), MLP((2, 4))], DATA),
+         ValueError, "students must have as many inputs"),
+        (lambda t: teacher_assistant(t, [network(1)], DATA.x), TypeError, "data must be a Dataset, got ndarray"),
+        (lambda t: teacher_assistant(t, [MLP((4, 3))], DATA), ValueError, "data.x must have 4 columns"),
+        (lambda t: teacher_assistant(t, [network(1)], DATA, checkpoint="a.npz"),
+         ValueError, "checkpoint is the file of one run"),
         (lambda t: born_again(t.logits, DATA, 1), TypeError, "first must be an MLP, got method"),
         (lambda t: born_again(t, DATA, 0), ValueError, "generations must be at least 1, got 0"),
     ],
@@ -263,7 +268,7 @@ def test_chains_that_cannot_be_are_refused(teacher, call, error, message):
 def test_nobody_is_trained_where_the_last_of_a_chain_cannot_be(teacher):
     student = network(1)
     with pytest.raises(ValueError, match="students must have as many inputs"):
-        assist(teacher, [student, MLP((2, 4))], DATA)
+        teacher_assistant(teacher, [student, MLP((2, 4))], DATA)
     np.testing.assert_array_equal(student.parameters, network(1).parameters)
 
 
@@ -281,7 +286,7 @@ def peers(**options):
 def test_each_peer_has_the_gradient_of_its_own_loss_with_the_others_answers_held():
     """Mistake to catch: a gradient that flows into the answers of the others."""
     loss, before, after = SoftTarget(2.0, 0.7), peers(activation="tanh"), peers(activation="tanh")
-    mutual(after, DATA, loss, epochs=1, batch_size=len(DATA))
+    mutual_learning(after, DATA, loss, epochs=1, batch_size=len(DATA))
     x = DATA.x.astype(np.float64)
     answers = [one.logits(x) for one in before]
     for k, (one, trained) in enumerate(zip(before, after, strict=True)):
@@ -299,13 +304,13 @@ def test_the_loss_of_two_peers_is_half_the_papers():
     p, q = (softmax_forward(peer.logits(DATA.x))[0] for peer in (one, two))
     cross_entropy = -np.log(p[np.arange(60), DATA.y]).mean()
     paper = cross_entropy + (q * np.log(q / p)).sum(axis=1).mean()
-    history, _ = mutual([one, two], DATA, epochs=1, batch_size=60)
+    history, _ = mutual_learning([one, two], DATA, epochs=1, batch_size=60)
     assert history.epochs[0].loss == pytest.approx(paper / 2, rel=1e-12)
 
 
 def test_peers_that_do_not_listen_learn_as_each_would_alone():
     together, alone = peers(dropout=0.2), peers(dropout=0.2)
-    histories = mutual(together, DATA, SoftTarget(2.0, 0.0), seed=4, validation=DATA, **OPTIONS)
+    histories = mutual_learning(together, DATA, SoftTarget(2.0, 0.0), seed=4, validation=DATA, **OPTIONS)
     for one, history in zip(alone, histories, strict=True):
         by_fit = fit(one, DATA, seed=4, validation=DATA, **OPTIONS)
         assert [epoch[:-1] for epoch in history.epochs] == [epoch[:-1] for epoch in by_fit.epochs]
@@ -315,15 +320,15 @@ def test_peers_that_do_not_listen_learn_as_each_would_alone():
 
 def test_the_order_of_the_peers_does_not_matter():
     forward, backward = peers()[:2], peers()[1::-1]
-    mutual(forward, DATA, **OPTIONS)
-    mutual(backward, DATA, **OPTIONS)
+    mutual_learning(forward, DATA, **OPTIONS)
+    mutual_learning(backward, DATA, **OPTIONS)
     np.testing.assert_array_equal(parameters_of(forward), parameters_of(backward[::-1]))
 
 
 def test_the_same_seed_gives_the_same_peers():
     runs = [peers(dropout=0.3) for _ in range(3)]
     for run, seed in zip(runs, (0, 0, 1), strict=True):
-        mutual(run, DATA, seed=seed, **OPTIONS)
+        mutual_learning(run, DATA, seed=seed, **OPTIONS)
     np.testing.assert_array_equal(parameters_of(runs[0]), parameters_of(runs[1]))
     assert (parameters_of(runs[0]) != parameters_of(runs[2])).any()
 
@@ -331,7 +336,7 @@ def test_the_same_seed_gives_the_same_peers():
 def test_peers_come_closer_to_one_another_than_strangers_do():
     def apart(loss):
         pair = [network(1, 16), network(2, 16)]
-        mutual(pair, DATA, loss, epochs=30, batch_size=20)
+        mutual_learning(pair, DATA, loss, epochs=30, batch_size=20)
         p, q = (one.predict_proba(DATA.x) for one in pair)
         return np.abs(p - q).mean()
 
@@ -341,17 +346,19 @@ def test_peers_come_closer_to_one_another_than_strangers_do():
 def test_peers_see_the_same_changed_rows_and_follow_schedules():
     images = digits()[0].take(50)
     pair = [MLP((64, 5, 10), seed=seed) for seed in (0, 1)]
-    loss = Annealed(SoftTarget(1.0, 0.5), alpha=Linear(1, 0))
-    histories = mutual(pair, images, loss, augment=RandomShift(1), optimizer=SGD(Cosine(0.1)), **OPTIONS)
+    loss = Annealed(SoftTarget(1.0, 0.5), alpha=LinearSchedule(1, 0))
+    options = {"augment": RandomShift(1), "optimizer": SGD(CosineSchedule(0.1)), **OPTIONS}
+    histories = mutual_learning(pair, images, loss, **options)
     assert histories[0].column("learning_rate").tolist() == [0.1, pytest.approx(0.075), pytest.approx(0.025)]
     assert np.isfinite(parameters_of(pair)).all()
 
 
 def test_peers_that_diverge_are_put_back_to_the_last_whole_epoch():
     pair, good = [network(1), network(2)], [network(1), network(2)]
-    mutual(good, DATA, epochs=1, batch_size=25, optimizer=SGD(lambda progress: 0.1))
+    mutual_learning(good, DATA, epochs=1, batch_size=25, optimizer=SGD(lambda progress: 0.1))
+    diverging = SGD(lambda progress: 0.1 if progress < 0.5 else 1e200)
     with pytest.raises(TrainingDiverged, match="of a peer .* at epoch 2"):
-        mutual(pair, DATA, epochs=2, batch_size=25, optimizer=SGD(lambda progress: 0.1 if progress < 0.5 else 1e200))
+        mutual_learning(pair, DATA, epochs=2, batch_size=25, optimizer=diverging)
     np.testing.assert_array_equal(parameters_of(pair), parameters_of(good))
 
 
@@ -360,7 +367,7 @@ def test_the_compiled_backend_teaches_peers_the_same():
     found = {}
     for backend in ("numpy", "cpu"):
         networks = [*peers(dropout=0.2, backend=backend)[:2], network(4, dropout=0.2, backend=backend)]
-        mutual(networks, DATA, SoftTarget(2.0, 0.7), **OPTIONS)
+        mutual_learning(networks, DATA, SoftTarget(2.0, 0.7), **OPTIONS)
         found[backend] = parameters_of(networks)
     np.testing.assert_allclose(found["cpu"], found["numpy"], rtol=1e-9, atol=1e-12)
 
@@ -383,7 +390,7 @@ def test_the_compiled_backend_teaches_peers_the_same():
 )
 def test_peers_that_cannot_learn_together_are_refused(networks, options, error, message):
     with pytest.raises(error, match=message):
-        mutual(networks, **{"data": DATA, **options})
+        mutual_learning(networks, **{"data": DATA, **options})
 
 
 # ---------------------------------------------------------------------------------------------- rows without labels
@@ -516,7 +523,7 @@ def test_a_student_taught_by_impressions_beats_one_taught_by_the_noise_they_star
     right = []
     for data in (dense_noise, data_impressions(teacher, 1000, steps=0), data_impressions(teacher, 1000)):
         student = MLP((576, 32, 10), seed=1)
-        distill(teacher, student, data, SoftTarget(4.0, 1.0), epochs=30, optimizer=SGD(Cosine(0.05)))
+        distill(teacher, student, data, SoftTarget(4.0, 1.0), epochs=30, optimizer=SGD(CosineSchedule(0.05)))
         right.append((student.predict(test.x) == test.y).mean())
     dense, sparse, impressions = right
     assert dense + 0.2 < sparse

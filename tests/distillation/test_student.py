@@ -9,9 +9,10 @@ from hypothesis.extra.numpy import arrays
 
 from minidistill import MLP, SGD, Dataset, SoftTarget, SoftTargets, digits, distill, fit, spirals
 from minidistill.deployment.prune import prune_weights
-from minidistill.distillation.schemes import assist, born_again, self_train
+from minidistill.distillation.chains import born_again, teacher_assistant
 from minidistill.distillation.soft_targets import soft_targets
 from minidistill.distillation.teachers import FLOOR, as_teacher, floored_logits
+from minidistill.distillation.unlabeled import self_train
 from minidistill.ops import softmax_forward
 from minidistill.support.files import write_npz
 
@@ -517,7 +518,8 @@ def test_classes_that_do_not_fit_the_columns_are_refused_by_name(data, classes):
     ("name", "call"),
     [
         ("distill", lambda **options: distill(MLP((2, 2)), MLP((2, 2)), Dataset(np.eye(2)), **options)),
-        ("assist", lambda **options: assist(MLP((2, 2)), [MLP((2, 2))], Dataset(np.eye(2)), **options)),
+        ("teacher_assistant",
+         lambda **options: teacher_assistant(MLP((2, 2)), [MLP((2, 2))], Dataset(np.eye(2)), **options)),
         ("born_again", lambda **options: born_again(MLP((2, 2)), Dataset(np.eye(2)), 1, **options)),
         ("self_train", lambda **options: self_train(MLP((2, 2)), MLP((2, 2)), *[Dataset(np.eye(2))] * 2, **options)),
         ("prune_weights",

@@ -17,9 +17,9 @@ from minidistill.training.evaluation import (
     accuracy,
     agreement,
     expected_calibration_error,
-    predict_proba,
     seconds_per_call,
 )
+from minidistill.training.probabilities import predict_proba
 
 
 @pytest.fixture(autouse=True)

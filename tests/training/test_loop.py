@@ -11,7 +11,7 @@ from minidistill import (
     MLP,
     SGD,
     Adam,
-    Cosine,
+    CosineSchedule,
     CrossEntropy,
     Dataset,
     History,
@@ -20,10 +20,10 @@ from minidistill import (
     digits,
     distill,
     fit,
-    mutual,
+    mutual_learning,
     spirals,
 )
-from minidistill.training.loop import Epoch
+from minidistill.training.history import Epoch
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_batch_larger_than_the_data_is_all_rows(data, backend):
     np.testing.assert_array_equal(networks[0].parameters, networks[1].parameters)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(Cosine(0.3)), SGD(0.1, nesterov=True), Adam(0.01)], ids=repr)
+@pytest.mark.parametrize("optimizer", [SGD(CosineSchedule(0.3)), SGD(0.1, nesterov=True), Adam(0.01)], ids=repr)
 def test_a_network_learns_spirals(optimizer):
     data, new = spirals(300, noise=0.1, seed=0), spirals(300, noise=0.1, seed=1)
     network = MLP((2, 32, 32, 3), activation="tanh")
@@ -410,7 +410,7 @@ def test_a_function_for_targets_is_asked_about_what_the_network_sees(data):
 
 
 def test_history_has_a_row_an_epoch_and_its_columns_are_arrays(data):
-    history = fit(small(), data, epochs=3, batch_size=8, validation=data, optimizer=SGD(Cosine(0.2)))
+    history = fit(small(), data, epochs=3, batch_size=8, validation=data, optimizer=SGD(CosineSchedule(0.2)))
     assert history.column("epoch").tolist() == [1, 2, 3]
     np.testing.assert_allclose(history.column("learning_rate"), [0.2, 0.15, 0.05])
     assert (history.column("seconds") > 0).all()
@@ -552,7 +552,7 @@ def test_a_network_is_trained_by_one_thread_at_a_time(data, backend):
         trainings = (
             lambda: fit(network, data, **options),
             lambda: distill(other, network, data, **options),
-            lambda: mutual([other, network], data, **options),
+            lambda: mutual_learning([other, network], data, **options),
         )
         with ThreadPoolExecutor(1) as pool:
             for train in trainings:

@@ -427,7 +427,7 @@ def teacher_work(make: Callable[[float], Work], dropout: float) -> Work:
 
 def fitting_teacher(case: TeacherEpoch, threads: int, backend: str = "cpu") -> Work:
     """`fit`, as anybody calls it."""
-    data, optimizer = Dataset(*case.data[:2]), SGD(RATE, momentum=MOMENTUM, max_norm=case.max_norm)
+    data, optimizer = Dataset(*case.data[:2]), SGD(RATE, momentum=MOMENTUM, max_weight_norm=case.max_norm)
     options: Any = {"epochs": 1, "batch_size": case.batch, "optimizer": optimizer, "augment": RandomShift(case.pixels)}
 
     def make(dropout: float) -> Work:

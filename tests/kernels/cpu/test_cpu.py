@@ -183,7 +183,7 @@ OPTIMIZERS = [
     (SGD(momentum=0.8, nesterov=True, weight_decay=0.01), cpu.Optimizer(cpu.SGD, 0.8, True, 0.01)),
     (Adam(), cpu.Optimizer(cpu.ADAM)),
     (AdamW(clip_norm=0.3), cpu.Optimizer(cpu.ADAM, weight_decay=0.01, clip_norm=0.3)),
-    (SGD(clip_norm=0.2, max_norm=0.9), cpu.Optimizer(cpu.SGD, clip_norm=0.2, max_norm=0.9)),
+    (SGD(clip_norm=0.2, max_weight_norm=0.9), cpu.Optimizer(cpu.SGD, clip_norm=0.2, max_norm=0.9)),
 ]
 LOSSES = [
     (CrossEntropy(), {}),
