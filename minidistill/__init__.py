@@ -11,14 +11,14 @@ Every gradient here is written and derived by hand. Read the source in this orde
     distillation   distill(): a teacher's softened outputs teach a student
     evaluation     compare(): what the student kept, and what it costs
 
-Beside the path: teachers (models of any kind as teachers), teacher_checks (warnings about unsuitable ones), schemes
-(ensembles, chains, mutual learning), data/ (digits, MNIST, your own), augmentation, checkpoint (go
-on after a kill), gradcheck (finite differences), invariants and rehearsal (what is wrong with a loss or a training loop
-of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), prune (smaller networks from
-trained ones), quantization (integer networks from trained ones), compression (what each of these keeps and costs),
-serving/ (the teacher keeps watch over its student), export/ (to C and ONNX; from PyTorch and scikit-learn), reproduce/
-(the papers' results, again), leaderboard/ (every method beside every other), course (what is wrong with an answer to an
-exercise), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
+Beside the path: teachers (models of any kind as teachers), teacher_checks (warnings about unsuitable ones), ensembles,
+chains, mutual, unlabeled (other arrangements of teachers and students), data/ (digits, MNIST, your own), augmentation,
+checkpoint (go on after a kill), gradcheck (finite differences), invariants and rehearsal (what is wrong with a loss or
+a training loop of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), prune (smaller
+networks from trained ones), quantization (integer networks from trained ones), compression (what each of these keeps
+and costs), serving/ (the teacher keeps watch over its student), export/ (to C and ONNX; from PyTorch and scikit-learn),
+reproduce/ (the papers' results, again), leaderboard/ (every method beside every other), course (what is wrong with an
+answer to an exercise), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
 """
 
 TYPE_CHECKING = False  # True to type checkers; typing itself is slow to import

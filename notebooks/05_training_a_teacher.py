@@ -544,6 +544,6 @@ for rate in (0.0, 0.3):
 #
 # - `minidistill/ops.py`: `sgd_update`, `adam_update` and `dropout_mask`, derived in `docs/maths/ops.md`.
 # - `minidistill/training/optim.py`: the schedules and `SGD`.
-# - `minidistill/training/loop.py`: `fit`, and `train_step`, which is our loop's body.
+# - `minidistill/training/run.py`: `train_step`, the body of our loop; `minidistill/training/loop.py`: `fit`.
 #
 # Next: notebook 6, temperature and dark knowledge.

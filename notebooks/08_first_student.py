@@ -495,7 +495,7 @@ plt.show()
 #
 # - `minidistill/distillation/student.py`: `distill`; `minidistill/distillation/soft_targets.py`: `SoftTargets` with
 #   its fingerprints.
-# - `minidistill/training/loop.py`: `train_step`, your exercise 1.
+# - `minidistill/training/run.py`: `train_step`, your exercise 1.
 # - `minidistill/training/evaluation.py`: `compare`, `agreement` and `expected_calibration_error`.
 # - `minidistill/experiments/demo.py`: `run_demo`, this notebook as one command.
 #

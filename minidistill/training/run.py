@@ -86,8 +86,8 @@ class Run:
             self.use(loss)
         train = self.compiled_steps if self.compiled else self.step_by_step
         total: Any = 0.0
-        for k, value in enumerate(train(order, epoch * self.steps, generator)):
-            total = total + value * len(self.rows(order, k))
+        for rows, value in zip(self.batch_sizes, train(order, epoch * self.steps, generator), strict=True):
+            total = total + value * rows
         if not all(np.isfinite(one.parameters).all() for one in self.trained):
             raise self.diverged((epoch + 1) * self.steps - 1, f"the parameters{self.owner} are no longer finite")
         return np.atleast_1d(total / len(self.data)).tolist()  # type: ignore[no-any-return]
@@ -166,7 +166,9 @@ class Run:
         if self.needs_hidden:
             self.loss = self.started_loss(network)
         self.batch_size, self.seed = min(self.batch_size, len(self.data)), int(self.seed)
-        self.steps = math.ceil(len(self.data) / self.batch_size)  # per epoch; the last batch may be smaller
+        self.steps = math.ceil(len(self.data) / self.batch_size)  # per epoch
+        last = len(self.data) - (self.steps - 1) * self.batch_size
+        self.batch_sizes = [self.batch_size] * (self.steps - 1) + [last]  # the last may be smaller
         self.trained: list[Any] = [*self.networks, *learners_of(self.loss)]
         self.states = [self.optimizer.initial_state(one.parameters) for one in self.trained]
         self.use(self.loss)

@@ -177,7 +177,7 @@ def training_work(run: Callable[[], Any], parameters: Callable[[], Sequence[Any]
 
 
 def numpy_training(case: Training, threads: int) -> Work:
-    """The readable loop, as in training.py."""
+    """The readable loop, as in training/run.py."""
     network, optimizer, loss = case.network(), SGD(RATE, momentum=MOMENTUM), SOFT if case.distil else CrossEntropy()
     first, state = network.copy().parameters, optimizer.initial_state(network.parameters)
     batches = list(case.data.batches(case.batch))

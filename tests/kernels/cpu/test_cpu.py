@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cpu.py: the names of ops.py with the same results, and an epoch in one call that is training.py's loop."""
+"""kernels/cpu.py: the names of ops.py with the same results, and an epoch in one call, as in training/run.py."""
 
 import inspect
 import os
@@ -166,7 +166,7 @@ def test_the_passes_are_those_of_the_network(sizes, activation, dropout, dtype):
 
 
 def the_loop(network, state, x, y, t, order, batch, loss, optimizer, rates, step):
-    """What training.py does, step by step."""
+    """What training/run.py does, step by step."""
     losses = []
     for k, rate in enumerate(rates):
         rows = order[k * batch : (k + 1) * batch]
