@@ -23,7 +23,7 @@ from ..network import MLP
 from ..support.checks import check_number, check_seed, check_whole
 from ..support.figures import ALONE, DISTILLED, INK, TEACHER, new_figure, save, titled
 from ..support.text import aligned
-from ..training.evaluation import Report, Row, compare
+from ..training.evaluation import Report, ReportRow, compare
 from ..training.history import TrainingDiverged
 from ..training.loop import fit
 from ..training.optim import SGD
@@ -40,7 +40,7 @@ CALIBRATION = 1000                    # rows that tell how large activations bec
 A_MILLION = 1_000_000
 
 
-def cost_of_a_million(row: Row, price: float) -> float:
+def cost_of_a_million(row: ReportRow, price: float) -> float:
     """What a million predictions take of one core, at the price of a core-hour, in its currency."""
     return price * A_MILLION / row.throughput / 3600
 
@@ -54,14 +54,14 @@ class Compression:
     settings: dict[str, Any]
     seconds: float
 
-    def cost(self, row: Row) -> float:
+    def cost(self, row: ReportRow) -> float:
         """Of a million predictions on one core."""
         return cost_of_a_million(row, self.price)
 
     @property
     def front(self) -> list[str]:
         """The models that no other beats in accuracy and latency at once, the quickest first (Pareto)."""
-        kept: list[Row] = []
+        kept: list[ReportRow] = []
         for row in sorted(self.report.rows, key=lambda row: (row.latency_us, -row.accuracy_mean)):
             if not kept or row.accuracy_mean > kept[-1].accuracy_mean:
                 kept.append(row)

@@ -6,7 +6,7 @@ An optimizer is its hyperparameters alone. Its state, a (K,P) array beside the (
 """
 
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Optimizer(metaclass=OptimizerClass):
     max_weight_norm  longest incoming weight vector of a unit (Srivastava et al. 2014, section 5.1)
     """
 
+    numbers: ClassVar[int]  # that the optimizer keeps for each parameter
     learning_rate: float | Schedule
     _: KW_ONLY
     weight_decay: float = 0.0
@@ -54,7 +55,7 @@ class Optimizer(metaclass=OptimizerClass):
 
     def initial_state(self, parameters: np.ndarray) -> np.ndarray:
         """Zeros (K,P): the optimizer's state, K numbers per parameter."""
-        raise NotImplementedError
+        return aligned_zeros((self.numbers, *parameters.shape), parameters.dtype)
 
     def change(self, network: MLP, state: np.ndarray, rate: float, step: int) -> None:
         """Changes `network.parameters` (P,) by its `gradients` (P,); `step` counts from 1."""
@@ -88,6 +89,7 @@ class SGD(Optimizer):
     """
 
     rule = "sgd"
+    numbers = 1
     learning_rate: float | Schedule = 0.1
     momentum: float = 0.9
     nesterov: bool = False
@@ -95,9 +97,6 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_field(self, "momentum", SHARES)
-
-    def initial_state(self, parameters: np.ndarray) -> np.ndarray:
-        return aligned_zeros((1, *parameters.shape), parameters.dtype)
 
     def change(self, network: MLP, state: np.ndarray, rate: float, step: int) -> None:
         w, dw, (v,) = network.parameters, network.gradients, state
@@ -109,6 +108,7 @@ class Adam(Optimizer):
     """Adam (Kingma and Ba 2015, algorithm 1) with the weight decay of Loshchilov and Hutter 2019 [OPT-3 to OPT-5]."""
 
     rule = "adam"
+    numbers = 2
     learning_rate: float | Schedule = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
@@ -119,9 +119,6 @@ class Adam(Optimizer):
         check_field(self, "beta1", SHARES)
         check_field(self, "beta2", SHARES)
         check_field(self, "epsilon", "(0, inf)")
-
-    def initial_state(self, parameters: np.ndarray) -> np.ndarray:
-        return aligned_zeros((2, *parameters.shape), parameters.dtype)
 
     def change(self, network: MLP, state: np.ndarray, rate: float, step: int) -> None:
         w, dw, (m, v) = network.parameters, network.gradients, state

@@ -95,7 +95,7 @@ class Run:
     def step_by_step(self, order: np.ndarray, first: int, generator: "np.random.Generator") -> Iterator[Any]:
         """The steps of an epoch, the first of which is `first`, one after the other; yields the loss of each."""
         for k in range(self.steps):
-            yield self.train_step(*self.batch(self.rows(order, k), generator), first + k)
+            yield self.train_step(*self.batch(order, k, generator), first + k)
 
     def compiled_steps(self, order: np.ndarray, first: int, generator: "np.random.Generator") -> Iterator[float]:
         """The same steps in few calls of a kernel, equal but for rounding."""
@@ -115,20 +115,17 @@ class Run:
             return
         for first in range(0, self.steps, BATCHES_AT_ONCE):
             some = range(first, min(first + BATCHES_AT_ONCE, self.steps))
-            batches = [self.batch(self.rows(order, k), generator) for k in some]
+            batches = [self.batch(order, k, generator) for k in some]
             x, y, t = map(_joined, zip(*batches, strict=True))
             yield x, y, t, np.arange(len(x))
 
-    def batch(self, rows: np.ndarray, generator: "np.random.Generator") -> tuple[Any, Any, Any]:
-        """x (B,I), y (B,) or None, targets or None of the data's `rows` (B,), after augmentation."""
+    def batch(self, order: np.ndarray, k: int, generator: "np.random.Generator") -> tuple[Any, Any, Any]:
+        """x (B,I), y (B,) or None, targets or None of batch k of an epoch, after augmentation."""
+        rows = order[k * self.batch_size : (k + 1) * self.batch_size]           # (B,)
         x = self.data.x[rows]
         y = None if self.data.y is None else self.data.y[rows]
         x, y = augmented(self.augment, x, y, generator)
         return x, y, targets_of_batch(self.targets, rows, x)
-
-    def rows(self, order: np.ndarray, k: int) -> np.ndarray:
-        """The rows of batch k of an epoch."""
-        return order[k * self.batch_size : (k + 1) * self.batch_size]
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0 over the whole run."""
