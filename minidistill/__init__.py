@@ -35,19 +35,29 @@ PUBLIC = {  # file: its public names. The methods of losses/ are listed there, a
     "losses": ("CrossEntropy", "SoftTarget", "TopK", "TopKTarget", "WeightedSum"),
     "network": ("MLP", "Outputs"),
     "ops": (),
-    "training.optim": ("SGD", "Adam", "AdamW", "Constant", "Cosine", "Linear", "Step", "WarmUp"),
+    "training.optim": ("SGD", "Adam", "AdamW"),
+    "training.schedules": ("ConstantSchedule", "CosineSchedule", "LinearSchedule", "StepSchedule", "WarmUp"),
     "deployment.prune": ("prune_weights", "remove_units"),
     "deployment.quantization": ("QuantizationAwareMLP", "QuantizedMLP", "quantize"),
     "diagnosis.rehearsal": ("check_training",),
-    "distillation.schemes": ("Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions", "mutual",
-                             "pseudo_label", "self_train"),
+    "distillation.chains": ("born_again", "teacher_assistant"),
+    "distillation.ensembles": ("Ensemble", "NoisyTeacher"),
+    "distillation.mutual": ("mutual_learning",),
+    "distillation.unlabeled": ("data_impressions", "pseudo_label", "self_train"),
     "deployment": ("Cascade", "QualityGate"),
     "distillation.soft_targets": ("SoftTargets",),
-    "training.loop": ("History", "TrainingDiverged", "fit"),
+    "training.history": ("History", "TrainingDiverged"),
+    "training.loop": ("fit",),
 }  # fmt: skip
 RENAMED = {  # old public name: new one
+    "Constant": "ConstantSchedule",
+    "Cosine": "CosineSchedule",
     "Jitter": "RandomShift",
+    "Linear": "LinearSchedule",
     "StandardisedTarget": "StandardizedTarget",
+    "Step": "StepSchedule",
+    "assist": "teacher_assistant",
+    "mutual": "mutual_learning",
     "pseudo_labelled": "pseudo_label",
 }
 FOLDERS = {file.split(".")[0] for file in PUBLIC}
@@ -66,18 +76,12 @@ if TYPE_CHECKING:
     from .diagnosis.gradcheck import check_direction, check_gradient
     from .diagnosis.invariants import check_loss
     from .diagnosis.rehearsal import check_training
-    from .distillation.schemes import (
-        Ensemble,
-        NoisyTeacher,
-        assist,
-        born_again,
-        data_impressions,
-        mutual,
-        pseudo_label,
-        self_train,
-    )
+    from .distillation.chains import born_again, teacher_assistant
+    from .distillation.ensembles import Ensemble, NoisyTeacher
+    from .distillation.mutual import mutual_learning
     from .distillation.soft_targets import SoftTargets
     from .distillation.student import distill
+    from .distillation.unlabeled import data_impressions, pseudo_label, self_train
     from .kernels import use_backend
     from .losses import (
         DIST,
@@ -108,8 +112,10 @@ if TYPE_CHECKING:
     )
     from .network import MLP, Outputs
     from .training.evaluation import Report, compare
-    from .training.loop import History, TrainingDiverged, fit
-    from .training.optim import SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
+    from .training.history import History, TrainingDiverged
+    from .training.loop import fit
+    from .training.optim import SGD, Adam, AdamW
+    from .training.schedules import ConstantSchedule, CosineSchedule, LinearSchedule, StepSchedule, WarmUp
 else:
 
     def __getattr__(name: str) -> object:
@@ -142,10 +148,10 @@ __all__ = [
     "AdamW",
     "Annealed",
     "Cascade",
-    "Constant",
+    "ConstantSchedule",
     "ContrastiveRepresentation",
     "CorrelationCongruence",
-    "Cosine",
+    "CosineSchedule",
     "CrossEntropy",
     "Dataset",
     "DecoupledKD",
@@ -154,7 +160,7 @@ __all__ = [
     "History",
     "JensenShannon",
     "LabelNoise",
-    "Linear",
+    "LinearSchedule",
     "LogitMatching",
     "Mixup",
     "NoisyTeacher",
@@ -174,7 +180,7 @@ __all__ = [
     "SoftTarget",
     "SoftTargets",
     "StandardizedTarget",
-    "Step",
+    "StepSchedule",
     "TopK",
     "TopKTarget",
     "TotalVariation",
@@ -183,7 +189,6 @@ __all__ = [
     "VirtualTeacher",
     "WarmUp",
     "WeightedSum",
-    "assist",
     "born_again",
     "check_direction",
     "check_gradient",
@@ -199,13 +204,14 @@ __all__ = [
     "load_idx",
     "load_table",
     "mnist",
-    "mutual",
+    "mutual_learning",
     "prune_weights",
     "pseudo_label",
     "quantize",
     "remove_units",
     "self_train",
     "spirals",
+    "teacher_assistant",
     "use_backend",
     "with_label_noise",
 ]

@@ -445,7 +445,7 @@ class _Lesson:
         result = {
             "network": repr(self.network), "out": self.options.out, "epochs": last.epoch, "loss": last.loss,
             "validation_accuracy": best.validation_accuracy, "validation_loss": best.validation_loss,
-            "kept_epoch": best.epoch, "seconds": float(history.column("seconds").sum()),
+            "best_epoch": best.epoch, "seconds": float(history.column("seconds").sum()),
         }
         text = f"{last.epoch} epochs in {result['seconds']:.1f} s, training loss {last.loss:.4f}"
         if self.validation is not None:
@@ -471,12 +471,13 @@ def _told(teacher: Any, raw: "Dataset", scaled: "Dataset", classes: int) -> "Sof
 
 
 def _optimizer(options: argparse.Namespace) -> "Optimizer":
-    from ..training.optim import SGD, Adam, Cosine
+    from ..training.optim import SGD, Adam
+    from ..training.schedules import CosineSchedule
 
     rate = options.learning_rate
     if options.optimizer == "adam":
-        return Adam(Cosine(0.003 if rate is None else rate))
-    return SGD(Cosine(0.1 if rate is None else rate), clip_norm=1.0)  # a rare column, standardised, can be huge
+        return Adam(CosineSchedule(0.003 if rate is None else rate))
+    return SGD(CosineSchedule(0.1 if rate is None else rate), clip_norm=1.0)  # a rare column, standardised, can be huge
 
 
 # ---------------------------------------------------------------------------------------------- reading and writing

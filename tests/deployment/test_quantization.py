@@ -28,7 +28,7 @@ from minidistill.deployment.quantization import (
     weight_codes,
 )
 from minidistill.support.files import read_arrays, write_npz
-from minidistill.training.evaluation import class_probabilities
+from minidistill.training.probabilities import class_probabilities
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((90, 6)).astype(np.float32)

@@ -24,7 +24,7 @@ from minidistill import (
     losses,
     quantize,
 )
-from minidistill.distillation.schemes import NoisyTeacher, pseudo_label
+from minidistill.distillation.ensembles import NoisyTeacher
 from minidistill.distillation.teachers import (
     FLOOR,
     as_probabilities,
@@ -33,9 +33,10 @@ from minidistill.distillation.teachers import (
     floored_logits,
     mixture_logits,
 )
+from minidistill.distillation.unlabeled import pseudo_label
 from minidistill.network import Outputs
 from minidistill.ops import softmax_forward
-from minidistill.training.evaluation import class_probabilities, number_of_classes
+from minidistill.training.probabilities import class_probabilities, number_of_classes
 
 RESULTS = Path(__file__).parents[2] / "docs" / "evidence" / "results" / "floor.json"
 X = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
