@@ -18,7 +18,7 @@ import numpy as np
 from ..data import Dataset
 from ..data.dataset import check_dataset
 from ..distillation.student import OPTIONS, distill
-from ..losses import CrossEntropy, Loss
+from ..losses import CrossEntropy, LossLike
 from ..network import MLP
 from ..support.checks import (
     as_tuple,
@@ -72,7 +72,7 @@ def prune_weights(
     share: float = 0.8,
     *,
     teacher: Any = None,
-    loss: Loss | None = None,
+    loss: LossLike | None = None,
     epochs: int = 20,
     **options: Any,
 ) -> History:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses, ops
-from ..losses import CrossEntropy, SoftTarget, WeightedSum, need_loss, value_and_ds
+from ..losses import CrossEntropy, SoftTarget, WeightedSum, as_loss, value_and_ds
 from ..losses.base import WrongReturn
 from ..support.checks import check_number
 from .gradcheck import EPS, GradientError, check_gradient, numerical_gradient, tolerance_of
@@ -92,9 +92,9 @@ def check_loss(
     """
     if isinstance(loss, WeightedSum) and same_as is None:
         return _check_sum(loss, temperature, alpha, exempt)
-    need_loss("loss", loss)
+    as_loss(loss)
     if same_as is not None:
-        need_loss("same_as", same_as)
+        as_loss(same_as, "same_as")
     T = _setting("temperature", temperature, loss, TEMPERATURE, "(0, 1e4]")
     weight = _setting("alpha", alpha, loss, ALPHA, "[0, 1]")
     left_out = _left_out(loss, exempt, weight, same_as)

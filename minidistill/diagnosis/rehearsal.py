@@ -16,7 +16,7 @@ import numpy as np
 from .. import ops as numpy_ops
 from ..data import Dataset
 from ..losses import SoftTarget
-from ..losses.base import Addable
+from ..losses.base import Loss
 from ..network import MLP
 from ..support.checks import check_rows, check_seed
 from .mistakes import (
@@ -165,7 +165,7 @@ class Update:
     left: np.ndarray
 
 
-class Listening(Addable):
+class Listening(Loss):
     """SoftTarget(), which notes each call."""
 
     def __init__(self, student: Watched, teacher: Watched) -> None:

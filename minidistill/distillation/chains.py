@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..data import Dataset
-from ..losses import Loss
+from ..losses import LossLike
 from ..network import MLP
 from ..support.checks import check_options, check_whole
 from ..training.history import History
@@ -14,7 +14,7 @@ from .student import OPTIONS, distill
 
 
 def teacher_assistant(
-    teacher: Any, students: Sequence[MLP], data: Dataset, loss: Loss | None = None, **options: Any
+    teacher: Any, students: Sequence[MLP], data: Dataset, loss: LossLike | None = None, **options: Any
 ) -> list[History]:
     """A chain: `teacher` teaches the first of the `students`, that one the second, and so on; a History of each.
 
@@ -31,7 +31,7 @@ def teacher_assistant(
     return histories
 
 
-def born_again(first: MLP, data: Dataset, generations: int, loss: Loss | None = None, **options: Any) -> list[MLP]:
+def born_again(first: MLP, data: Dataset, generations: int, loss: LossLike | None = None, **options: Any) -> list[MLP]:
     """Networks like `first`, each taught by the one before (Furlanello et al. 2018); in that order, without `first`.
 
     Same sizes, other first weights: the seed of generation k is that of `first` plus k. As a student has all the

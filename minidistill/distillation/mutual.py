@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data import Dataset
 from ..data.augmentation import Augment, as_list
-from ..losses import Loss, SoftTarget
+from ..losses import Loss, LossLike, SoftTarget, as_loss
 from ..network import MLP
 from ..training.history import History
 from ..training.loop import Callback, train
@@ -21,7 +21,7 @@ from .chains import check_networks
 def mutual_learning(
     networks: Sequence[MLP],
     data: Dataset,
-    loss: Loss | None = None,
+    loss: LossLike | None = None,
     *,
     epochs: int = 20,
     batch_size: int = 32,
@@ -57,7 +57,7 @@ def mutual_learning(
     """
     peers = check_networks("networks", networks, fewest=2)
     _check_different(peers)
-    loss = SoftTarget(1.0, 0.5) if loss is None else loss
+    loss = SoftTarget(1.0, 0.5) if loss is None else as_loss(loss)
     optimizer = SGD() if optimizer is None else optimizer
     augments = as_list(augment)
     run = MutualRun(peers, data, loss, epochs, batch_size, optimizer, seed, None, validation, patience, augments)

@@ -13,7 +13,7 @@ import numpy as np
 from ..data import Dataset
 from ..data.augmentation import Augment, as_list
 from ..data.dataset import check_dataset
-from ..losses import Loss, SoftTarget, wants_hidden
+from ..losses import LossLike, SoftTarget, as_loss
 from ..network import MLP, Outputs
 from ..support.checks import check_logits, check_options, options_of
 from ..training.history import History
@@ -27,7 +27,7 @@ def distill(
     teacher: Any,
     student: MLP,
     data: Dataset,
-    loss: Loss | None = None,
+    loss: LossLike | None = None,
     *,
     augment: Augment | Sequence[Augment] | None = None,
     check_teacher: bool = True,
@@ -57,8 +57,8 @@ def distill(
     members = getattr(teacher, "members", teacher)  # an Ensemble has some too
     if any(member is student for member in (members if isinstance(members, list | tuple) else [teacher])):
         raise ValueError("teacher and student are the same network: a student learns nothing from itself")
-    loss = SoftTarget() if loss is None else loss
-    make = _hidden_targets if wants_hidden(loss) else _logit_targets
+    loss = SoftTarget() if loss is None else as_loss(loss)
+    make = _hidden_targets if loss.needs_hidden else _logit_targets
     targets = make(teacher, student, data, bool(as_list(augment)))
     if check_teacher:
         diagnose(targets, student, data, augment)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data import Dataset
 from ..data.dataset import check_dataset
-from ..losses import CrossEntropy, Loss
+from ..losses import CrossEntropy, LossLike
 from ..network import MLP
 from ..support.checks import check_number, check_options, check_seed, check_whole
 from ..training.history import History
@@ -40,7 +40,7 @@ def self_train(
     student: MLP,
     labelled: Dataset,
     unlabelled: Dataset,
-    loss: Loss | None = None,
+    loss: LossLike | None = None,
     *,
     threshold: float = 0.0,
     **options: Any,

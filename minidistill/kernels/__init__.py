@@ -31,7 +31,7 @@ import numpy
 
 from .. import ops
 from ..support.checks import check_choice
-from .protocols import Epochs, IntegerNetwork, IntegerPasses, Network, Passes
+from .protocols import Compilable, Epochs, IntegerNetwork, IntegerPasses, Network, Passes
 
 BACKENDS = ("numpy", "cpu", "cuda")
 CHOICES = (*BACKENDS, "auto")
@@ -144,10 +144,10 @@ def compiled_passes(network: Network) -> Passes | None:
 
 
 def compiled_epochs(
-    network: Network, loss: Any, optimizer: Any, batch_size: int, labels: Any, targets: Any
+    network: Network, loss: Compilable, optimizer: Compilable, batch_size: int, labels: Any, targets: Any
 ) -> Epochs | None:
-    """Epochs in one call each, where loss and optimizer are `Compilable` and the loss has what it needs; else None."""
-    constants, rule = (part.compiled() if hasattr(part, "compiled") else None for part in (loss, optimizer))
+    """Epochs in one call each, where loss and optimizer have constants and the loss has what it needs; else None."""
+    constants, rule = loss.compiled(), optimizer.compiled()
     if network.passes is None or constants is None or rule is None:
         return None
     alpha = constants["alpha"]

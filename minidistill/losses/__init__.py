@@ -38,7 +38,7 @@ goes with the progress of training).
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import Loss, WeightedSum, learners_of, loss_at, need_loss, value_and_ds, wants_hidden
+from .base import Loss, LossLike, WeightedSum, as_loss, value_and_ds
 from .cross_entropy import CrossEntropy
 from .soft_target import SoftTarget
 from .top_k import TopK, TopKTarget
@@ -102,6 +102,7 @@ __all__ = [
     "JensenShannon",
     "LogitMatching",
     "Loss",
+    "LossLike",
     "ProbabilisticTransfer",
     "RelationalAngle",
     "RelationalDistance",
@@ -117,9 +118,6 @@ __all__ = [
     "VariationalInformation",
     "VirtualTeacher",
     "WeightedSum",
-    "learners_of",
-    "loss_at",
-    "need_loss",
+    "as_loss",
     "value_and_ds",
-    "wants_hidden",
 ]

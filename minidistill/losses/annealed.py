@@ -15,14 +15,14 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..network import MLP
-from .base import Addable, Loss, learners_of, wants_hidden
+from .base import Loss, as_loss
 
 ANNEALED = ("temperature", "alpha")
 Schedule = Callable[[float], float]  # from the progress of training, in [0, 1), to a value
 
 
 @dataclass(frozen=True)
-class Annealed(Addable):
+class Annealed(Loss):
     """A loss whose temperature and alpha are schedules: Annealed(SoftTarget(), temperature=LinearSchedule(8, 1)).
 
     loss         any loss of minidistill.losses that has what is annealed
@@ -57,22 +57,21 @@ class Annealed(Addable):
 
     def at_progress(self, progress: float) -> Loss:
         """The loss when this share of the training, in [0, 1), is done."""
-        found: Loss = replace(self.loss, **{name: schedule(progress) for name, schedule in self._schedules().items()})
-        return found
+        return as_loss(replace(self.loss, **{name: schedule(progress) for name, schedule in self._schedules().items()}))
 
     @property
-    def wants_hidden(self) -> bool:
-        """Whether the loss is called with Outputs, as its own is."""
-        return wants_hidden(self.loss)
+    def needs_hidden(self) -> bool:
+        return as_loss(self.loss).needs_hidden
 
     @property
     def learners(self) -> tuple[Any, ...]:
-        """What the loss owns and `fit` trains: the same networks at any progress."""
-        return learners_of(self.loss)
+        """Those of its loss: the same networks at any progress."""
+        return as_loss(self.loss).learners
 
     def start(self, student: MLP, teacher_widths: Sequence[int], seed: int) -> "Annealed":
         """The same schedules of a loss that has what it owns made for student and teacher."""
-        return replace(self, loss=self.loss.start(student, teacher_widths, seed))
+        started = as_loss(self.loss).start(student, teacher_widths, seed)
+        return self if started is self.loss else replace(self, loss=started)
 
     def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
         """Value and gradient, in the form of s, of the loss of the beginning."""

@@ -2,9 +2,9 @@
 """What every loss has in common: how it is called, how losses add up, and what they refuse."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -13,61 +13,101 @@ from ..network import MLP, Outputs
 from ..support.checks import check_finite, check_labels, check_number
 
 
-class Loss(Protocol):
-    """A callable from (s, t, y) to (value, ds); `ops` is the backend that does the arithmetic.
-
-    s, t and ds are arrays of logits; they are Outputs where the loss says `wants_hidden = True`.
-    """
-
-    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = ...) -> tuple[float, Any]: ...
-
-
-def loss_at(loss: Loss, progress: float) -> Loss:
-    """`loss` when this share of the training is done: itself, but for one that is annealed (annealed.py)."""
-    found: Loss = loss.at_progress(progress) if hasattr(loss, "at_progress") else loss
-    return found
-
-
 class LossClass(type):
     """The class of loss classes, so that 0.5 * SoftTarget names the missing parentheses."""
 
     __array_ufunc__ = None
 
     def _refuse(cls, other: Any) -> Any:
-        need_loss("a loss in a sum", cls)
+        as_loss(cls, "a loss in a sum")
 
     __mul__ = __rmul__ = __add__ = __radd__ = _refuse
 
 
-class Addable(metaclass=LossClass):
-    """Gives a loss `+`, and `*` with a weight: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0) is a loss too."""
+class Loss(metaclass=LossClass):
+    """The base of every loss: a callable from (s, t, y) to (value, ds); `ops` is the backend that computes it.
+
+    s, t and ds are arrays of logits (B,C), or Outputs where the loss has `needs_hidden`; y are labels (B,), rows of
+    probabilities (B,C) or None. A plain function of (s, t, y, ops) is a loss as well: `as_loss` wraps it.
+
+    Losses can be added and multiplied by a weight: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0).
+    """
 
     __array_ufunc__ = None  # or an array times a loss would be an array of losses
 
     def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
         raise NotImplementedError
 
+    @property
+    def needs_hidden(self) -> bool:
+        """Whether the loss compares hidden activations, so that s, t and ds are Outputs."""
+        return False
+
+    @property
+    def learners(self) -> tuple[Any, ...]:
+        """Networks of the loss that `fit` trains with the student; None for those that `start` has yet to make."""
+        return ()
+
+    def start(self, student: MLP, teacher_widths: Sequence[int], seed: int) -> "Loss":
+        """The same loss, with `learners` for this student and a teacher with hidden layers of these widths."""
+        return self
+
+    def at_progress(self, progress: float) -> "Loss":
+        """The loss after this fraction of the training, in [0, 1)."""
+        return self
+
+    def compiled(self) -> dict[str, float] | None:
+        """The constants of a compiled epoch; None where there is no kernel for exactly this loss."""
+        return None
+
     def __mul__(self, weight: float) -> "WeightedSum":
         return WeightedSum((self,), (weight,))
 
     __rmul__ = __mul__
 
-    def __add__(self, other: Loss) -> "WeightedSum":
+    def __add__(self, other: Any) -> "WeightedSum":
         return WeightedSum((self, other), (1.0, 1.0)) if callable(other) else NotImplemented
 
-    def __radd__(self, other: Loss) -> "WeightedSum":  # a function of one's own has no +
+    def __radd__(self, other: Any) -> "WeightedSum":  # a function has no +
         return WeightedSum((other, self), (1.0, 1.0)) if callable(other) else NotImplemented
 
 
+LossLike = Loss | Callable[..., tuple[float, Any]]  # what functions that take a loss accept
+
+
 @dataclass(frozen=True, repr=False)
-class WeightedSum(Addable):
+class FunctionLoss(Loss):
+    """A function of (s, t, y, ops), or another callable that is no `Loss`, as a loss."""
+
+    function: Callable[..., tuple[float, Any]]
+
+    def __call__(self, s: Any, t: Any, y: Any, *ops: Any) -> tuple[float, Any]:
+        return self.function(s, t, y, *ops)
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", None) or repr(self.function)
+
+
+def as_loss(loss: Any, name: str = "loss") -> Loss:
+    """`loss` as a `Loss`; TypeError for what is none. The class of a loss is callable too, and has its own message."""
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, type):
+        raise TypeError(f"{name} must be a loss, got the class {loss.__name__}: write {loss.__name__}()")
+    if not callable(loss):
+        raise TypeError(f"{name} must be a loss, such as CrossEntropy(), got {loss!r}")
+    return FunctionLoss(loss)
+
+
+@dataclass(frozen=True, repr=False)
+class WeightedSum(Loss):
     """The sum of weights[k] losses[k]: L = w_1 L_1 + w_2 L_2 + ..., and ds likewise [SUM-1].
 
     It is flat: a sum of sums has their losses side by side. A loss of weight 0 is not computed, and needs nothing.
     Where one of the others looks at hidden activations, s and t are Outputs, and those that do not get the logits.
     """
 
-    losses: tuple[Loss, ...]
+    losses: tuple[Loss, ...]  # or functions, which become losses
     weights: tuple[float, ...]  # each finite and at least 0
 
     def __post_init__(self) -> None:
@@ -78,7 +118,7 @@ class WeightedSum(Addable):
         losses: list[Loss] = []
         weights: list[float] = []
         for loss, weight in zip(self.losses, self.weights, strict=True):
-            need_loss("each of losses", loss)
+            loss = as_loss(loss, "each of losses")
             weight = check_number("the weight of a loss", weight, "[0, inf)")
             inside = loss if isinstance(loss, WeightedSum) else None
             losses += inside.losses if inside else [loss]
@@ -94,7 +134,7 @@ class WeightedSum(Addable):
         value, ds = 0.0, np.zeros_like(_logits(s))
         dhidden: dict[int, Any] = {}  # of the layers that a loss looks at
         for weight, loss in self.terms:
-            if not wants_hidden(loss):
+            if not loss.needs_hidden:
                 part, dlogits = value_and_ds(loss, _logits(s), _logits(t), y, ops)
             else:
                 part, dpart = value_and_ds(loss, s, t, y, ops)
@@ -102,10 +142,10 @@ class WeightedSum(Addable):
                 for k, dh in enumerate(dpart.hidden):
                     if dh is not None:
                         dhidden[k] = dhidden.get(k, 0) + weight * dh            # (B,H)
-                for learner in learners_of(loss):
+                for learner in loss.learners:
                     learner.gradients *= weight
             value, ds = value + weight * part, ds + weight * dlogits            # (), (B,C)  [SUM-1]
-        return value, Outputs(ds, [dhidden.get(k) for k in range(len(s.hidden))]) if self.wants_hidden else ds
+        return value, Outputs(ds, [dhidden.get(k) for k in range(len(s.hidden))]) if self.needs_hidden else ds
 
     @property
     def terms(self) -> list[tuple[float, Any]]:
@@ -113,55 +153,34 @@ class WeightedSum(Addable):
         return [(weight, loss) for weight, loss in zip(self.weights, self.losses, strict=True) if weight > 0]
 
     @property
-    def wants_hidden(self) -> bool:
-        """Whether one of its losses is called with Outputs."""
-        return any(wants_hidden(loss) for _, loss in self.terms)
+    def needs_hidden(self) -> bool:
+        """Whether one of its losses does."""
+        return any(loss.needs_hidden for _, loss in self.terms)
 
     @property
     def learners(self) -> tuple[Any, ...]:
-        """What its losses own and `fit` trains."""
-        return tuple(learner for _, loss in self.terms for learner in learners_of(loss))
+        """Those of its losses."""
+        return tuple(learner for _, loss in self.terms for learner in loss.learners)
 
     def start(self, student: MLP, teacher_widths: Sequence[int], seed: int) -> "WeightedSum":
-        """The same sum, without losses of weight 0, and with what the others own made for student and teacher."""
-        started = [
-            (loss.start(student, teacher_widths, seed) if wants_hidden(loss) else loss, weight)
-            for weight, loss in self.terms
-        ]
-        return WeightedSum(*zip(*started, strict=True))
+        """The same sum without losses of weight 0, each of the others started."""
+        started = [(loss.start(student, teacher_widths, seed), weight) for weight, loss in self.terms]
+        return WeightedSum(*zip(*started, strict=True)) if started else self
 
     def at_progress(self, progress: float) -> "WeightedSum":
-        """The sum when this share of the training is done: any of its losses may be annealed."""
-        return WeightedSum(tuple(loss_at(loss, progress) for loss in self.losses), self.weights)
+        """The sum of its losses after this fraction of the training."""
+        return WeightedSum(tuple(loss.at_progress(progress) for loss in self.losses), self.weights)
 
     def __repr__(self) -> str:
         terms = zip(self.weights, self.losses, strict=True)
         return " + ".join(f"{loss!r}" if weight == 1 else f"{weight!r} * {loss!r}" for weight, loss in terms)
 
 
-def wants_hidden(loss: Any) -> bool:
-    """Whether a loss is called with Outputs."""
-    return bool(getattr(loss, "wants_hidden", False))
-
-
-def learners_of(loss: Any) -> tuple[Any, ...]:
-    """What a loss owns and `fit` trains beside the student."""
-    return getattr(loss, "learners", ())
-
-
-def need_loss(name: str, loss: Any) -> None:
-    """TypeError for what is no loss. The class of a loss is callable too, and has its own message."""
-    if isinstance(loss, type):
-        raise TypeError(f"{name} must be a loss, got the class {loss.__name__}: write {loss.__name__}()")
-    if not callable(loss):
-        raise TypeError(f"{name} must be a loss, such as CrossEntropy(), got {loss!r}")
-
-
 class WrongReturn(TypeError):
     """A loss returned something other than its value and ds."""
 
 
-def value_and_ds(loss: Loss, s: Any, t: Any, y: Any, *ops: Any) -> tuple[float, Any]:
+def value_and_ds(loss: LossLike, s: Any, t: Any, y: Any, *ops: Any) -> tuple[float, Any]:
     """Value and ds that `loss` returns; WrongReturn where that is no number and no array (or Outputs) in the form of s.
 
     `ops` is the backend, left out where the loss is a function of s, t and y alone.

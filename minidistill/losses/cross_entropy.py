@@ -14,11 +14,11 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..support.checks import check_field
-from .base import Addable, as_rows, checked, matched
+from .base import Loss, as_rows, checked, matched
 
 
 @dataclass(frozen=True)
-class CrossEntropy(Addable):
+class CrossEntropy(Loss):
     """Mean cross-entropy of softmax(s) with labels y (B,), or with rows of probabilities y (B,C)."""
 
     label_smoothing: float = 0.0  # in [0, 1): share of each target that is spread evenly over all classes

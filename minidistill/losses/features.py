@@ -18,26 +18,21 @@ import numpy as np
 from .. import ops as numpy_ops
 from ..network import MLP, Outputs
 from ..support.checks import check_whole
-from .base import Addable, checked
+from .base import Loss, checked
 
 
 @dataclass(frozen=True)
-class FeatureLoss(Addable):
+class FeatureLoss(Loss):
     """The base of a loss that compares a hidden layer of the student with one of the teacher."""
 
     student_layer: int = -1  # a hidden layer, counted from 0, or from the end: -1 is the last
     teacher_layer: int = -1
 
-    wants_hidden = True  # `fit` reads it: this loss is called with Outputs
+    needs_hidden = True
 
     def __post_init__(self) -> None:
         for name in ("student_layer", "teacher_layer"):
             check_whole(name, getattr(self, name), minimum=-(2**31))
-
-    @property
-    def learners(self) -> tuple[Any, ...]:
-        """What this loss owns and `fit` trains; None for what `start` has yet to make."""
-        return ()
 
     def start(self, student: MLP, teacher_widths: Sequence[int], seed: int) -> "FeatureLoss":
         """The same loss, with what it owns made for this student and a teacher with hidden layers of these widths.

@@ -12,13 +12,13 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..support.checks import TEMPERATURES, check_field
-from .base import Addable, check_logits, matched, need_labels, need_teacher
+from .base import Loss, check_logits, matched, need_labels, need_teacher
 from .cross_entropy import CrossEntropy
 
 ROUGH = 64.0  # temperature above which logits, softened, differ by so little that float32 loses digits of a term
 
 
-class LabelsAndTeacher(Addable):
+class LabelsAndTeacher(Loss):
     """The base of a loss that has a field `alpha` and a `term`; a field `temperature` is checked where it has one."""
 
     alpha: Any  # in [0, 1]: weight of the term; 0 is cross-entropy, 1 needs no labels unless the term does

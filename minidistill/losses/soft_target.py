@@ -19,12 +19,12 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..support.checks import TEMPERATURES, check_field
-from .base import Addable, checked, matched, need_labels, need_teacher
+from .base import Loss, checked, matched, need_labels, need_teacher
 from .cross_entropy import CrossEntropy
 
 
 @dataclass(frozen=True)
-class SoftTarget(Addable):
+class SoftTarget(Loss):
     """Weighted sum of the cross-entropy with the labels and T^2 KL(p || q) with the teacher."""
 
     temperature: float = 4.0  # above 0: chosen on validation data

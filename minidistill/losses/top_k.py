@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..support.checks import TEMPERATURES, as_array, check_field, check_finite, check_number, check_rows, check_whole
-from .base import Addable, checked, matched, need_labels
+from .base import Loss, checked, matched, need_labels
 from .cross_entropy import CrossEntropy
 from .labels_and_teacher import ROUGH, narrowed
 
@@ -88,7 +88,7 @@ class TopK:
 
 
 @dataclass(frozen=True)
-class TopKTarget(Addable):
+class TopKTarget(Loss):
     """Weighted sum of the cross-entropy with the labels and T^2 KL over the teacher's k classes and the rest."""
 
     temperature: float = 1.0  # that of the targets

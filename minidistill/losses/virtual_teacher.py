@@ -19,12 +19,12 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..support.checks import TEMPERATURES, check_field
-from .base import Addable, as_rows, matched
+from .base import Loss, as_rows, matched
 from .soft_target import SoftTarget
 
 
 @dataclass(frozen=True)
-class VirtualTeacher(Addable):
+class VirtualTeacher(Loss):
     """Weighted sum of the cross-entropy with the labels and T^2 KL(p_T || q), where p is made from the labels."""
 
     correct: float = 0.99      # in (0, 1): what the teacher gives the label's class; in the paper at least 0.9

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data import Dataset
 from ..data.augmentation import Augment, as_list
-from ..losses import CrossEntropy, Loss
+from ..losses import CrossEntropy, LossLike, as_loss
 from ..network import MLP
 from ..support.progress import with_bar
 from .checkpoint import Checkpoint
@@ -25,7 +25,7 @@ Callback = Callable[[MLP, History], None]
 def fit(
     network: MLP,
     data: Dataset,
-    loss: Loss | None = None,
+    loss: LossLike | None = None,
     *,
     epochs: int = 20,
     batch_size: int = 32,
@@ -65,7 +65,7 @@ def fit(
     the network goes back to its best epoch so far, its last whole one where there is no validation data, before
     KeyboardInterrupt is raised again.
     """
-    loss = CrossEntropy() if loss is None else loss
+    loss = CrossEntropy() if loss is None else as_loss(loss)
     optimizer = SGD() if optimizer is None else optimizer
     augments = as_list(augment)
     run = Run([network], data, loss, epochs, batch_size, optimizer, seed, targets, validation, patience, augments)

@@ -13,7 +13,7 @@ from ..data.augmentation import Augment, augmented
 from ..data.dataset import check_dataset
 from ..data.scaling import warn_if_badly_scaled
 from ..kernels import compiled_epochs
-from ..losses import Loss, learners_of, loss_at, need_loss, value_and_ds, wants_hidden
+from ..losses import Loss, value_and_ds
 from ..network import MLP, Outputs
 from ..support.checks import NotFiniteError, check_labels, check_rows, check_seed, check_whole
 from .history import TrainingDiverged
@@ -81,7 +81,7 @@ class Run:
         """One pass over the data in an order of its own; returns each network's mean loss over the samples."""
         generator = np.random.default_rng((self.seed, epoch))
         order = generator.permutation(len(self.data))
-        loss = loss_at(self.loss, epoch / self.epochs)
+        loss = self.loss.at_progress(epoch / self.epochs)
         if loss is not self.current:
             self.use(loss)
         train = self.compiled_steps if self.compiled else self.step_by_step
@@ -159,14 +159,13 @@ class Run:
         self.targets = checked_targets(self.targets, network, self.data)
         self.data = Dataset(check_rows("data.x", self.data.x, dtype=network.dtype), self.data.y)
         warn_if_badly_scaled(self.data, self.augment, self.optimizer)
-        self.needs_hidden = wants_hidden(self.loss)
-        if self.needs_hidden:
-            self.loss = self.started_loss(network)
+        self.needs_hidden = self.loss.needs_hidden
+        self.loss = self.loss.start(network, self.teacher_widths(), self.seed)
         self.batch_size, self.seed = min(self.batch_size, len(self.data)), int(self.seed)
         self.steps = math.ceil(len(self.data) / self.batch_size)  # per epoch
         last = len(self.data) - (self.steps - 1) * self.batch_size
         self.batch_sizes = [self.batch_size] * (self.steps - 1) + [last]  # the last may be smaller
-        self.trained: list[Any] = [*self.networks, *learners_of(self.loss)]
+        self.trained: list[Any] = [*self.networks, *self.loss.learners]
         self.states = [self.optimizer.initial_state(one.parameters) for one in self.trained]
         self.use(self.loss)
 
@@ -176,17 +175,17 @@ class Run:
         settings = (loss, self.optimizer, self.batch_size, self.data.y, self.targets)
         self.compiled = compiled_epochs(self.networks[0], *settings)
 
-    def started_loss(self, network: MLP) -> Any:
-        """A loss of hidden activations, with the parameters that it learns, for this student and teacher."""
+    def teacher_widths(self) -> list[int]:
+        """Those of the teacher's hidden layers, where the loss needs their activations."""
+        if not self.needs_hidden:
+            return []
         teacher = self.targets(self.data.x[:1]) if callable(self.targets) else self.targets
         if not isinstance(teacher, Outputs):
             raise TypeError(f"targets must be Outputs, as teacher.outputs(x) gives them, got {type(teacher).__name__}")
-        loss: Any = self.loss
-        return loss.start(network, [h.shape[1] for h in teacher.hidden], self.seed)
+        return [h.shape[1] for h in teacher.hidden]
 
     def check_settings(self) -> None:
         """Refuses wrong numbers, and arguments that do not belong together."""
-        need_loss("loss", self.loss)
         if not isinstance(self.optimizer, Optimizer):
             raise TypeError(f"optimizer must be an optimizer, such as SGD(0.1), got {self.optimizer!r}")
         check_whole("epochs", self.epochs)

@@ -141,8 +141,8 @@ def test_a_sum_owns_what_its_losses_own_and_a_loss_of_weight_0_owns_nothing():
     assert len(started(mixed()).learners) == 3
     without = started(SoftTarget() + 0 * Hint() + 0 * ContrastiveRepresentation(7))  # no student has that layer
     assert without.learners == ()
-    assert not without.wants_hidden
-    assert not (SoftTarget() + SoftTarget()).wants_hidden
+    assert not without.needs_hidden
+    assert not (SoftTarget() + SoftTarget()).needs_hidden
 
 
 def test_a_hint_beside_soft_targets_trains_a_student_and_both_fall(teacher, data):
