@@ -179,11 +179,11 @@ def the_loop(network, state, x, y, t, order, batch, loss, optimizer, rates, step
 
 
 OPTIMIZERS = [
-    (SGD(), cpu.Optimizer()),
-    (SGD(momentum=0.8, nesterov=True, weight_decay=0.01), cpu.Optimizer(cpu.SGD, 0.8, True, 0.01)),
-    (Adam(), cpu.Optimizer(cpu.ADAM)),
-    (AdamW(clip_norm=0.3), cpu.Optimizer(cpu.ADAM, weight_decay=0.01, clip_norm=0.3)),
-    (SGD(clip_norm=0.2, max_norm=0.9), cpu.Optimizer(cpu.SGD, clip_norm=0.2, max_norm=0.9)),
+    (SGD(), cpu.UpdateRule()),
+    (SGD(momentum=0.8, nesterov=True, weight_decay=0.01), cpu.UpdateRule(cpu.SGD, 0.8, True, 0.01)),
+    (Adam(), cpu.UpdateRule(cpu.ADAM)),
+    (AdamW(clip_norm=0.3), cpu.UpdateRule(cpu.ADAM, weight_decay=0.01, clip_norm=0.3)),
+    (SGD(clip_norm=0.2, max_norm=0.9), cpu.UpdateRule(cpu.SGD, clip_norm=0.2, max_norm=0.9)),
 ]
 LOSSES = [
     (CrossEntropy(), {}),
