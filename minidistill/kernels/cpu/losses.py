@@ -136,7 +136,7 @@ def check_loss_settings(alpha, temperature, label_smoothing=0.0, **arrays):
             raise ValueError(f"{name} must be given where alpha is {alpha:g}")
 
 
-def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoothing=0.0, threads=None, out=None):
+def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoothing=0.0, *, threads=None, out=None):
     """(1-alpha) CE(s, y) + alpha T^2 KL(p || q) and its gradient ds (B,C), with no other array of that size.
 
     y: (B,) labels or (B,C) probabilities, None where alpha is 1; t: the teacher's logits (B,C), None where alpha is 0.
