@@ -171,6 +171,25 @@ def soft_target_backward(cache):
     return T * difference / len(difference)                       # (B,C)                 [KD-3]
 
 
+def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoothing=0.0):
+    """Value and ds of (1-alpha) CE(s, y) + alpha T^2 KL(p || q): one pass over the logits where a backend is compiled.
+
+    s, t (B,C), y as for cross-entropy; t may be None where alpha is 0, and y where it is 1.
+    """
+    value, ds = s.dtype.type(0), np.zeros_like(s)                 # ()  (B,C)
+    if alpha > 0:
+        kl, cache = soft_target_forward(s, t, temperature)
+        value, ds = alpha * kl, alpha * soft_target_backward(cache)
+    if alpha < 1:
+        if label_smoothing > 0:
+            y = one_hot(y, s.shape[1], s.dtype) if y.ndim == 1 else y             # (B,C)
+            y = (1 - label_smoothing) * y + label_smoothing / s.shape[1]          # (B,C)     [CE-3]
+        ce, cache = cross_entropy_forward(s, y)
+        value = value + (1 - alpha) * ce                          # ()                    [KD-4]
+        ds = ds + (1 - alpha) * cross_entropy_backward(cache)     # (B,C)                 [KD-5]
+    return value, ds
+
+
 def top_k_target_forward(s, indices, log_p, T):  # s (B,C)  indices, log_p (B,k): classes named, log-probability at T
     log_q, _ = log_softmax_forward(np.float64(s), T)              # (B,C)
     q, p = np.exp(log_q), np.exp(np.float64(log_p))               # (B,C)  (B,k)

@@ -473,6 +473,14 @@ def test_soft_target_backward_agrees_with_finite_differences(B, C, T):
     check_gradient(lambda s: ops.soft_target_forward(s, t, T)[0], s, ds)
 
 
+@pytest.mark.parametrize(("T", "alpha", "smoothing"), [(4, 0.7, 0.0), (2, 1.0, 0.0), (1, 0.0, 0.1), (3, 0.2, 0.1)])
+def test_distillation_loss_gradient_agrees_with_finite_differences(T, alpha, smoothing):
+    """[KD-4] [KD-5]"""
+    s, t, y = awkward(5, 3), awkward(5, 3, seed=1), np.array([0, 2, 1, 1, 0])
+    arguments = t, y, T, alpha, smoothing
+    check_gradient(lambda s: ops.distillation_loss(s, *arguments)[0], s, ops.distillation_loss(s, *arguments)[1])
+
+
 def named_classes(B, C, k, T, seed=1):
     """The k likeliest classes of a teacher and their log-probabilities at T."""
     t = awkward(B, C, seed=seed)

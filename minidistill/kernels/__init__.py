@@ -31,6 +31,7 @@ import numpy
 
 from .. import ops
 from ..support.checks import check_choice
+from .memory import CACHE_LINE, aligned_zeros  # noqa: F401  (public here)
 from .protocols import Compilable, Epochs, IntegerNetwork, IntegerPasses, Network, Passes
 
 BACKENDS = ("numpy", "cpu", "cuda")
@@ -76,16 +77,6 @@ def load_backend(name: str | None = None) -> ModuleType:
     if isinstance(module, Exception):
         raise ImportError(f"backend {name!r} cannot start: {module}") from module
     return module
-
-
-CACHE_LINE = 64  # bytes
-
-
-def aligned_zeros(shape: int | tuple[int, ...], dtype: Any) -> numpy.ndarray:
-    """As numpy.zeros, from the beginning of a cache line on: a Vector that begins there lies on one line, not two."""
-    size = int(numpy.prod(shape)) * numpy.dtype(dtype).itemsize
-    memory = numpy.zeros(size + CACHE_LINE, numpy.uint8)
-    return numpy.ndarray(shape, dtype, memory, offset=-memory.ctypes.data % CACHE_LINE)
 
 
 def _without_card() -> str:

@@ -44,16 +44,7 @@ class SoftTarget(Loss):
         need_teacher(t)
         need_labels(y, self.alpha)
         s, t, y = matched(s, t, y)
-        if hasattr(ops, "distillation_loss"):  # a backend may do the lines below in one pass over each row
-            value, ds = ops.distillation_loss(s, t, y, self.temperature, self.alpha)
-            return checked(value, s, t), ds
-
-        kl, cache = ops.soft_target_forward(s, t, self.temperature)             # T^2 is in it
-        value, ds = self.alpha * kl, self.alpha * ops.soft_target_backward(cache)           # (B,C)
-        if self.alpha < 1:
-            ce, cache = ops.cross_entropy_forward(s, y)
-            value = value + (1 - self.alpha) * ce                               # ()     [KD-4]
-            ds = ds + (1 - self.alpha) * ops.cross_entropy_backward(cache)      # (B,C)  [KD-5]
+        value, ds = ops.distillation_loss(s, t, y, self.temperature, self.alpha)  # [KD-4] [KD-5]
         return checked(value, s, t), ds
 
     def compiled(self) -> dict[str, float] | None:

@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from agreement import TOLERANCE, assert_same, numbers  # noqa: F401  (for the tests of the card)
 
 from minidistill import MLP, kernels
 
@@ -22,22 +23,7 @@ except ImportError as error:  # the files that import this one are skipped
 
 from minidistill.kernels.cuda.device import SIMULATED
 
-TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 both_dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
-
-
-def numbers(seed, *shape, dtype=np.float32):
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
-
-
-def assert_same(mine, reference, size=None):
-    """Equal within the dtype's tolerance, relative to the largest number (or to `size`); and of the same dtype."""
-    mine, reference = np.asarray(mine), np.asarray(reference)
-    assert mine.dtype == reference.dtype and mine.shape == reference.shape
-    assert np.isfinite(mine).all()
-    tolerance = TOLERANCE[reference.dtype.type]
-    size = max(1e-30, abs(reference).max()) if size is None else size
-    np.testing.assert_allclose(mine, reference, rtol=tolerance, atol=tolerance * size)
 
 
 # A small network on the card and its readable twin, and what they learn from.

@@ -202,7 +202,7 @@ def minidistill_training(case: Training, threads: int) -> Work:
     network, (x, y, t) = case.network(), case.data
     first, state = network.copy().parameters, SGD().initial_state(network.parameters)
     order, rates = np.arange(len(x)), np.full(case.steps, RATE)
-    plan, optimizer = cpu.plan(case.sizes, batch=case.batch, threads=threads), cpu.Optimizer(momentum=MOMENTUM)
+    plan, optimizer = cpu.plan(case.sizes, batch=case.batch, threads=threads), cpu.UpdateRule(momentum=MOMENTUM)
     soft = {"targets": t, "alpha": SOFT.alpha, "temperature": SOFT.temperature} if case.distil else {}
 
     def run() -> None:

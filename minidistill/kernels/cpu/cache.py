@@ -33,6 +33,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserProvid
 from numba.core.serialize import dumps
 
 from ...support.files import cache_folder, replacing
+from ..threads import guarded
 from . import simd
 
 KERNELS = Path(__file__).parent.parent
@@ -144,3 +145,8 @@ def kept_on_disk(kernel):
     finally:
         config.CACHE_DIR = before
     return kernel
+
+
+def kernel(function):
+    """`function`, compiled for Python to call: guarded, and with its machine code on disk."""
+    return guarded(kept_on_disk(numba.njit(function)))

@@ -24,7 +24,7 @@ from numba.extending import intrinsic
 
 from ..arguments import as_dtype, check_shape
 from ..threads import guarded, usable_threads
-from . import simd
+from . import blocks, simd
 from .cache import kept_on_disk
 from .matmul import WORK_FOR_THREADS, internal
 from .simd import BYTE_PRODUCTS, at, pointer
@@ -100,10 +100,10 @@ def make_block(rows, columns):
     @internal
     def block(groups, q, q_row, w, sums):
         """sums (rows, columns * LANES), int32, become those of `groups` groups."""
-        total = simd.zeros(sums, rows, columns)
+        total = blocks.zeros(sums, rows, columns)
         for k in range(groups):
             total = add_dots(total, at(q, k * GROUP), q_row, at(w, k * several))
-        simd.store_block(sums, total)
+        blocks.store_block(sums, total)
 
     return block
 

@@ -24,7 +24,7 @@ from numba import njit, prange
 
 from ..arguments import check_apart, check_changed_in_place, check_dimensions
 from ..threads import guarded, usable_threads
-from . import simd
+from . import blocks, simd
 from .simd import at, lanes, load, load_first, pointer, store, store_first
 
 
@@ -115,11 +115,11 @@ def make_block(rows, columns, partial):
     @internal
     def block(K, A, a_row, a_col, B, b_row, width, C):
         """C, rows x columns Vectors side by side in memory, becomes A (rows,K) @ B (K,width)."""
-        total = simd.zeros(C, rows, columns)
+        total = blocks.zeros(C, rows, columns)
         for k in range(K):
-            b = simd.load_row(at(B, k * b_row), columns, width, partial)
-            total = simd.multiply_add(total, at(A, k * a_col), a_row, b)
-        simd.store_block(C, total)
+            b = blocks.load_row(at(B, k * b_row), columns, width, partial)
+            total = blocks.multiply_add(total, at(A, k * a_col), a_row, b)
+        blocks.store_block(C, total)
 
     return block
 
@@ -203,8 +203,8 @@ def pack_turned(K, B, b_row, b_col, width, panel):
     if b_row == 1 and width == 2 * n and n <= K:
         for start in range(0, K, n):
             k = min(start, K - n)  # the last square may do again what the one before it did
-            simd.copy_transposed(at(B, k), b_col, at(panel, 2 * n * k), 2 * n)
-            simd.copy_transposed(at(B, n * b_col + k), b_col, at(panel, 2 * n * k + n), 2 * n)
+            blocks.copy_transposed(at(B, k), b_col, at(panel, 2 * n * k), 2 * n)
+            blocks.copy_transposed(at(B, n * b_col + k), b_col, at(panel, 2 * n * k + n), 2 * n)
         return
     for k in range(K):
         for j in range(width):

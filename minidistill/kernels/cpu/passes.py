@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A network's passes in one compiled call each: what `MLP` and `fit` ask of a backend that can do more than ops.py.
 
-The readable passes are in network.py and the readable epoch in training.py; these mean the same (tested), with fewer
+The readable passes are in network.py and the readable epoch in training/run.py; these mean the same (tested), with fewer
 calls: a small network takes microseconds a step, and so does a call from Python.
 """
 
@@ -76,13 +76,12 @@ class Passes:
         if dlogits.shape != (len(cache.x), network.sizes[-1]):
             raise ValueError(f"dlogits must have shape {(len(cache.x), network.sizes[-1])}, got {dlogits.shape}")
         dlogits = np.ascontiguousarray(dlogits, network.dtype)
-        cpu.backward(cache.plan, network.parameters, network.gradients, cache.x, dlogits, cache.step)
-        return self._input_gradient(cache) if input_gradient else None
+        place = cpu.backward(cache.plan, network.parameters, network.gradients, cache.x, dlogits, cache.step)
+        return self._input_gradient(cache, place) if input_gradient else None
 
-    def _input_gradient(self, cache: PassCache) -> np.ndarray:
-        """dx (B,I): the error that `backward` left of the first layer, through its weights and its dropout."""
+    def _input_gradient(self, cache: PassCache, place: int) -> np.ndarray:
+        """dx (B,I) from dz of the first layer, at this place in memory: through the layer's weights and dropout."""
         plan, network, B = cache.plan.unpacked(), self.network, len(cache.x)
-        place = plan.errors[(len(plan.sizes) - 2) % 2]  # two places took turns on the way down
         dz = plan.memory[place : place + B * plan.sizes[1]].reshape(B, -1)      # (B,O)
         dx, _, _ = cpu.linear_backward(dz, (cache.x, network.weights[0]))       # (B,I)
         rate = plan.dropout[0]
@@ -103,7 +102,7 @@ class Epochs:
         kind = {"sgd": cpu.SGD, "adam": cpu.ADAM}[optimizer["rule"]]
         settings = {name: value for name, value in optimizer.items() if name != "rule"}
         settings["nesterov"] = bool(settings.get("nesterov", False))  # numba compiles another kernel for another type
-        self.optimizer = cpu.Optimizer(kind=int(kind), **settings)
+        self.optimizer = cpu.UpdateRule(kind=int(kind), **settings)
 
     def losses(
         self,

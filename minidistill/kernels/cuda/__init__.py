@@ -15,6 +15,7 @@ import numpy as np
 
 from ...ops import hash32, kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from ...support.gpu_arrays import as_numba_array
+from ..row_operations import row_operations
 from . import losses as cuda_losses
 from . import matmul as cuda_matmul
 from . import rows as cuda_rows
@@ -104,40 +105,14 @@ def _column_sums(dz):
 # ------------------------------------------------------------------------------------------------- activations
 
 
-def _activation(name, z):
+def activation(name, z):
     z = _here(z)
     return _elements(cuda_rows.activation_kernels(np.dtype(z.dtype).type, name).forward, z, z)
 
 
-def _activation_backward(name, da, kept):
+def activation_backward(name, da, **kept):
     da = _here(da)
-    return _elements(cuda_rows.activation_kernels(np.dtype(da.dtype).type, name).backward, da, da, kept)
-
-
-def relu_forward(z):
-    a = _activation("relu", z)
-    return a, a
-
-
-def relu_backward(da, a):
-    return _activation_backward("relu", da, a)
-
-
-def tanh_forward(z):
-    a = _activation("tanh", z)
-    return a, a
-
-
-def tanh_backward(da, a):
-    return _activation_backward("tanh", da, a)
-
-
-def gelu_forward(z):
-    return _activation("gelu", z), z
-
-
-def gelu_backward(da, z):
-    return _activation_backward("gelu", da, z)
+    return _elements(cuda_rows.activation_kernels(np.dtype(da.dtype).type, name).backward, da, da, *kept.values())
 
 
 # ------------------------------------------------------------------------------------------------- dropout
@@ -170,33 +145,13 @@ def dropout_backward(da, mask):
 # ------------------------------------------------------------------------------------------------- rows of logits
 
 
-def _rows(logarithm, direction, T, *arrays):
-    like, *_ = arrays = tuple(map(_here, arrays))
+def softmax_rows(logarithm, direction, T, **arrays):
+    like, *_ = arrays = tuple(map(_here, arrays.values()))
     (B, C), dtype = like.shape, np.dtype(like.dtype).type
     kernel = getattr(cuda_losses.softmax_kernels(dtype, logarithm), direction)
     out = empty(B * C, dtype)
     kernel[block_count(B, 1), THREADS](C, *(_flat(array, dtype) for array in arrays), dtype(1 / T), out)
     return _returned(out, (B, C), like)
-
-
-def log_softmax_forward(s, T=1.0):
-    log_q = _rows(True, "forward", T, s)
-    return log_q, (log_q, T)
-
-
-def log_softmax_backward(dlog_q, cache):
-    log_q, T = cache
-    return _rows(True, "backward", T, dlog_q, log_q)
-
-
-def softmax_forward(s, T=1.0):
-    q = _rows(False, "forward", T, s)
-    return q, (q, T)
-
-
-def softmax_backward(dq, cache):
-    q, T = cache
-    return _rows(False, "backward", T, dq, q)
 
 
 def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoothing=0.0):
@@ -219,21 +174,7 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     return values.copy_to_host().mean(), _returned(ds, (B, C), s)
 
 
-def cross_entropy_forward(s, y):
-    """As in ops.py; the gradient comes with the value, and is the cache."""
-    return distillation_loss(s, None, y)
-
-
-def cross_entropy_backward(cache):
-    return cache
-
-
-def soft_target_forward(s, t, T):
-    return distillation_loss(s, t, None, T, 1.0)
-
-
-def soft_target_backward(cache):
-    return cache
+globals().update(row_operations(activation, activation_backward, softmax_rows, distillation_loss))
 
 
 def top_k_target_forward(s, indices, log_p, T):
@@ -245,10 +186,6 @@ def top_k_target_forward(s, indices, log_p, T):
     kernel = cuda_losses.top_k_kernel(dtype)
     kernel[block_count(B, 1), THREADS](C, k, _flat(s), *rows, dtype(T), dtype(1 / B), ds, values)
     return values.copy_to_host().mean(), _returned(ds, (B, C), s)
-
-
-def top_k_target_backward(cache):
-    return cache
 
 
 # ------------------------------------------------------------------------------------------------- parameter updates

@@ -13,7 +13,7 @@ run in any order:
                 still in a register. A weight is changed one wait after it was last read
     limits      only where gradients are clipped or norms held
 
-The same maths as training.py's loop and the epoch of cpu.py, in the same order.
+The same maths as training/run.py and cpu/epochs.py, in the same order.
 """
 
 import math

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...support.checks import check_no_overflow
 from .. import cuda
+from ..memory import Places
 from ..protocols import IntegerNetwork, Network
 from . import epochs as cuda_epochs
 from . import matmul as cuda_matmul
@@ -246,13 +247,8 @@ def _settings(optimizer: dict[str, Any]) -> tuple[float, ...]:
 
 def _plan(network: Network, batch: int) -> tuple[Any, ...]:
     """The first arguments of an epoch: sizes, places in one piece of memory, dropout, and that memory."""
-    layers, end = len(network.sizes) - 1, 0
-
-    def take(numbers: int) -> int:
-        nonlocal end
-        start, end = end, end + -(-numbers // 16) * 16
-        return start
-
+    layers, memory = len(network.sizes) - 1, Places()
+    take = memory.take
     outputs = [take(batch * size) for size in network.sizes]
     kept = [take(batch * size) if network.activation != "relu" and 0 < k < layers else outputs[k]
             for k, size in enumerate(network.sizes)]  # fmt: skip
@@ -261,4 +257,4 @@ def _plan(network: Network, batch: int) -> tuple[Any, ...]:
     thresholds, scales = zip(*(threshold_and_scale(rate, network.dtype.type) for rate in network.dropout), strict=True)
     places = [to_gpu(np.array(numbers, np.int64)) for numbers in (network.sizes, outputs, kept)]
     dropout = to_gpu(np.array(thresholds, np.uint32)), to_gpu(np.array(scales, network.dtype))
-    return *places, *dropout, to_gpu(np.array(errors, np.int64)), values, parts, empty(end, network.dtype)
+    return *places, *dropout, to_gpu(np.array(errors, np.int64)), values, parts, empty(memory.end, network.dtype)

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cache.py: a damaged entry is compiled again, and processes that save at once do not disturb each other."""
+"""kernels/cpu/cache.py: kernels are kept on disk, and neither damage nor processes that save at once do harm."""
+
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -7,6 +12,7 @@ pytest.importorskip("numba")
 
 from cache_damage import flip_bits, write_together
 
+from minidistill.kernels.cpu import cache
 from minidistill.kernels.cpu.cache import HASH_BYTES, Entries
 
 
@@ -46,3 +52,73 @@ def test_an_entry_that_is_cut_off_anywhere_is_none(tmp_path):
     for length in (0, 1, HASH_BYTES - 1, HASH_BYTES, HASH_BYTES + 1, len(content) - 1):
         file.write_bytes(content[:length])
         assert entries.load("key") is None
+
+
+PROGRAM = """
+import numpy as np
+from minidistill.kernels import cpu
+from minidistill.kernels.cpu import activations
+
+z = np.array([[-1.0, 2.0]], np.float32)
+assert cpu.relu_forward(z)[0].tolist() == [[0.0, 2.0]]
+print(sum(activations._activate.stats.cache_hits.values()))
+"""
+
+
+def run_with_cache(folder):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.compiles
+@pytest.mark.one_width
+def test_kernels_are_kept_on_disk_and_damage_is_survived(tmp_path):
+    assert run_with_cache(tmp_path) == 0
+    assert run_with_cache(tmp_path) == 1
+    files = list(tmp_path.rglob("*.nbc"))
+    assert files
+    for damage in (b"", b"damaged", files[0].read_bytes()[:-1]):
+        for file in files:
+            file.write_bytes(damage)
+        assert run_with_cache(tmp_path) == 0
+        assert run_with_cache(tmp_path) == 1
+
+
+@pytest.mark.compiles
+@pytest.mark.one_width
+def test_without_a_writable_folder_kernels_still_work(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("no folder can be made below a file")
+    assert run_with_cache(file) == 0
+
+
+@pytest.mark.compiles
+@pytest.mark.one_width
+def test_an_edited_formula_gets_a_new_folder(tmp_path, monkeypatch):
+    before = cache.fingerprint()
+    shutil.copytree(cache.KERNELS, tmp_path / "kernels")
+    monkeypatch.setattr(cache, "KERNELS", tmp_path / "kernels")
+    assert cache.fingerprint() == before
+    found = {before}
+    for name in ("rows.py", "cpu/simd.py"):
+        with open(tmp_path / "kernels" / name, "a") as source:
+            source.write("# edited\n")
+        found.add(cache.fingerprint())
+    assert len(found) == 3
+
+
+@pytest.mark.compiles
+@pytest.mark.one_width
+def test_functions_compiled_in_two_processes_never_have_the_same_name():
+    """A kernel from the disk would call the function of its name that another kernel was compiled with just now."""
+    program = (
+        "import minidistill.kernels.cpu.cache, numba\n"
+        "part = numba.njit(lambda x: x)\n"
+        "part(1)\n"
+        "print(part.overloads[part.signatures[0]].fndesc.mangled_name)"
+    )
+    command = [sys.executable, "-c", program]
+    names = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)}
+    assert len(names) == 2

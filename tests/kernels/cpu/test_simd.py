@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from minidistill.kernels.cpu import simd
+from minidistill.kernels.cpu import arithmetic, blocks, simd
 from minidistill.kernels.cpu.simd import lanes, load, load_first, pointer, store, store_first
 
 pytestmark = pytest.mark.compiles
@@ -36,11 +36,11 @@ OPERATIONS = {
     "largest": (lambda a, b: max(a, b), np.maximum),
     "smallest": (lambda a, b: min(a, 0.5), lambda a, b: np.minimum(a, 0.5)),
     "negative": (lambda a, b: -a, lambda a, b: -a),
-    "where positive": (lambda a, b: simd.where_positive(a, b), lambda a, b: np.where(a > 0, b, 0)),
-    "root": (lambda a, b: simd.square_root(b), lambda a, b: np.sqrt(b)),
-    "nearest": (lambda a, b: simd.nearest(a), lambda a, b: np.round(a)),
-    "power of two": (lambda a, b: simd.power_of_two(simd.nearest(a)), lambda a, b: np.exp2(np.round(a))),
-    "exponent": (lambda a, b: simd.exponent(b), lambda a, b: np.floor(np.log2(b))),
+    "where positive": (lambda a, b: arithmetic.where_positive(a, b), lambda a, b: np.where(a > 0, b, 0)),
+    "root": (lambda a, b: arithmetic.square_root(b), lambda a, b: np.sqrt(b)),
+    "nearest": (lambda a, b: arithmetic.nearest(a), lambda a, b: np.round(a)),
+    "power of two": (lambda a, b: arithmetic.power_of_two(arithmetic.nearest(a)), lambda a, b: np.exp2(np.round(a))),
+    "exponent": (lambda a, b: arithmetic.exponent(b), lambda a, b: np.floor(np.log2(b))),
 }
 
 
@@ -74,7 +74,7 @@ def test_sums_and_maxima_across_lanes():
     @njit
     def across(a):
         v = load(pointer(a, 0))
-        return simd.sum_lanes(v), simd.max_lanes(v), simd.sum_lanes(simd.first(v, 1))
+        return arithmetic.sum_lanes(v), arithmetic.max_lanes(v), arithmetic.sum_lanes(arithmetic.first(v, 1))
 
     for dtype in DTYPES:
         a = np.arange(simd.REGISTER_BYTES // np.dtype(dtype).itemsize, dtype=dtype) + 1
@@ -84,7 +84,7 @@ def test_sums_and_maxima_across_lanes():
 def test_copy_transposed():
     @njit
     def turned(a, out):
-        simd.copy_transposed(pointer(a, 0), a.shape[1], pointer(out, 0), out.shape[1])
+        blocks.copy_transposed(pointer(a, 0), a.shape[1], pointer(out, 0), out.shape[1])
 
     for dtype in DTYPES:
         n = simd.REGISTER_BYTES // np.dtype(dtype).itemsize
@@ -97,11 +97,11 @@ def test_copy_transposed():
 def test_a_block_is_an_outer_product():
     @njit
     def outer(a, b, out):
-        block = simd.zeros(pointer(out, 0), 3, 2)
+        block = blocks.zeros(pointer(out, 0), 3, 2)
         n = lanes(pointer(b, 0))
         row = load(pointer(b, 0)), load(pointer(b, n))
-        block = simd.multiply_add(block, pointer(a, 0), 2, row)
-        simd.store_block(pointer(out, 0), simd.multiply_add(block, pointer(a, 1), 2, row))
+        block = blocks.multiply_add(block, pointer(a, 0), 2, row)
+        blocks.store_block(pointer(out, 0), blocks.multiply_add(block, pointer(a, 1), 2, row))
 
     n = simd.REGISTER_BYTES // 4
     a, b = np.arange(6, dtype=np.float32), np.random.default_rng(0).random(2 * n).astype(np.float32)
