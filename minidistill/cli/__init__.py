@@ -272,25 +272,25 @@ def gate(options: argparse.Namespace) -> int:
         reference = _named("--reference", options.reference, options.label, models)[1]
         promised = promise(Pair(student, teacher), reference, options.drop, 0.05)
     one = QualityGate(
-        student, teacher, promised, options.share, false_alarms=options.false_alarms, horizon=options.horizon,
+        student, teacher, promised, options.share, false_alarm_rate=options.false_alarms, horizon=options.horizon,
         seed=options.seed, file=options.state,
     )  # fmt: skip
-    _say(f"promised agreement {promised:.2%}; {one.watched} of {one.seen} inputs watched before")
+    _say(f"promised agreement {promised:.2%}; {one.n_sampled} of {one.n_seen} inputs watched before")
     batches = []
     for name in options.batches:
-        seen = one.watch(_named("batch", name, options.label, models)[1].x)
+        seen = one.update(_named("batch", name, options.label, models)[1].x)
         low, high = seen.interval
         batches.append({
-            "batch": name, "inputs": len(seen.labels), "watched": seen.watched, "agreed": seen.agreed,
+            "batch": name, "inputs": len(seen.labels), "watched": seen.n_sampled, "agreed": seen.n_agreed,
             "interval": [low, high], "verdict": seen.verdict,
         })  # fmt: skip
         if not options.json:  # a line says that the batch is counted, and kept in the file
-            agreed = f"{seen.agreed} of {seen.watched} watched agree"
+            agreed = f"{seen.n_agreed} of {seen.n_sampled} watched agree"
             print(f"{name}: {agreed}; so far between {low:.2%} and {high:.2%}: {seen.verdict}", flush=True)
     if options.json:
         _print(options, {"promised": promised, "batches": batches, "verdict": one.verdict}, "")
-    if one.alarmed_at is not None:
-        _say(f"alarm since input {one.alarmed_at + 1} of {one.seen}: agreement is below the promised {promised:.2%}")
+    if one.alarm_index is not None:
+        _say(f"alarm since input {one.alarm_index + 1} of {one.n_seen}: agreement is below the promised {promised:.2%}")
         return ALARM
     return 0
 
