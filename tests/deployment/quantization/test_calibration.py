@@ -53,11 +53,11 @@ def raw_and_standardized():
     random = np.random.default_rng(0)
     y = random.integers(0, 4, 400)
     raw = Dataset(((y[:, None] + 0.3 * random.standard_normal((400, 4))) * [1, 30, 5000, 0.1]).astype(np.float32), y)
-    rows = raw.standardise()
+    rows = raw.standardize()
     student = MLP((4, 16, 4))
     fit(student, rows, epochs=20)
     for_raw = student.copy()
-    for_raw.fold_standardization(*raw.column_statistics())
+    for_raw.fold_standardization(*raw.mean_std())
     return student, rows, for_raw, raw
 
 
