@@ -13,8 +13,8 @@ Every gradient here is written and derived by hand. Read the source in this orde
 
 Beside the path: teachers (models of any kind as teachers), teacher_checks (warnings about unsuitable ones), schemes
 (ensembles, chains, mutual learning), data/ (digits, MNIST, your own), augmentation, checkpoint (go
-on after a kill), gradcheck (finite differences), invariants and rehearsal (what is wrong with a loss or a training loop
-of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), prune (smaller networks from
+on after a kill), gradcheck (finite differences), check_loss and check_training (what is wrong with a loss or a training
+loop of yours; mistakes and known_formulas are what they know), sweep (a grid of settings), prune (smaller networks from
 trained ones), quantization (integer networks from trained ones), compression (what each of these keeps and costs),
 serving/ (the teacher keeps watch over its student), export/ (to C and ONNX; from PyTorch and scikit-learn), reproduce/
 (the papers' results, again), leaderboard/ (every method beside every other), course (what is wrong with an answer to an
@@ -30,7 +30,7 @@ PUBLIC = {  # file: its public names. The methods of losses/ are listed there, a
     "distillation.student": ("distill",),
     "training.evaluation": ("Report", "compare"),
     "diagnosis.gradcheck": ("check_direction", "check_gradient"),
-    "diagnosis.invariants": ("check_loss",),
+    "diagnosis.check_loss": ("check_loss",),
     "kernels": ("use_backend",),
     "losses": ("CrossEntropy", "SoftTarget", "TopK", "TopKTarget", "WeightedSum"),
     "network": ("MLP", "Outputs"),
@@ -38,7 +38,7 @@ PUBLIC = {  # file: its public names. The methods of losses/ are listed there, a
     "training.optim": ("SGD", "Adam", "AdamW", "Constant", "Cosine", "Linear", "Step", "WarmUp"),
     "deployment.prune": ("prune_weights", "remove_units"),
     "deployment.quantization": ("QuantizationAwareMLP", "QuantizedMLP", "quantize"),
-    "diagnosis.rehearsal": ("check_training",),
+    "diagnosis.check_training": ("check_training",),
     "distillation.schemes": ("Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions", "mutual",
                              "pseudo_label", "self_train"),
     "deployment": ("Cascade", "QualityGate"),
@@ -63,9 +63,9 @@ if TYPE_CHECKING:
     from .deployment.compression import compress
     from .deployment.prune import prune_weights, remove_units
     from .deployment.quantization import QuantizationAwareMLP, QuantizedMLP, quantize
+    from .diagnosis.check_loss import check_loss
+    from .diagnosis.check_training import check_training
     from .diagnosis.gradcheck import check_direction, check_gradient
-    from .diagnosis.invariants import check_loss
-    from .diagnosis.rehearsal import check_training
     from .distillation.schemes import (
         Ensemble,
         NoisyTeacher,

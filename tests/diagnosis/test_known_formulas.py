@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""fingerprints.py: a formula is known by its values, and a factor by how it changes with the shape."""
+"""known_formulas.py: a formula is known by its values, and a factor by how it changes with the shape."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from zoo import losses
 
-from minidistill.diagnosis.known_formulas import examples, factor_mistakes, recognise, same
+from minidistill.diagnosis.known_formulas import examples, factor_mistakes, recognize, same
 from minidistill.diagnosis.mistakes import (
     BATCH_TWICE,
     ELEMENT_MEAN,
@@ -30,7 +30,7 @@ def right(s, t, T):
 
 
 def of(value, T):
-    return recognise(lambda s, t: value(s, t, T), T)
+    return recognize(lambda s, t: value(s, t, T), T)
 
 
 @every_temperature

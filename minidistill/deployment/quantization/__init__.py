@@ -14,6 +14,7 @@ of calibration data determine the ranges of the activations; without them, each 
 
 from typing import TYPE_CHECKING
 
+from ...support.deprecation import renamed_names
 from .aware import QuantizationAwareMLP
 from .calibration import ActivationRanges, calibrate
 from .codes import Grid, fake_quantize_backward, fake_quantize_forward
@@ -34,12 +35,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        """The old name of `ActivationRanges`."""
-        if name != "Grids":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from ...support.deprecation import warn_renamed
-
-        warn_renamed(f"{__name__}.Grids", "ActivationRanges")
-        return ActivationRanges
+    __getattr__ = renamed_names(__name__, {"Grids": "ActivationRanges"})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""rehearsal.py: what check_training says of right loops and of wrong ones that are in no zoo."""
+"""What check_training says of right loops and of wrong ones that are in no zoo."""
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from minidistill import (
     distill,
     fit,
 )
+from minidistill.diagnosis.check_training import STATEMENTS, _multiple
 from minidistill.diagnosis.mistakes import (
     ASCENT,
     BATCH_TWICE,
@@ -28,7 +29,6 @@ from minidistill.diagnosis.mistakes import (
     SAME_MASK,
     TEACHER_IN_TRAINING_MODE,
 )
-from minidistill.diagnosis.rehearsal import STATEMENTS, _multiple
 
 every_backend = pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
 
