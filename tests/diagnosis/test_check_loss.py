@@ -20,16 +20,9 @@ from minidistill import (
     TopKTarget,
     check_loss,
 )
+from minidistill.diagnosis import mistakes
 from minidistill.diagnosis.check_loss import EXEMPT
 from minidistill.diagnosis.invariants import INVARIANTS, STATEMENTS
-from minidistill.diagnosis.mistakes import (
-    BATCH_TWICE,
-    ELEMENT_MEAN,
-    SWAPPED,
-    T_SQUARED_MISSING,
-    UNDERFLOW,
-    WEIGHTS_EXCHANGED,
-)
 from minidistill.ops import log_softmax_forward
 
 
@@ -63,7 +56,7 @@ def test_the_losses_of_labels_alone_pass():
 def test_a_sum_of_losses_passes_where_each_of_them_does():
     assert check_loss(0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0) + CrossEntropy())
     wrong = check_loss(0.5 * SoftTarget(4.0, 1.0) + (lambda s, t, y: scaled(1 / s.shape[1])(s, t, y)))
-    assert wrong.mistakes == (ELEMENT_MEAN,)
+    assert wrong.mistakes == (mistakes.ELEMENT_MEAN,)
 
 
 def test_a_top_k_loss_that_names_all_classes_but_one_passes_as_soft_targets():
@@ -136,7 +129,7 @@ def scaled(factor, gradient_factor=None):
 def test_t_squared_in_the_value_alone_is_named():
     found = check_loss(scaled(1.0, 1 / 4.0))
     assert "gradient" in found.broken
-    assert T_SQUARED_MISSING in found.mistakes
+    assert mistakes.T_SQUARED_MISSING in found.mistakes
     assert "it is 0.25 times what it should be" in str(found)
 
 
@@ -148,20 +141,20 @@ def test_a_wrong_sign_is_seen():
 
 def test_the_gradient_of_the_teachers_side_is_named():
     found = check_loss(lambda s, t, y: right(t, s, y))
-    assert found.mistakes == (SWAPPED,)
+    assert found.mistakes == (mistakes.SWAPPED,)
     assert "gradient" in found.broken
 
 
 def test_exchanged_weights_are_named():
     found = check_loss(lambda s, t, y: SoftTarget(4.0, 0.3)(s, t, y), 4.0, 0.7)
-    assert WEIGHTS_EXCHANGED in found.mistakes
+    assert mistakes.WEIGHTS_EXCHANGED in found.mistakes
     assert "the labels have the weight 0.7, where alpha = 0.7 leaves them 0.3" in str(found)
 
 
 def test_labels_beside_an_alpha_of_1_are_seen_and_not_called_exchanged():
     found = check_loss(lambda s, t, y: SoftTarget(4.0, 0.5)(s, t, y), 4.0, 1.0)
     assert "the labels have the weight 0.5, where alpha = 1 leaves them 0" in str(found)
-    assert WEIGHTS_EXCHANGED not in found.mistakes
+    assert mistakes.WEIGHTS_EXCHANGED not in found.mistakes
 
 
 def test_a_batch_divided_out_twice_is_named_in_a_loss_of_another_measure_too():
@@ -170,7 +163,7 @@ def test_a_batch_divided_out_twice_is_named_in_a_loss_of_another_measure_too():
         return value / len(s), ds / len(s)
 
     found = check_loss(loss, 4.0, 1.0, exempt=("soft target", "labels"))
-    assert found.mistakes == (BATCH_TWICE,)
+    assert found.mistakes == (mistakes.BATCH_TWICE,)
     assert found.broken == ("batch",)
 
 
@@ -180,7 +173,7 @@ def test_an_underflow_and_a_factor_are_both_named():
             q, p = (np.exp(x / 4) / np.exp(x / 4).sum(axis=1, keepdims=True) for x in (s, t))
             return (p * (np.log(p) - np.log(q))).sum(axis=1).mean(), (q - p) / 4 / len(s)
 
-    assert set(check_loss(loss).mistakes) == {T_SQUARED_MISSING, UNDERFLOW}
+    assert set(check_loss(loss).mistakes) == {mistakes.T_SQUARED_MISSING, mistakes.UNDERFLOW}
 
 
 def test_a_loss_that_writes_into_what_it_is_given_is_seen():
