@@ -856,8 +856,9 @@ print(compress(teacher, learning, test, hidden=(32,), epochs=40, seeds=3))
 #
 # ## Read next in the source
 #
-# - `minidistill/deployment/quantization/`: `Grid`, `fake_quantize_forward` and `weight_codes` in `codes.py`,
-#   `QuantizedMLP` in `network.py`, `QuantizationAwareMLP` in `aware.py`.
+# - `minidistill/deployment/quantization/codes.py`: `Grid`, `fake_quantize_forward` and `weight_codes`.
+# - `minidistill/deployment/quantization/network.py`: `QuantizedMLP`.
+# - `minidistill/deployment/quantization/aware.py`: `QuantizationAwareMLP`.
 # - `minidistill/deployment/prune.py`: `prune_weights` and `remove_units`.
 # - `minidistill/deployment/compression.py`: `compress`.
 # - `minidistill/kernels/cpu/int8.py`: `emit_dot`, the instructions that multiply bytes.

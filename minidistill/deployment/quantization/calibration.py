@@ -92,4 +92,4 @@ def check_quantizable(network: Any) -> None:
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
     network.check_exportable()
     if max(network.sizes) > WIDEST:
-        raise ValueError(f"network.sizes must be at most {WIDEST:,} each to be quantised, got {network.sizes}")
+        raise ValueError(f"network.sizes must be at most {WIDEST:,} each to be quantized, got {network.sizes}")
