@@ -30,7 +30,7 @@ PUBLIC = {  # file: its public names. The methods of losses/ are listed there, a
     "distillation.student": ("distill",),
     "training.evaluation": ("Report", "compare"),
     "diagnosis.gradcheck": ("check_direction", "check_gradient"),
-    "diagnosis.invariants": ("check_loss",),
+    "diagnosis.check_loss": ("check_loss",),
     "kernels": ("use_backend",),
     "losses": ("CrossEntropy", "SoftTarget", "TopK", "TopKTarget", "WeightedSum"),
     "network": ("MLP", "Outputs"),
@@ -39,7 +39,7 @@ PUBLIC = {  # file: its public names. The methods of losses/ are listed there, a
     "training.schedules": ("ConstantSchedule", "CosineSchedule", "LinearSchedule", "StepSchedule", "WarmUp"),
     "deployment.prune": ("prune_weights", "remove_units"),
     "deployment.quantization": ("QuantizationAwareMLP", "QuantizedMLP", "quantize"),
-    "diagnosis.rehearsal": ("check_training",),
+    "diagnosis.check_training": ("check_training",),
     "distillation.chains": ("born_again", "teacher_assistant"),
     "distillation.ensembles": ("Ensemble", "NoisyTeacher"),
     "distillation.mutual": ("mutual_learning",),
@@ -73,9 +73,9 @@ if TYPE_CHECKING:
     from .deployment.compression import compress
     from .deployment.prune import prune_weights, remove_units
     from .deployment.quantization import QuantizationAwareMLP, QuantizedMLP, quantize
+    from .diagnosis.check_loss import check_loss
+    from .diagnosis.check_training import check_training
     from .diagnosis.gradcheck import check_direction, check_gradient
-    from .diagnosis.invariants import check_loss
-    from .diagnosis.rehearsal import check_training
     from .distillation.chains import born_again, teacher_assistant
     from .distillation.ensembles import Ensemble, NoisyTeacher
     from .distillation.mutual import mutual_learning

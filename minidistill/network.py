@@ -27,6 +27,7 @@ from .support.checks import (
     check_seed,
     check_whole,
 )
+from .support.deprecation import renamed_attribute
 from .support.files import read_npz, write_npz
 from .support.gpu_arrays import has_gpu_interface
 
@@ -279,6 +280,8 @@ class MLP:
         W, b = self.weights[0], self.biases[0]
         b -= (mean / scale) @ W                                                 # (O,)
         W /= scale[:, None]                                                     # (I,O)
+
+    absorb_standardisation = renamed_attribute("MLP.absorb_standardisation", "fold_standardization")
 
     def check_exportable(self) -> None:
         """ValueError for NaN, TypeError for another forward pass than that of MLP, which no file of layers holds."""

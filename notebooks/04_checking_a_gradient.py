@@ -439,6 +439,6 @@ for seed in range(3):
 #
 # - `minidistill/diagnosis/gradcheck.py`: `check_gradient` and `check_direction`, with what they say about a wrong
 #   gradient.
-# - `minidistill/diagnosis/invariants.py`: `check_loss`, which tries a whole loss; you will meet it in notebook 7.
+# - `minidistill/diagnosis/check_loss.py`: `check_loss`, which tries a whole loss; you will meet it in notebook 7.
 #
 # Next: notebook 5, training a teacher.

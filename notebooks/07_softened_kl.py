@@ -476,6 +476,6 @@ for loss in (SoftTarget(4.0, 1.0), without_t_squared, mean_over_elements, raw_lo
 # - `minidistill/ops.py`: `soft_target_forward` and `soft_target_backward`; the derivation in full is in
 #   `docs/maths/ops.md`.
 # - `minidistill/losses/soft_target.py`: `SoftTarget`.
-# - `minidistill/diagnosis/invariants.py`: `check_loss`, and what it tries.
+# - `minidistill/diagnosis/check_loss.py`: `check_loss`, and what it tries.
 #
 # Next: notebook 8, your first student.

@@ -469,9 +469,9 @@ for name, train_loop in (("wrong", wrong_loop), ("right", in_step)):
 #
 # ## Read next in the source
 #
-# - `minidistill/diagnosis/invariants.py`: `check_loss`, an invariant a function.
-# - `minidistill/diagnosis/known_formulas.py`: `recognise`, which knows the wrong formulas by their values.
-# - `minidistill/diagnosis/rehearsal.py`: `check_training`.
+# - `minidistill/diagnosis/invariants.py`: one function per invariant, which `check_loss` calls.
+# - `minidistill/diagnosis/known_formulas.py`: `recognize`, which knows the wrong formulas by their values.
+# - `minidistill/diagnosis/check_training.py`: `check_training`.
 # - `minidistill/diagnosis/mistakes.py`: `Mistake`, and all eighteen by name.
 #
 # Next: notebook 15, kernels.

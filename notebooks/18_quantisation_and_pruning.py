@@ -37,16 +37,10 @@ from minidistill import (
     remove_units,
 )
 from minidistill.deployment.prune import cut_weights, density, sparse_bytes, variance_saliency
-from minidistill.deployment.quantization import (
-    METHODS,
-    Grid,
-    accumulated,
-    calibrate,
-    fake_quantize_backward,
-    fake_quantize_forward,
-    requantized,
-    unit_scales,
-)
+from minidistill.deployment.quantization import Grid, calibrate, fake_quantize_backward, fake_quantize_forward
+from minidistill.deployment.quantization.calibration import METHODS
+from minidistill.deployment.quantization.codes import requantized, unit_scales
+from minidistill.deployment.quantization.network import accumulated
 from minidistill.diagnosis.exercises import check
 from minidistill.distillation.soft_targets import soft_targets
 from minidistill.kernels import default_backend, one_thread
@@ -863,8 +857,9 @@ print(compress(teacher, learning, test, hidden=(32,), epochs=40, seeds=3))
 #
 # ## Read next in the source
 #
-# - `minidistill/deployment/quantization/__init__.py`: `Grid`, `fake_quantize_forward`, `weight_codes`, `QuantizedMLP`
-#   and `QuantizationAwareMLP`.
+# - `minidistill/deployment/quantization/codes.py`: `Grid`, `fake_quantize_forward` and `weight_codes`.
+# - `minidistill/deployment/quantization/network.py`: `QuantizedMLP`.
+# - `minidistill/deployment/quantization/aware.py`: `QuantizationAwareMLP`.
 # - `minidistill/deployment/prune.py`: `prune_weights` and `remove_units`.
 # - `minidistill/deployment/compression.py`: `compress`.
 # - `minidistill/kernels/cpu/int8.py`: `emit_dot`, the instructions that multiply bytes.

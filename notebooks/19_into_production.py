@@ -271,8 +271,8 @@ for wanted in (0.90, 0.93, 0.95):
     except ValueError as error:
         print(error)
         continue
-    found, plan = accuracy(cascade), cascade.plan
-    print(f"wanted {wanted:.0%}: on test images {found:.1f}%, sent to the teacher {cascade.teacher_share:.1%}, "
+    found, plan = accuracy(cascade), cascade.operating_point
+    print(f"wanted {wanted:.0%}: on test images {found:.1f}%, sent to the teacher {cascade.deferral_rate:.1%}, "
           f"cost {plan.cost / teacher.multiply_adds:.1%} of the teacher's")
 
 # %% [markdown]
@@ -412,20 +412,20 @@ def stream_of(x, after, gate, before=2000, length=6000, batch=100):
     """Evidence (batches,) of a gate over a stream that changes from x to `after`, and where the alarm was."""
     random, levels = np.random.default_rng(0), []
     for start in range(0, length, batch):
-        gate.watch((x if start < before else after)[random.integers(len(x), size=batch)])
+        gate.update((x if start < before else after)[random.integers(len(x), size=batch)])
         levels.append(float(evidence(gate.log_evidence)))
-    return levels, gate.alarmed_at
+    return levels, gate.alarm_index
 
 
 x = test.x
 worlds = {"nothing": x, "turned by 15 degrees": rotated(x, 15), "noise of 0.3": noisy(x, 0.3)}
 figure, ax = plt.subplots(figsize=(6.5, 3.4))
 for name, after in worlds.items():
-    gate = QualityGate.from_validation(student, teacher, validation, share=0.25)
+    gate = QualityGate.from_validation(student, teacher, validation, sample_rate=0.25)
     levels, alarm = stream_of(x, after, gate)
     ax.plot(100 * np.arange(1, len(levels) + 1), levels, label=name)
     said = "no alarm" if alarm is None else f"alarm {alarm - 1999:,} images after it"
-    print(f"{name}: promised {gate.promised:.1%} agreement, {said}")
+    print(f"{name}: promised {gate.min_agreement:.1%} agreement, {said}")
 ax.axhline(gate.level, color="grey", linestyle=":", label="alarm")
 ax.axvline(2000, color="grey", linewidth=0.8)
 ax.set(xlabel="images", ylabel="evidence, logarithm", title="What happens at image 2,000")

@@ -117,7 +117,7 @@ def check_runs(name: str) -> None:
     """That the notebook runs with its answers, and without them fails at its check cells and nowhere else."""
     built(name)
     without = run(unsolved(name), to_the_end=True)
-    wanted = dict.fromkeys(tagged(without, "check"), "Wrong")
+    wanted = dict.fromkeys(tagged(without, "check"), "IncorrectAnswer")
     if failures(without) != wanted:
         raise ValueError(
             f"{name} without answers fails at cells {failures(without)}, wanted at its check cells alone: {wanted}"

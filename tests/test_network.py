@@ -623,8 +623,8 @@ def test_rows_of_every_memory_layout_give_the_same_bits(name, backend):
     for rows_of in (rows, x):
         cascade = Cascade(network, teacher, 0.5)
         np.testing.assert_array_equal(cascade.predict(rows_of), Cascade(network, teacher, 0.5).predict(x))
-        gate = QualityGate(network, teacher, 0.9, share=1.0)
-        np.testing.assert_array_equal(gate.watch(rows_of).labels, network.predict(x))
+        gate = QualityGate(network, teacher, 0.9, sample_rate=1.0)
+        np.testing.assert_array_equal(gate.update(rows_of).labels, network.predict(x))
 
 
 class Scaled(MLP):

@@ -303,7 +303,7 @@ def gate_table(found: dict[str, Any]) -> str:
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in found["simulated"]:
-        late = f"over {settings['soon']:,}" if row["late_delay"] is None else f"{row['late_delay']:,.0f}"
+        late = f"over {settings['soon']:,}" if row["delay_p95"] is None else f"{row['delay_p95']:,.0f}"
         lines.append(
             f"| {row['agreement']:.0%} | {row['agreement'] - row['drop']:.0%} | {row['share']:.0%} | "
             f"{row['false_alarms']:.1%} | {row['alarms_soon']:.1%} | {row['median_delay']:,.0f} | {late} |"

@@ -170,8 +170,8 @@ def sweep(options: argparse.Namespace) -> None:
     raw_training, raw_validation = _split(options, _data(options, {"--teacher": teacher})[0])
     if raw_validation is None:
         raise ValueError("a sweep needs validation rows: labels, and --validation above 0")
-    mean, scale = raw_training.column_statistics()
-    training, validation = raw_training.standardise(mean, scale), raw_validation.standardise(mean, scale)
+    mean, scale = raw_training.mean_std()
+    training, validation = raw_training.standardize(mean, scale), raw_validation.standardize(mean, scale)
     found = run_sweep(
         _told(teacher, raw_training, training, classes), training, validation,
         temperatures=options.temperatures, alphas=options.alphas, widths=options.widths,
@@ -251,11 +251,11 @@ def compress(options: argparse.Namespace) -> None:
         test, data = data.split(options.test, seed=options.seed)
     if options.rows is not None:
         data = data.take(min(options.rows, len(data)), seed=options.seed)
-    mean, scale = data.column_statistics()
+    mean, scale = data.mean_std()
     teachers = [_of_standardised(network, mean, scale) for network in networks]
     teacher = teachers[0] if len(teachers) == 1 else teachers
     _show(options, options.figure, lambda: run_compression(
-        teacher, data.standardise(mean, scale), test.standardise(mean, scale), options.hidden, epochs=options.epochs,
+        teacher, data.standardize(mean, scale), test.standardize(mean, scale), options.hidden, epochs=options.epochs,
         batch_size=options.batch_size, seeds=options.seeds, seed=options.seed, price=options.price, say=_say,
     ))  # fmt: skip
 
@@ -273,25 +273,25 @@ def gate(options: argparse.Namespace) -> int:
         reference = _named("--reference", options.reference, options.label, models)[1]
         promised = promise(Pair(student, teacher), reference, options.drop, 0.05)
     one = QualityGate(
-        student, teacher, promised, options.share, false_alarms=options.false_alarms, horizon=options.horizon,
+        student, teacher, promised, options.share, false_alarm_rate=options.false_alarms, horizon=options.horizon,
         seed=options.seed, file=options.state,
     )  # fmt: skip
-    _say(f"promised agreement {promised:.2%}; {one.watched} of {one.seen} inputs watched before")
+    _say(f"promised agreement {promised:.2%}; {one.n_sampled} of {one.n_seen} inputs watched before")
     batches = []
     for name in options.batches:
-        seen = one.watch(_named("batch", name, options.label, models)[1].x)
+        seen = one.update(_named("batch", name, options.label, models)[1].x)
         low, high = seen.interval
         batches.append({
-            "batch": name, "inputs": len(seen.labels), "watched": seen.watched, "agreed": seen.agreed,
+            "batch": name, "inputs": len(seen.labels), "watched": seen.n_sampled, "agreed": seen.n_agreed,
             "interval": [low, high], "verdict": seen.verdict,
         })  # fmt: skip
         if not options.json:  # a line says that the batch is counted, and kept in the file
-            agreed = f"{seen.agreed} of {seen.watched} watched agree"
+            agreed = f"{seen.n_agreed} of {seen.n_sampled} watched agree"
             print(f"{name}: {agreed}; so far between {low:.2%} and {high:.2%}: {seen.verdict}", flush=True)
     if options.json:
         _print(options, {"promised": promised, "batches": batches, "verdict": one.verdict}, "")
-    if one.alarmed_at is not None:
-        _say(f"alarm since input {one.alarmed_at + 1} of {one.seen}: agreement is below the promised {promised:.2%}")
+    if one.alarm_index is not None:
+        _say(f"alarm since input {one.alarm_index + 1} of {one.n_seen}: agreement is below the promised {promised:.2%}")
         return ALARM
     return 0
 
@@ -390,18 +390,18 @@ class _Lesson:
             self.training = self.raw_training
             self.augment.append(self.scaled)
         else:
-            self.training = self.raw_training.standardise(self.mean, self.scale)
+            self.training = self.raw_training.standardize(self.mean, self.scale)
         if self.validation is not None:
-            self.validation = self.validation.standardise(self.mean, self.scale)
+            self.validation = self.validation.standardize(self.mean, self.scale)
 
     def _column_statistics(self) -> tuple[Any, Any]:
         """Mean and scale of each column; one of each for all where pixels move from column to column."""
         from ..data import Dataset
 
         if not self.options.jitter:
-            return self.raw_training.column_statistics()
+            return self.raw_training.mean_std()
         columns = self.raw_training.x.shape[1]
-        mean, scale = Dataset(self.raw_training.x.reshape(-1, 1)).column_statistics()
+        mean, scale = Dataset(self.raw_training.x.reshape(-1, 1)).mean_std()
         return mean.repeat(columns), scale.repeat(columns)
 
     def scaled(self, x: Any, y: Any, generator: Any) -> tuple[Any, Any]:

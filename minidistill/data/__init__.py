@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Data: what networks learn from. The rooms, in the order in which to read them:
 
-    dataset.py   Dataset: rows and labels, checked; split, subset, take, standardise, fingerprints
+    dataset.py   Dataset: rows and labels, checked; split, subset, take, standardize, hashes of rows
     digits.py    digits(): 1,797 real handwritten digits that come with the package
     spirals.py   spirals(): a toy in two dimensions
     idx.py       load_idx(): the format of MNIST and its relatives

@@ -26,8 +26,7 @@ from ..support.checks import (
     check_targets,
     check_whole,
 )
-from . import Dataset
-from .dataset import check_dataset
+from .dataset import Dataset, check_dataset
 
 Augment = Callable[[np.ndarray, np.ndarray | None, "np.random.Generator"], tuple[np.ndarray, np.ndarray | None]]
 
@@ -104,11 +103,11 @@ def with_label_noise(data: Dataset, share: float, seed: int = 0, classes: int | 
     """The same rows; each label is, with probability `share`, another class, all others alike likely.
 
     `classes` is the number of classes, the data's own unless given. The same seed gives the same labels. Raises
-    ValueError for unlabelled data, fewer than two classes, or a share outside [0, 1].
+    ValueError for unlabeled data, fewer than two classes, or a share outside [0, 1].
     """
     check_dataset("data", data)
     check_number("share", share, "[0, 1]")
-    found = data.classes  # asked even where nobody needs it: it refuses unlabelled data
+    found = data.classes  # asked even where nobody needs it: it refuses unlabeled data
     classes = check_whole("classes", found if classes is None else classes, minimum=2)
     if classes > MOST_CLASSES:
         raise ValueError(f"classes must be at most 2^31, got {classes}")

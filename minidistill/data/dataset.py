@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..support.checks import check_labels, check_number, check_rows, check_seed, check_whole
+from ..support.deprecation import renamed_attribute
 
 BLOCK_VALUES = 1 << 16  # long sweeps go block by block: this many values stay in the processor's cache
 
@@ -20,7 +21,7 @@ class Dataset:
     """N rows of I numbers, with a label for each row or with none at all.
 
     x : (N,I) float32 or float64, finite; whole numbers and bools become float32, float64 stays float64.
-    y : (N,) int64, the class of each row, counted from 0; None where the rows are unlabelled.
+    y : (N,) int64, the class of each row, counted from 0; None where the rows are unlabeled.
 
     The arrays are not copied. The dataset sees them read-only, so that `data.x /= 255` is an error and not a change
     behind the back of everyone who holds the same rows; leave the arrays that you handed over unchanged as well.
@@ -52,7 +53,7 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """The number of classes: the largest label plus 1. ValueError where the rows are unlabelled."""
+        """The number of classes: the largest label plus 1. ValueError where the rows are unlabeled."""
         if self.y is None:
             raise ValueError("this dataset has no labels (y is None), so its number of classes is unknown")
         return int(self.y.max()) + 1
@@ -131,8 +132,8 @@ class Dataset:
 
     # ------------------------------------------------------------------------------------------ scaling columns
 
-    def column_statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """The mean and the scale of each column, two float64 arrays of shape (I,), for `standardise`.
+    def mean_std(self) -> tuple[np.ndarray, np.ndarray]:
+        """The mean and the scale of each column, two float64 arrays of shape (I,), for `standardize`.
 
         The scale is the standard deviation (divided by N, not N-1); a constant column has scale 1.
         """
@@ -145,18 +146,18 @@ class Dataset:
             squares += (((self.x[block] - mean) / unit) ** 2).sum(axis=0)
         return mean, np.where(constant, 1, unit * np.sqrt(squares / len(self)))
 
-    def standardise(self, mean: Any = None, scale: Any = None) -> "Dataset":
+    def standardize(self, mean: Any = None, scale: Any = None) -> "Dataset":
         """A new dataset of (x - mean) / scale, column by column; labels, dtype and order of the rows stay.
 
-        mean, scale : (I,) each; left out, they are this dataset's own `column_statistics`. Test data must go by the
-        statistics of the training data: `test.standardise(*train.column_statistics())`.
+        mean, scale : (I,) each; left out, they are this dataset's own `mean_std`. Test data must be scaled by
+        the statistics of the training data: `test.standardize(*train.mean_std())`.
 
         Raises ValueError for one without the other, a wrong length, or a scale that is not above 0.
         """
         if (mean is None) != (scale is None):
             raise ValueError("mean and scale must be given together, or neither of them")
         if mean is None:
-            mean, scale = self.column_statistics()
+            mean, scale = self.mean_std()
         columns = self.x.shape[1]
         mean = check_rows("mean", np.atleast_2d(mean), columns)[0]  # (I,)
         scale = check_rows("scale", np.atleast_2d(scale), columns)[0]  # (I,)
@@ -172,10 +173,10 @@ class Dataset:
     # ------------------------------------------------------------------------------------------ telling rows apart
 
     @cached_property
-    def fingerprints(self) -> np.ndarray:
+    def row_hashes(self) -> np.ndarray:
         """A 64-bit hash of each row of x, (N,) uint64: proof that row i here is row i of what was computed before.
 
-        Rows that are equal in float32 have equal fingerprints, in whatever dataset and dtype they stand. Rows that
+        Rows that are equal in float32 have equal hashes, in whatever dataset and dtype they stand. Rows that
         differ there in any value, or in the order of their values, have different ones but for a chance of about 2^-64
         per pair. The labels play no part. This is no cryptographic hash: it finds accidents, not forgeries.
 
@@ -183,16 +184,21 @@ class Dataset:
         zeros), go through `mix`, a bijection that spreads each bit over the whole word (the finalizer of SplitMix64:
         Steele, Lea, Flood 2014). A key of its own for each position j makes the order count:
 
-            fingerprint = mix(I + sum over j of mix(w_j XOR mix(j+1)))        modulo 2^64
+            hash = mix(I + sum over j of mix(w_j XOR mix(j+1)))        modulo 2^64
 
         The hash sees -0.0 as 0.0, since the two are equal. It is computed once, on first use.
         """
         return self._hashes(np.dtype(np.float32))
 
     @cached_property
-    def exact_fingerprints(self) -> np.ndarray:
-        """`fingerprints` of the values in their own dtype, one float64 per word: files of version 0.1 hold these."""
-        return self.fingerprints if self.x.dtype == np.float32 else self._hashes(self.x.dtype)
+    def exact_row_hashes(self) -> np.ndarray:
+        """`row_hashes` of the values in their own dtype, one float64 per word: files of version 0.1 hold these."""
+        return self.row_hashes if self.x.dtype == np.float32 else self._hashes(self.x.dtype)
+
+    column_statistics = renamed_attribute("Dataset.column_statistics", "mean_std")
+    standardise = renamed_attribute("Dataset.standardise", "standardize")
+    fingerprints = renamed_attribute("Dataset.fingerprints", "row_hashes")
+    exact_fingerprints = renamed_attribute("Dataset.exact_fingerprints", "exact_row_hashes")
 
     def _hashes(self, dtype: "np.dtype[Any]") -> np.ndarray:
         rows, columns = self.x.shape
@@ -236,7 +242,7 @@ def _proportional_shares(count: int, sizes: np.ndarray, generator: "np.random.Ge
 
 
 def _mix(words: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser on each uint64, in place: a bijection in which each bit flips about half of the others."""
+    """SplitMix64's finalizer on each uint64, in place: a bijection in which each bit flips about half of the others."""
     words ^= words >> np.uint64(30)
     words *= np.uint64(0xBF58476D1CE4E5B9)
     words ^= words >> np.uint64(27)

@@ -16,7 +16,7 @@ not covered up by a download. In the cache, what is missing or damaged is downlo
 
 import io
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,48 +39,45 @@ class Collection(NamedTuple):
 
 
 IMAGES, LABELS = 16, 8  # bytes of the header in an IDX file of three dimensions, and of one
+FILES = (  # name and bytes: images and labels for training, the same for testing
+    ("train-images-idx3-ubyte", IMAGES + 60_000 * 784),
+    ("train-labels-idx1-ubyte", LABELS + 60_000),
+    ("t10k-images-idx3-ubyte", IMAGES + 10_000 * 784),
+    ("t10k-labels-idx1-ubyte", LABELS + 10_000),
+)
 
-MNIST = Collection(
-    folder="mnist",
-    training=(
-        PublishedFile("MNIST", "train-images-idx3-ubyte", IMAGES + 60_000 * 784,
-                      "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-        PublishedFile("MNIST", "train-labels-idx1-ubyte", LABELS + 60_000,
-                      "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    ),
-    test=(
-        PublishedFile("MNIST", "t10k-images-idx3-ubyte", IMAGES + 10_000 * 784,
-                      "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-        PublishedFile("MNIST", "t10k-labels-idx1-ubyte", LABELS + 10_000,
-                      "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
-    ),
-    mirrors=(
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    ),
-)  # fmt: skip
 
-FASHION_MNIST = Collection(
-    folder="fashion-mnist",
-    training=(
-        PublishedFile("Fashion-MNIST", "train-images-idx3-ubyte", IMAGES + 60_000 * 784,
-                      "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
-        PublishedFile("Fashion-MNIST", "train-labels-idx1-ubyte", LABELS + 60_000,
-                      "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+def _collection(name: str, hashes: tuple[str, ...], mirrors: tuple[str, ...], **options: Any) -> Collection:
+    """A collection whose files have these SHA-256 hashes."""
+    pairs = zip(FILES, hashes, strict=True)
+    images, labels, test_images, test_labels = (PublishedFile(name, *file, sha256) for file, sha256 in pairs)
+    return Collection(name.lower(), (images, labels), (test_images, test_labels), mirrors, **options)
+
+
+MNIST = _collection(
+    "MNIST",
+    (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
-    test=(
-        PublishedFile("Fashion-MNIST", "t10k-images-idx3-ubyte", IMAGES + 10_000 * 784,
-                      "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
-        PublishedFile("Fashion-MNIST", "t10k-labels-idx1-ubyte", LABELS + 10_000,
-                      "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+    ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+)
+FASHION_MNIST = _collection(
+    "Fashion-MNIST",
+    (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
-    mirrors=(
+    (
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ),
     installed=("/usr/share/datasets/fashion-mnist",),
-)  # fmt: skip
-
+)
 COLLECTIONS = (MNIST, FASHION_MNIST)
 
 

@@ -45,8 +45,8 @@ def warn_if_badly_scaled(data: Dataset, augment: Sequence[Any] = (), optimizer: 
     if fault:
         warn(
             f"the inputs are badly scaled: {fault}. Training may learn one constant class. Standardize all rows with "
-            "the statistics of the training rows: mean, scale = data.column_statistics(); "
-            "data = data.standardise(mean, scale). After training, network.fold_standardization(mean, scale) makes "
+            "the statistics of the training rows: mean, scale = data.mean_std(); "
+            "data = data.standardize(mean, scale). After training, network.fold_standardization(mean, scale) makes "
             "the network take raw rows"
         )
 

@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""Cascade: the student answers where it is sure, and the teacher is asked about the rest.
+"""Cascade: the student predicts where its confidence is high, and the teacher predicts the rest.
 
-How sure the student is, its largest probability says, once a temperature has calibrated it (Guo et al. 2017). From
-which confidence on it answers alone is chosen on validation rows, for a wanted accuracy or a wanted cost. Several
-thresholds are tried on the same rows, and the bound holds for the one that is chosen. Derived in
-docs/guides/serving.md.
+Confidence is the student's largest probability, calibrated by a temperature (Guo et al. 2017). Its threshold is chosen
+on validation rows, for a wanted accuracy or cost. Several thresholds are tried on the same rows, and the bound holds
+for the one that is chosen. Derived in docs/guides/serving.md.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..data import Dataset
 from ..support.checks import check_choice, check_labels, check_number, check_rows, check_seed
+from ..support.deprecation import renamed_attribute
 from ..training.evaluation import seconds_per_call, size_of
 from .bounds import binomial_tail, lower_bound
 from .pair import Pair
@@ -62,7 +64,7 @@ def fit_temperature(s: Any, y: Any) -> float:
 
 
 @dataclass(frozen=True)
-class Plan:
+class OperatingPoint:
     """What to expect of a cascade, by the validation rows that had no part in its calibration.
 
     Proven is what was wanted and no more: a better bound for the threshold that was chosen would be one picked by luck.
@@ -71,13 +73,15 @@ class Plan:
     rows: int               # that it was measured on
     accuracy: float         # measured
     accuracy_at_least: float | None  # proven, but for a chance of delta, where an accuracy was wanted
-    teacher_share: float    # of the rows, measured
+    deferral_rate: float    # fraction of the rows that the teacher predicts, measured
     cost: float | None      # a row, measured; None where a model cannot say what it takes
     cost_at_most: float | None       # proven, but for a chance of delta, where a cost was wanted
     student_cost: float | None
     teacher_cost: float | None
     unit: str               # of the costs
     delta: float
+
+    teacher_share = renamed_attribute("OperatingPoint.teacher_share", "deferral_rate")
 
 
 class Cascade:
@@ -89,12 +93,16 @@ class Cascade:
     temperature       divides the student's logits before its confidence is looked at; `fit_temperature` finds one
     classes           the number of classes; needed where neither model states it, as an MLP does
 
-    `Cascade.for_accuracy` and `Cascade.for_cost` choose threshold and temperature and leave what they expect in `plan`.
+    `Cascade.for_accuracy` and `Cascade.for_cost` choose threshold and temperature and leave what they expect in
+    `operating_point`.
     Any number of threads may predict with one cascade. Raises ValueError where the two do not have the same classes,
     TypeError for what is no model.
     """
 
-    plan: Plan | None = None
+    operating_point: OperatingPoint | None = None
+
+    plan = renamed_attribute("Cascade.plan", "operating_point")
+    teacher_share = renamed_attribute("Cascade.teacher_share", "deferral_rate")
 
     def __init__(
         self, student: Any, teacher: Any, threshold: float, temperature: float = 1.0, classes: int | None = None
@@ -105,8 +113,8 @@ class Cascade:
         self.rows = self.rows_sent = 0  # since it was made
 
     @property
-    def teacher_share(self) -> float:
-        """The share of all rows so far that was sent to the teacher; 0 before the first."""
+    def deferral_rate(self) -> float:
+        """The fraction of all rows so far that was sent to the teacher; 0 before the first."""
         return self.rows_sent / max(self.rows, 1)
 
     def predict_proba(self, x: Any) -> np.ndarray:
@@ -144,7 +152,7 @@ class Cascade:
         Raises ValueError, with the accuracy that can be proven, where not even the teacher alone is that accurate.
         """
         check_number("accuracy", accuracy, "(0, 1)")
-        trial = _Trial(Pair(student, teacher, classes), validation, delta, seed)
+        trial = _Trial(Pair(student, teacher, classes), validation, delta, seed, costs)
         thresholds = trial.thresholds[::-1]
         right = [int(trial.right(threshold).sum()) for threshold in thresholds]
         passed = _passed(binomial_tail(k, trial.rows, accuracy) <= delta for k in right)
@@ -153,7 +161,7 @@ class Cascade:
                 f"accuracy {accuracy:g} cannot be reached: the best is {lower_bound(right[0], trial.rows, delta):.4f}, "
                 f"which the teacher proves with {right[0]} of {trial.rows} rows right; more rows would prove more"
             )
-        return trial.cascade(thresholds[passed - 1], trial.costs(costs), accuracy_at_least=accuracy)
+        return trial.cascade(thresholds[passed - 1], accuracy_at_least=accuracy)
 
     @classmethod
     def for_cost(
@@ -169,28 +177,20 @@ class Cascade:
         Raises ValueError, with the least that can be had, where the student alone costs more.
         """
         check_number("cost", cost, "(0, inf)")
-        trial = _Trial(Pair(student, teacher, classes), validation, delta, seed)
-        prices = trial.costs(costs)
-        if prices.student is None or prices.teacher is None:
+        trial = _Trial(Pair(student, teacher, classes), validation, delta, seed, costs)
+        student_cost, teacher_cost = trial.costs
+        if student_cost is None or teacher_cost is None:
             raise ValueError("costs must be two numbers, of student and teacher: one of them cannot say its own")
-        if cost < prices.student:
-            raise ValueError(f"cost {cost:g} cannot be reached: the student alone costs {prices.student:g} a row")
-        share = min((cost - prices.student) / prices.teacher, 1.0)
+        if cost < student_cost:
+            raise ValueError(f"cost {cost:g} cannot be reached: the student alone costs {student_cost:g} a row")
+        share = min((cost - student_cost) / teacher_cost, 1.0)
         sent = [int(trial.sent(threshold).sum()) for threshold in trial.thresholds[1:]]  # the first, 0, needs no proof
         passed = _passed(share == 1 or binomial_tail(trial.rows - k, trial.rows, 1 - share) <= delta for k in sent)
-        most = prices.student + share * prices.teacher if passed else prices.student
-        return trial.cascade(trial.thresholds[passed], prices, cost_at_most=most)
+        most = student_cost + share * teacher_cost if passed else student_cost
+        return trial.cascade(trial.thresholds[passed], cost_at_most=most)
 
 
 # ---------------------------------------------------------------------------------------------- trying thresholds
-
-
-class _Costs(NamedTuple):
-    """What a row costs; None where a model cannot say."""
-
-    student: float | None
-    teacher: float | None
-    unit: str
 
 
 class _Trial:
@@ -199,7 +199,9 @@ class _Trial:
     Thresholds and temperature come from other rows: all that is tried is fixed before the rows that judge it are seen.
     """
 
-    def __init__(self, pair: Pair, validation: Dataset, delta: float, seed: int) -> None:
+    def __init__(
+        self, pair: Pair, validation: Dataset, delta: float, seed: int, costs: str | Sequence[float] = "multiply_adds"
+    ) -> None:
         self.pair, self.delta = pair, check_number("delta", delta, "(0, 1)")
         if not isinstance(validation, Dataset) or validation.y is None:
             raise ValueError("validation must be a Dataset with labels")
@@ -214,12 +216,14 @@ class _Trial:
         self.temperature = fit_temperature(s, calibrating.y)
         quantiles = np.quantile(self._confidence(s), np.linspace(0, 1, CANDIDATES))
         self.thresholds = sorted({0.0, *quantiles.tolist(), 1.0})
-        self.x, y = deciding.x, deciding.y
-        s = pair.logits("student", self.x)                                      # (N,C)
+        y = deciding.y
+        s = pair.logits("student", deciding.x)                                  # (N,C)
         self.confidence = self._confidence(s)                                   # (N,)
         self.student_right = s.argmax(axis=1) == y                              # (N,)
-        self.teacher_right = pair.labels("teacher", self.x) == y                # (N,)
-        self.rows = len(self.x)
+        self.teacher_right = pair.labels("teacher", deciding.x) == y            # (N,)
+        self.rows = len(deciding)
+        self.costs = _costs_per_row(pair, costs, deciding.x)
+        self.unit = costs if isinstance(costs, str) else "given"
 
     def _confidence(self, s: np.ndarray) -> np.ndarray:
         return np.asarray(ops.softmax_forward(s, self.temperature)[0].max(axis=1))
@@ -232,47 +236,36 @@ class _Trial:
         """Whether the cascade answers each row (N,) correctly."""
         return np.asarray(np.where(self.sent(threshold), self.teacher_right, self.student_right))
 
-    def costs(self, costs: str | Sequence[float]) -> _Costs:
-        """What a row costs: given, stated by the models, or measured."""
-        if not isinstance(costs, str):
-            if len(costs) != 2:
-                raise ValueError(f"costs must be two numbers, of student and teacher, got {costs!r}")
-            student, teacher = (check_number("each of costs", cost, "(0, inf)") for cost in costs)
-            return _Costs(student, teacher, "given")
-        if check_choice("costs", costs, ("multiply_adds", "seconds")) == "multiply_adds":
-            return _Costs(size_of(self.pair.student, costs), size_of(self.pair.teacher, costs), costs)
-        student, teacher = (seconds_per_call(_Asked(self.pair, name), self.x) for name in ("student", "teacher"))
-        return _Costs(student / self.rows, teacher / self.rows, costs)
-
-    def cascade(self, threshold: float, costs: _Costs, **proven: float) -> Cascade:
-        """The cascade of that threshold, and its plan."""
-        share = float(self.sent(threshold).mean())
-        cost = None if costs.student is None or costs.teacher is None else costs.student + share * costs.teacher
+    def cascade(
+        self, threshold: float, accuracy_at_least: float | None = None, cost_at_most: float | None = None
+    ) -> Cascade:
+        """The cascade of that threshold, and its operating point."""
+        rate = float(self.sent(threshold).mean())
+        student, teacher = self.costs
+        cost = None if student is None or teacher is None else student + rate * teacher
         made = Cascade(self.pair.student, self.pair.teacher, threshold, self.temperature, self.pair.classes)
-        made.plan = Plan(
-            rows=self.rows,
-            accuracy=float(self.right(threshold).mean()),
-            accuracy_at_least=proven.get("accuracy_at_least"),
-            teacher_share=share,
-            cost=cost,
-            cost_at_most=proven.get("cost_at_most"),
-            student_cost=costs.student,
-            teacher_cost=costs.teacher,
-            unit=costs.unit,
-            delta=self.delta,
+        accuracy = float(self.right(threshold).mean())
+        made.operating_point = OperatingPoint(
+            self.rows, accuracy, accuracy_at_least, rate, cost, cost_at_most, *self.costs, self.unit, self.delta
         )
         return made
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """One of a pair, as what can be timed."""
-
-    pair: Pair
-    name: str
-
-    def predict_proba(self, x: np.ndarray) -> np.ndarray:
-        return self.pair.logits(self.name, x)
+def _costs_per_row(pair: Pair, costs: str | Sequence[float], x: np.ndarray) -> tuple[float | None, float | None]:
+    """What a row costs student and teacher: given, stated by the models, or measured; None where one cannot say."""
+    if not isinstance(costs, str):
+        if len(costs) != 2:
+            raise ValueError(f"costs must be two numbers, of student and teacher, got {costs!r}")
+        student, teacher = (check_number("each of costs", cost, "(0, inf)") for cost in costs)
+        return student, teacher
+    if check_choice("costs", costs, ("multiply_adds", "seconds")) == "multiply_adds":
+        return size_of(pair.student, costs), size_of(pair.teacher, costs)
+    # As they serve here, by `pair`: not every model has predict_proba, which is what can be timed.
+    student, teacher = (
+        seconds_per_call(SimpleNamespace(predict_proba=partial(pair.logits, name)), x) / len(x)
+        for name in ("student", "teacher")
+    )
+    return student, teacher
 
 
 def _sent(confidence: np.ndarray, threshold: float) -> np.ndarray:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""compress(): a small student in several forms beside its teacher, by what each kept and what it costs.
+"""compress(): accuracy and cost of a small student in several forms, compared with its teacher.
 
-The student learns from labels alone, and distilled; the distilled one then loses half of its hidden units, and its
-weights become whole numbers of eight bits, with and without learning on. A teacher that is one network is rounded as
-well. One table answers which of these pays.
+The student is trained from labels alone, and distilled; half of the hidden units of the distilled one are removed, and
+its weights become whole numbers of eight bits, with and without fine-tuning. A teacher that is one network is quantized
+as well. One table has all of them.
 """
 
 import os
@@ -24,19 +24,19 @@ from ..support.checks import check_number, check_seed, check_whole
 from ..support.figures import ALONE, DISTILLED, INK, TEACHER, new_figure, save, titled
 from ..support.text import aligned
 from ..training.evaluation import Report, ReportRow, compare
-from ..training.history import TrainingDiverged
 from ..training.loop import fit
 from ..training.optim import SGD
 from ..training.schedules import CosineSchedule
+from ..training.selection import best
 from .prune import remove_units
 from .quantization import QuantizationAwareMLP, quantize
 
 RATES = (0.01, 0.03, 0.1, 0.3)        # tried for the student alone and, at USUAL_T, for the distilled one,
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)   # for which these are tried then
 USUAL_T, ALPHA = 4.0, 0.9
-LEARNING_ON = 0.5                     # of the epochs, from this share of the rate, after units or digits are gone
+FINE_TUNING = 0.5                     # of the epochs and of the learning rate, after pruning or quantization
 VALIDATION = 0.2                      # of the rows, in trials
-CALIBRATION = 1000                    # rows that tell how large activations become
+CALIBRATION = 1000                    # rows that determine the ranges of activations
 A_MILLION = 1_000_000
 
 
@@ -101,13 +101,13 @@ def compress(
     price: float = 0.05,
     say: Callable[[str], None] = lambda line: None,
 ) -> Compression:
-    """Students of `hidden` units a layer, in five forms, beside the teacher that teaches four of them.
+    """Students of `hidden` units per layer, in five forms, compared with the teacher that teaches four of them.
 
-    teacher   whoever may teach in `distill` and has `predict_proba`; a single MLP stands in the table as int8 as well
-    training  the rows that students learn from; a fifth of them choose the learning rates of the student alone and of
-              the distilled one, and its temperature, and are learned from in the end
-    test      what is measured on, once
-    epochs    of the first training; units that go and numbers that become coarse cost half as many once more
+    teacher   any teacher of `distill` that has `predict_proba`; a single MLP stands in the table as int8 as well
+    training  training rows; on a fifth of them the learning rates of both students and the temperature are chosen, and
+              the final students are trained on all
+    test      rows for the measurement, used once
+    epochs    of the first training; fine-tuning after pruning or quantization takes half as many
     seeds     students of each form, from `seed` on
     price     of a core-hour, at least 0
 
@@ -129,30 +129,26 @@ def compress(
 
     say("choosing rates and temperature on validation rows ...")
     validation, learning = training.split(VALIDATION, seed=first)
-    trial = _Classroom(sizes, learning, soft_targets(teacher, learning, classes), epochs, batch_size)
+    trial = _Training(sizes, learning, soft_targets(teacher, learning, classes), epochs, batch_size)
 
-    def score(train: Callable[..., MLP], *setting: float) -> float:
-        try:
-            network = train(first, *setting)
-        except TrainingDiverged:
-            return 0.0
+    def score(network: MLP) -> float:
         return float((network.predict(validation.x) == validation.y).mean())
 
-    rate_alone = max(RATES, key=lambda rate: score(trial.alone, rate))
-    rate = max(RATES, key=lambda rate: score(trial.distilled, rate, USUAL_T))
-    T = max(TEMPERATURES, key=lambda T: score(trial.distilled, rate, T))
+    rate_alone = best(RATES, lambda rate: score(trial.student(first, rate)))
+    rate = best(RATES, lambda rate: score(trial.student(first, rate, USUAL_T)))
+    T = best(TEMPERATURES, lambda T: score(trial.student(first, rate, T)))
 
-    room = _Classroom(sizes, training, soft_targets(teacher, training, classes), epochs, batch_size)
+    final = _Training(sizes, training, soft_targets(teacher, training, classes), epochs, batch_size)
     say(f"training {seeds} students of each form ...")
-    distilled = [room.distilled(k, rate, T) for k in students]
+    distilled = [final.student(k, rate, T) for k in students]
     some = training.x[:CALIBRATION]
     forms: dict[str, list[Any]] = {"teacher int8": [quantize(teacher, some)]} if isinstance(teacher, MLP) else {}
     forms |= {
-        "alone": [room.alone(k, rate_alone) for k in students],
+        "alone": [final.student(k, rate_alone) for k in students],
         "distilled": distilled,
-        "pruned": [room.pruned(network, rate, T) for network in distilled],
+        "pruned": [final.pruned(network, rate, T) for network in distilled],
         "int8": [quantize(network, some) for network in distilled],
-        "int8-aware": [room.int8_aware(network, rate, T) for network in distilled],
+        "int8-aware": [final.int8_aware(network, rate, T) for network in distilled],
     }
     say("measuring ...")
     with one_thread(default_backend()):
@@ -166,41 +162,41 @@ def compress(
 
 
 @dataclass(frozen=True)
-class _Classroom:
-    """Students of one shape, the rows that they see and what the teacher says of these."""
+class _Training:
+    """How students of one shape are trained: the rows, the teacher's logits of these, epochs and batch size."""
 
     sizes: tuple[int, ...]
     data: Dataset
-    answers: SoftTargets
+    targets: SoftTargets
     epochs: int
     batch_size: int
 
-    def alone(self, seed: int, rate: float) -> MLP:
-        student = MLP(self.sizes, seed=seed)
-        fit(student, self.data, **self._options(seed, rate, self.epochs))
-        return student
-
-    def distilled(self, seed: int, rate: float, T: float) -> MLP:
-        student = MLP(self.sizes, seed=seed)
-        distill(self.answers, student, self.data, SoftTarget(T, ALPHA), **self._options(seed, rate, self.epochs))
-        return student
+    def student(self, seed: int, rate: float, T: float | None = None) -> MLP:
+        """A new student, distilled at temperature T, or trained from labels alone where T is None."""
+        return self._trained(MLP(self.sizes, seed=seed), rate, T, self.epochs)
 
     def pruned(self, network: MLP, rate: float, T: float) -> MLP:
-        """Half of the units of each layer, which learn on."""
+        """Half of the units of each layer, fine-tuned."""
         half = [-(-width // 2) for width in network.sizes[1:-1]]
-        return self._learnt_on(remove_units(network, half, self.data), rate, T)
+        return self._fine_tuned(remove_units(network, half, self.data), rate, T)
 
     def int8_aware(self, network: MLP, rate: float, T: float) -> Any:
-        """A network that felt the rounding while it learned on, as whole numbers."""
-        return quantize(self._learnt_on(QuantizationAwareMLP(network, self.data.x[:CALIBRATION]), rate, T))
+        """The integer network of one that is fine-tuned with its rounding."""
+        return quantize(self._fine_tuned(QuantizationAwareMLP(network, self.data.x[:CALIBRATION]), rate, T))
 
-    def _learnt_on(self, student: MLP, rate: float, T: float) -> MLP:
-        options = self._options(student.seed, LEARNING_ON * rate, max(1, round(LEARNING_ON * self.epochs)))
-        distill(self.answers, student, self.data, SoftTarget(T, ALPHA), **options)
+    def _fine_tuned(self, student: MLP, rate: float, T: float) -> MLP:
+        return self._trained(student, FINE_TUNING * rate, T, max(1, round(FINE_TUNING * self.epochs)))
+
+    def _trained(self, student: MLP, rate: float, T: float | None, epochs: int) -> MLP:
+        options: dict[str, Any] = {
+            "epochs": epochs, "batch_size": self.batch_size, "optimizer": SGD(CosineSchedule(rate)),
+            "seed": student.seed,
+        }  # fmt: skip
+        if T is None:
+            fit(student, self.data, **options)
+        else:
+            distill(self.targets, student, self.data, SoftTarget(T, ALPHA), **options)
         return student
-
-    def _options(self, seed: int, rate: float, epochs: int) -> dict[str, Any]:
-        return {"epochs": epochs, "batch_size": self.batch_size, "optimizer": SGD(CosineSchedule(rate)), "seed": seed}
 
 
 FORMS = {  # of compress(): colour and marker

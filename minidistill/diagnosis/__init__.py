@@ -4,7 +4,10 @@
     gradcheck        finite differences
     mistakes         the known mistakes of distillation code, each with cause and remedy
     known_formulas   recognizes the formula of a wrong loss by its values
-    invariants       check_loss(): properties that every distillation loss has
-    rehearsal        check_training(): one rehearsed step of a training loop
+    case             a loss under test: its value and gradient on fixed logits, and their rounding errors
+    invariants       properties that every distillation loss has
+    recognition      the known mistakes that violated invariants look like
+    check_loss       check_loss(): both, on a loss of yours
+    check_training   check_training(): the same for a training loop
     exercises        answers of the course's exercises
 """

@@ -4,9 +4,11 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..support.deprecation import renamed_names
 
 MISFIT = "could not be broadcast|mismatch in its core dimension|not aligned"  # in NumPy's words
 SHAPES = (
@@ -15,8 +17,12 @@ SHAPES = (
 )
 
 
-class Wrong(AssertionError):
-    """An answer is not right yet; the message says what about it."""
+class IncorrectAnswer(AssertionError):
+    """An answer is not right yet; the message says what is wrong with it."""
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, {"Wrong": "IncorrectAnswer"})
 
 
 def check(
@@ -28,7 +34,7 @@ def check(
     mistakes: Mapping[str, Any] | None = None,
     tolerance: float = 1e-9,
 ) -> None:
-    """Print that an answer is right, or raise `Wrong` with what is wrong with it.
+    """Print that an answer is right, or raise `IncorrectAnswer` with what is wrong with it.
 
     yours      the answer, or a function without arguments that gives it, so that an error in it is explained as well
     right      what is wanted: a number, an array, a tuple of them, a text or a bool
@@ -38,7 +44,7 @@ def check(
     """
     problem = _problem(_given(name, yours), right, dict(factors or {}), dict(mistakes or {}), tolerance)
     if problem:
-        raise Wrong(f"{name}: {problem}")
+        raise IncorrectAnswer(f"{name}: {problem}")
     print(f"{name}: right.")
 
 
@@ -50,7 +56,7 @@ def _given(name: str, yours: Any) -> Any:
         return yours()
     except Exception as error:
         hint = SHAPES if isinstance(error, ValueError) and re.search(MISFIT, str(error)) else ""
-        raise Wrong(f"{name}: your code stopped with {type(error).__name__}: {error}{hint}") from error
+        raise IncorrectAnswer(f"{name}: your code stopped with {type(error).__name__}: {error}{hint}") from error
 
 
 def _problem(

@@ -70,7 +70,7 @@ class Formula(NamedTuple):
         return set(self.mistakes) <= {SWAPPED, NOT_LOGARITHMS, WITHOUT_ENTROPY}
 
 
-def recognise(value: Value, T: float, alpha: float = 1.0, eps: float = EPS) -> tuple[Mistake, ...] | None:
+def recognize(value: Value, T: float, alpha: float = 1.0, eps: float = EPS) -> tuple[Mistake, ...] | None:
     """The mistakes in the formula of a loss at temperature T: none where it is right, None where it is not known.
 
     alpha  weight of the teacher's term; the labels, of weight 1 - alpha, are 0, 1, .. C-1, 0, ..

@@ -125,13 +125,13 @@ class NoisyTeacher:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The blurred logits (N,C) of x (N,I)."""
         t = check_rows("teacher logits", as_teacher(self.teacher, self.classes or 0)(x), columns=self.classes)  # (N,C)
-        xi = np.stack([self._blur(fingerprint, t.shape[1]) for fingerprint in Dataset(x).fingerprints])         # (N,C)
+        xi = np.stack([self._blur(row_hash, t.shape[1]) for row_hash in Dataset(x).row_hashes])    # (N,C)
         blurred: np.ndarray = t * (1 + xi).astype(t.dtype)                      # (N,C)
         return blurred
 
-    def _blur(self, fingerprint: int, classes: int) -> np.ndarray:
-        """xi (C,) of the row that has this fingerprint."""
-        random = np.random.default_rng((self.seed, int(fingerprint)))
+    def _blur(self, row_hash: int, classes: int) -> np.ndarray:
+        """xi (C,) of the row that has this hash."""
+        random = np.random.default_rng((self.seed, int(row_hash)))
         noise = self.noise if random.random() < self.share else 0.0
         xi: np.ndarray = noise * random.standard_normal(classes)                # (C,)
         return xi

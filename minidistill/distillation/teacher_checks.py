@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Checks of a teacher's outputs before a student trains: do they belong to these rows, and are they informative?
 
-Logits without fingerprints are refused if their rows may be in the wrong order. Warnings name a teacher that is less
+Logits without row hashes are refused if their rows may be in the wrong order. Warnings name a teacher that is less
 accurate than a simple classifier of the same rows, and one that is nearly one-hot.
 """
 

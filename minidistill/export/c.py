@@ -6,8 +6,8 @@ Each layer's sums are a local array, the outer loop goes over the inputs and the
 layer is narrow keeps them in registers. With gcc -O3 this was the fastest order of those tried, or close to it, at
 widths from 10 to 512; a dot product for each output is the slowest. docs/guides/export.md says how fast it is.
 
-A network of whole numbers gives the bits that its definition in quantization.py asks for. Whole numbers may be summed
-in any order, so here the dot product is the fastest, and W is written (O,I). Codes are held in 16 bits, of which
+A network of whole numbers gives the bits of its definition in deployment/quantization. Whole numbers may be summed in
+any order, so here the dot product is the fastest, and W is written (O,I). Codes are held in 16 bits, of which
 processors multiply and add pairs. Floats are multiplied once, and from then on nothing is rounded: there is no sum that
 a compiler could reorder or contract with the multiplication.
 
@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from ..deployment.quantization import LARGEST, QuantizedMLP, pack_nibbles
+from ..deployment.quantization import QuantizedMLP
+from ..deployment.quantization.codes import LARGEST, pack_nibbles
 from ..network import MLP
 from ..ops import GELU_CUBIC, GELU_SCALE
 from ..support.checks import check_finite
@@ -215,7 +216,7 @@ def linear(k: int, a: str, shape: tuple[int, ...], name: str) -> Iterator[str]:
 
 
 def code_function(name: str) -> Iterator[str]:
-    """The code of v, which counts steps from the zero point, as `requantized` in quantization.py.
+    """The code of v, which counts steps from the zero point, as `requantized` in deployment/quantization/codes.py.
 
     What comes in has been rounded to float32. From there all is exact, so it does not matter in what precision it is
     done, nor how the processor would round. NaN gets the lowest code.

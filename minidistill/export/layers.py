@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the readers share: layers one after the other, as other libraries keep them, become an MLP.
 
-A reader makes a list of Linear, Activation, Dropout and Sigmoid, each with the place where it stood, and `as_network`
-takes it where it is what an MLP is:
+A reader makes a list of LinearLayer, Activation, Dropout and Sigmoid, each with the place where it stood, and
+`as_network` takes it where it is what an MLP is:
 
     [Dropout] Linear  Activation [Dropout] Linear  Activation [Dropout] Linear  ...  [Sigmoid, behind a single output]
 
@@ -23,7 +23,7 @@ from ..support.checks import check_finite
 EXTRA = "pip install 'minidistill[export]'"
 
 
-class Linear(NamedTuple):
+class LinearLayer(NamedTuple):
     place: str
     W: np.ndarray  # (I,O)
     b: np.ndarray  # (O,)
@@ -43,7 +43,7 @@ class Sigmoid(NamedTuple):
     place: str
 
 
-Layer = Linear | Activation | Dropout | Sigmoid
+Layer = LinearLayer | Activation | Dropout | Sigmoid
 
 
 def required(module: str, what: str, install: str = EXTRA) -> Any:
@@ -79,7 +79,7 @@ def as_network(layers: Sequence[Layer], source: str, dtype: Any = None) -> MLP:
     dtype  of the network, "float32" or "float64"; None for that of the weights
     """
     layers = _two_logits(layers, source)
-    linears = [layer for layer in layers if isinstance(layer, Linear)]
+    linears = [layer for layer in layers if isinstance(layer, LinearLayer)]
     if not linears:
         raise ValueError(f"{source} has no linear layer")
     activation, rates = _activation_and_dropout(layers, source)
@@ -106,7 +106,7 @@ def as_network(layers: Sequence[Layer], source: str, dtype: Any = None) -> MLP:
     return network
 
 
-def check_linear(layer: Linear, source: str) -> None:
+def check_linear(layer: LinearLayer, source: str) -> None:
     """Refuses a linear layer whose arrays do not fit, or hold other than finite floats."""
     _, W, b = layer
     if W.ndim != 2 or b.shape != W.shape[1:] or 0 in W.shape:
@@ -120,7 +120,7 @@ def check_linear(layer: Linear, source: str) -> None:
             raise ValueError(f"{source}: {error}") from None
 
 
-def between(linears: Sequence[Linear], activation: str | None, source: str) -> list[Layer]:
+def between(linears: Sequence[LinearLayer], activation: str | None, source: str) -> list[Layer]:
     """Linear layers with an activation between each two, for sources that do not say which."""
     if len(linears) < 2:
         return list(linears)
@@ -144,10 +144,10 @@ def _two_logits(layers: Sequence[Layer], source: str) -> list[Layer]:
         return layers
     sigmoid = layers.pop()
     last = layers[-1] if layers else None
-    if not isinstance(last, Linear) or last.W.ndim != 2 or last.W.shape[1] != 1:
+    if not isinstance(last, LinearLayer) or last.W.ndim != 2 or last.W.shape[1] != 1:
         raise ValueError(f"{source}: {sigmoid.place}: a sigmoid must follow a linear layer with a single output")
     W, b = (np.concatenate([-a / 2, a / 2], axis=-1) for a in (last.W, last.b))
-    return [*layers[:-1], Linear(last.place, W, b)]
+    return [*layers[:-1], LinearLayer(last.place, W, b)]
 
 
 def _activation_and_dropout(layers: Sequence[Layer], source: str) -> tuple[str, list[float]]:
@@ -156,12 +156,12 @@ def _activation_and_dropout(layers: Sequence[Layer], source: str) -> tuple[str, 
     before: Layer = Activation("its beginning", "")  # behind which the same may stand
     for layer in layers:
         match layer, before:
-            case Linear(), Activation() | Dropout():
+            case LinearLayer(), Activation() | Dropout():
                 rates.append(rate)
                 rate = 0.0
-            case Linear(), Linear():
+            case LinearLayer(), LinearLayer():
                 raise ValueError(f"{source}: there is no activation between {before.place} and {layer.place}")
-            case Activation(place, name), Linear():
+            case Activation(place, name), LinearLayer():
                 if activation is not None and activation.name != name:
                     mixed = f"{activation.name} ({activation.place}) and {name} ({place})"
                     raise ValueError(f"{source} mixes activations, where an MLP has one: {mixed}")
@@ -171,6 +171,6 @@ def _activation_and_dropout(layers: Sequence[Layer], source: str) -> tuple[str, 
             case _:
                 raise ValueError(f"{source}: an MLP has no {type(layer).__name__} behind {before.place}: {layer.place}")
         before = layer
-    if not isinstance(before, Linear):
+    if not isinstance(before, LinearLayer):
         raise ValueError(f"{source} must end in a linear layer, whose outputs are the logits, got {before.place}")
     return ACTIVATIONS[0] if activation is None else activation.name, rates

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..network import MLP
 from ..support.files import replacing
-from .layers import Activation, Layer, Linear, Sigmoid, as_network, check_network, required, single_precision
+from .layers import Activation, Layer, LinearLayer, Sigmoid, as_network, check_network, required, single_precision
 
 NODES = {"relu": ("Relu", {}), "tanh": ("Tanh", {}), "gelu": ("Gelu", {"approximate": "tanh"})}
 OPSET, IR_VERSION = 17, 8          # old ones, for old runtimes
@@ -259,7 +259,7 @@ class _Chain:
             self.bias(C, self.setting("beta", 1.0))
 
     def linear(self, W: np.ndarray) -> None:
-        self.layers.append(Linear(self.place, W, np.zeros(W.shape[1], W.dtype)))
+        self.layers.append(LinearLayer(self.place, W, np.zeros(W.shape[1], W.dtype)))
 
     def bias(self, name: str, beta: float = 1.0) -> None:
         """What is added to the outputs of the linear layer that was taken last."""
@@ -269,7 +269,7 @@ class _Chain:
             bias = np.broadcast_to(more, (1, len(b)))[0]
         except ValueError:
             self.refuse(f"adds {name!r} of shape {more.shape}, and not a number for each of {len(b)} outputs")
-        self.layers.append(Linear(place, W, b + bias))
+        self.layers.append(LinearLayer(place, W, b + bias))
 
     def weights(self, name: str) -> np.ndarray:
         """The constant of that name, which no other layer has."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..network import MLP
-from .layers import Layer, Linear, Sigmoid, as_network, between, required
+from .layers import Layer, LinearLayer, Sigmoid, as_network, between, required
 
 
 def from_sklearn(model: Any, dtype: Any = None) -> MLP:
@@ -27,7 +27,7 @@ def from_sklearn(model: Any, dtype: Any = None) -> MLP:
     if not hasattr(model, "coefs_"):
         raise ValueError("model is not fitted: call its fit(x, y) first")
     layers = zip(model.coefs_, model.intercepts_, strict=True)
-    linears = [Linear(f"layer {k}", np.asarray(W), np.asarray(b)) for k, (W, b) in enumerate(layers)]
+    linears = [LinearLayer(f"layer {k}", np.asarray(W), np.asarray(b)) for k, (W, b) in enumerate(layers)]
     chain: list[Layer] = between(linears, model.activation, "model")
     if model.out_activation_ == "logistic":
         if model.n_outputs_ > 1:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..network import MLP
 from ..support.files import check_unpacked, opened, replacing
-from .layers import Activation, Dropout, Layer, Linear, Sigmoid, as_network, between, check_network, required
+from .layers import Activation, Dropout, Layer, LinearLayer, Sigmoid, as_network, between, check_network, required
 
 INSTALL = "pip install torch"
 
@@ -107,7 +107,7 @@ def _layers(nn: Any, module: Any, place: str) -> list[Layer]:
     if kind is nn.Linear:
         W = _as_array(module.weight, f"model: {place}")
         b = np.zeros(len(W), W.dtype) if module.bias is None else _as_array(module.bias, f"model: {place}")
-        return [Linear(place, W.T, b)]
+        return [LinearLayer(place, W.T, b)]
     if kind is nn.ReLU or kind is nn.Tanh:
         return [Activation(place, kind.__name__.lower())]
     if kind is nn.GELU:
@@ -171,7 +171,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: str, activation: str |
             shape = layer["weight"].shape if "weight" in layer else "none"
             raise ValueError(f"{source}: {place} is no linear layer: its weight must be (O, I), got {shape}")
         W = layer["weight"].T
-        linears.append(Linear(place, W, layer.get("bias", np.zeros(W.shape[1], W.dtype))))
+        linears.append(LinearLayer(place, W, layer.get("bias", np.zeros(W.shape[1], W.dtype))))
     return as_network(between(linears, activation, source), source, dtype)
 
 

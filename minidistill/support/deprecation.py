@@ -2,6 +2,7 @@
 """Old names that still work: each use gives a DeprecationWarning with the new name."""
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -47,3 +48,15 @@ def renamed_arguments(**names: str) -> Callable[[Function], Function]:
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def renamed_names(module: str, names: dict[str, str]) -> Callable[[str], Any]:
+    """A `__getattr__` of a module, by which its old names, {old: new}, stand for the new ones."""
+
+    def find(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warn_renamed(f"{module}.{name}", names[name])
+        return getattr(sys.modules[module], names[name])
+
+    return find

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..support.checks import check_finite, check_whole
-from ..support.files import check_place, digest, read_npz, write_npz
+from ..support.files import check_place, check_same_run, digest, read_npz, write_npz
 from .history import Epoch, History
 from .run import Run
 from .targets import fingerprint_of
@@ -72,7 +72,7 @@ class Checkpoint:
         settings = read_npz(self.path, "checkpoint", ("settings",))["settings"]
         numbers = range(len(self.histories))
         try:
-            self._check_settings(dict(settings.tolist()))
+            check_same_run("it is of another run", dict(settings.tolist()), self.settings)
             names = [numbered(name, k) for name in ("epochs", "best") for k in numbers]
             found = read_npz(self.path, "checkpoint", ("stopped_early", *names, *self.arrays))
             if found["stopped_early"].dtype != np.bool_:
@@ -96,12 +96,6 @@ class Checkpoint:
             raise ValueError(f"epochs must be numbered from 1 to at most {self.epochs}")
         number = check_whole("best", found[numbered("best", k)].item(), minimum=0)
         return History(epochs, epochs[number - 1] if number else None, bool(found["stopped_early"]))
-
-    def _check_settings(self, theirs: dict[str, str]) -> None:
-        pairs = [(name, theirs.get(name), value) for name, value in self.settings.items()]
-        differ = [f"{name} was {old}, is now {new}" for name, old, new in pairs if old != new]
-        if differ:
-            raise ValueError(f"it is of another run: {'; '.join(differ)}")
 
 
 def numbered(name: str, k: int) -> str:

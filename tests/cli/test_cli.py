@@ -158,7 +158,7 @@ def test_a_gate_promises_what_a_reference_proves(batches, table, capsys):
 def test_what_a_gate_cannot_go_on_from_is_refused_in_a_line(batches, table, capsys):
     main([*batches, "monday.csv"])
     capsys.readouterr()
-    assert "share was 1.0, is now 0.5" in refusal(capsys, *batches, "--share", "0.5", "monday.csv")
+    assert "sample_rate was 1.0, is now 0.5" in refusal(capsys, *batches, "--share", "0.5", "monday.csv")
     assert "batch: clouds.csv has 3 columns, and student takes 2" in refusal(capsys, *batches, table)
     assert "either --promised or --reference" in refusal(capsys, *batches[:-2], "monday.csv")
     assert "--share: must be a number in (0, 1], got '2'" in refusal(capsys, *batches, "--share", "2", "monday.csv")

@@ -45,7 +45,7 @@ def test_they_are_the_images_that_scikit_learn_distributes():
 
 def test_no_image_is_in_both_parts():
     train, test = digits()
-    assert not np.isin(test.fingerprints, train.fingerprints).any()
+    assert not np.isin(test.row_hashes, train.row_hashes).any()
 
 
 def test_each_part_has_its_fair_share_of_each_digit():

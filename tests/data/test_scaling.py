@@ -11,7 +11,7 @@ import pytest
 from minidistill import MLP, SGD, Adam, Dataset, SoftTarget, digits, distill, fit, mutual_learning, spirals
 from minidistill.data.scaling import apart, column_sizes, fault_of_scale, warn_if_badly_scaled
 
-BADLY_SCALED = r"the inputs are badly scaled: column 2 .*data\.standardise\(mean, scale\).*fold_standardization"
+BADLY_SCALED = r"the inputs are badly scaled: column 2 .*data\.standardize\(mean, scale\).*fold_standardization"
 
 
 def table(rows=400):
@@ -47,9 +47,9 @@ SOUND = {
     "spirals": lambda: spirals(60).x,
     "one-hot": one_hot,
     "words": counts,
-    "standardized": lambda: table().standardise().x,
-    "rare columns, standardized": lambda: Dataset(one_hot()).standardise().x,
-    "a constant column": lambda: np.column_stack([table().standardise().x, np.ones(400)]),
+    "standardized": lambda: table().standardize().x,
+    "rare columns, standardized": lambda: Dataset(one_hot()).standardize().x,
+    "a constant column": lambda: np.column_stack([table().standardize().x, np.ones(400)]),
     "nothing": lambda: np.zeros((10, 3)),
 }
 
@@ -67,7 +67,7 @@ def test_rows_of_usual_scale_are_not_named(name):
         (lambda: 1e-4 * table().x, r"column 2 .* a quarter of the columns are at least 5e\+04 times smaller"),
         (lambda: 1e200 * np.ones((5, 2)), "root mean square of all is"),
         (lambda: np.tile([1.0, 1e-200, 1.0], (5, 1)), "column 0 .* are at least inf times smaller"),
-        (lambda: 0.01 * table().standardise().x, r"values of about 0\.01, and those of all other columns are smaller"),
+        (lambda: 0.01 * table().standardize().x, r"values of about 0\.01, and those of all other columns are smaller"),
         (lambda: np.full((10, 3), 1e-300), "column 0 has values of about 0, and those of all other"),
         (lambda: np.column_stack([np.full(50, 2024.0), np.random.default_rng(0).normal(size=(50, 3))]), "column 0 has"),
     ],
@@ -88,7 +88,7 @@ def test_the_size_of_a_column_leaves_out_its_zeros():
 def test_a_raw_table_is_named_and_its_remedy_trains():
     data = table()
     right = {}
-    for name, rows in (("raw", data), ("standardized", data.standardise())):
+    for name, rows in (("raw", data), ("standardized", data.standardize())):
         network = MLP((4, 16, 4))
         options = {"epochs": 20, "optimizer": SGD(0.1, clip_norm=1.0)}
         if name == "raw":
@@ -112,7 +112,7 @@ def test_distill_and_mutual_name_a_raw_table_too():
 
 def test_rows_are_judged_as_the_augmentation_leaves_them():
     data = table()
-    mean, scale = data.column_statistics()
+    mean, scale = data.mean_std()
     standardized = lambda x, y, generator: (((x - mean) / scale).astype(x.dtype), y)  # noqa: E731
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -143,7 +143,7 @@ def with_an_age(x):
 
 @pytest.mark.parametrize("change", [with_an_age, lambda x: x + 8], ids=["an age", "a mean"])
 def test_rows_too_large_for_sgd_are_named_where_it_trains_to_one_class(change):
-    data = table().standardise()
+    data = table().standardize()
     rows = Dataset(change(data.x).astype(np.float32), data.y)
     network = MLP((rows.x.shape[1], 32, 4))
     with pytest.warns(UserWarning, match=r"the inputs are badly scaled: column \d+ has values of about"):
@@ -155,7 +155,7 @@ def test_rows_too_large_for_sgd_are_named_where_it_trains_to_one_class(change):
     "optimizer", [Adam(0.003), SGD(0.1, clip_norm=1.0), SGD(0.003)], ids=["Adam", "clipped", "a low rate"]
 )
 def test_rows_that_are_large_for_sgd_alone_are_not_named_for_others(optimizer):
-    data = table().standardise()
+    data = table().standardize()
     rows = Dataset(with_an_age(data.x).astype(np.float32), data.y)
     fit(MLP((5, 32, 4)), rows, epochs=1, optimizer=optimizer)
 

@@ -76,7 +76,7 @@ def test_each_row_is_answered_by_whom_its_confidence_says():
     expected = np.where(unsure[:, None], asked, own)
     np.testing.assert_allclose(cascade.predict_proba(x), expected, rtol=1e-12)
     np.testing.assert_array_equal(cascade.predict(x[:7]), expected[:7].argmax(axis=1))
-    assert cascade.teacher_share == pytest.approx((unsure.sum() + unsure[:7].sum()) / 67)
+    assert cascade.deferral_rate == pytest.approx((unsure.sum() + unsure[:7].sum()) / 67)
 
 
 def test_the_teachers_probabilities_are_its_own_zeros_included():
@@ -160,18 +160,18 @@ def test_true_accuracy_is_that_of_many_rows():
 
 def test_the_plan_says_what_was_measured_and_what_is_proven():
     made = Cascade.for_accuracy(two_student, two_teacher, world(4000, 0), 0.92, classes=2, costs=(1, 10))
-    plan = made.plan
+    plan = made.operating_point
     assert plan.rows == 3000
     assert plan.accuracy_at_least == 0.92 < plan.accuracy
-    assert plan.cost == pytest.approx(1 + 10 * plan.teacher_share)
+    assert plan.cost == pytest.approx(1 + 10 * plan.deferral_rate)
     fresh = world(100_000, 9)
     assert (made.predict(fresh.x) == fresh.y).mean() == pytest.approx(plan.accuracy, abs=0.015)
-    assert made.teacher_share == pytest.approx(plan.teacher_share, abs=0.03)
+    assert made.deferral_rate == pytest.approx(plan.deferral_rate, abs=0.03)
 
 
 def test_a_higher_accuracy_asks_the_teacher_more():
     shares = [
-        Cascade.for_accuracy(two_student, two_teacher, world(4000, 0), wanted, classes=2).plan.teacher_share
+        Cascade.for_accuracy(two_student, two_teacher, world(4000, 0), wanted, classes=2).operating_point.deferral_rate
         for wanted in (0.88, 0.91, 0.94)
     ]
     assert shares[0] < shares[1] < shares[2]
@@ -189,7 +189,7 @@ def test_the_cost_that_was_wanted_is_exceeded_as_rarely_as_was_said():
         )
         limit = 1 / (1 + np.exp(-np.log(cascade.threshold / (1 - cascade.threshold)) * cascade.temperature))
         costs.append(1 + 10 * np.clip((limit - 0.7) / 0.3, 0, 1))
-        assert cascade.plan.cost <= cascade.plan.cost_at_most == 5
+        assert cascade.operating_point.cost <= cascade.operating_point.cost_at_most == 5
     assert np.mean(np.array(costs) > 5) <= delta
     assert np.mean(costs) > 4
 
@@ -198,7 +198,7 @@ def test_with_no_more_than_the_student_costs_the_student_answers_alone_and_with_
     for cost, threshold, most in ((1, 0.0, 1), (11, 1.0, 11), (100, 1.0, 11)):
         made = Cascade.for_cost(two_student, two_teacher, world(300, 0), cost, costs=(1, 10), classes=2)
         assert made.threshold == threshold
-        assert made.plan.cost_at_most == made.plan.cost == most
+        assert made.operating_point.cost_at_most == made.operating_point.cost == most
 
 
 def test_costs_are_stated_by_networks_or_measured():
@@ -206,16 +206,16 @@ def test_costs_are_stated_by_networks_or_measured():
     big, small = MLP((64, 128, 10)), MLP((64, 4, 10))
     fit(big, training, epochs=3)
     distill(big, small, training.take(150), epochs=10)
-    plan = Cascade.for_accuracy(small, big, test, 0.8).plan
+    plan = Cascade.for_accuracy(small, big, test, 0.8).operating_point
     assert (plan.student_cost, plan.teacher_cost) == (small.multiply_adds, big.multiply_adds)
-    assert plan.cost == pytest.approx(small.multiply_adds + plan.teacher_share * big.multiply_adds)
-    timed = Cascade.for_accuracy(small, [big, big], test, 0.8, costs="seconds").plan
+    assert plan.cost == pytest.approx(small.multiply_adds + plan.deferral_rate * big.multiply_adds)
+    timed = Cascade.for_accuracy(small, [big, big], test, 0.8, costs="seconds").operating_point
     assert 0 < timed.student_cost < timed.teacher_cost < 0.1
     assert timed.unit == "seconds"
 
 
 def test_a_model_that_cannot_say_what_it_costs_leaves_the_cost_open():
-    assert Cascade.for_accuracy(two_student, two_teacher, world(300, 0), 0.8, classes=2).plan.cost is None
+    assert Cascade.for_accuracy(two_student, two_teacher, world(300, 0), 0.8, classes=2).operating_point.cost is None
 
 
 # ---------------------------------------------------------------------------------------------- what is refused
@@ -261,7 +261,7 @@ def test_the_accuracy_said_to_be_the_best_can_be_had():
     with pytest.raises(ValueError, match="cannot be reached") as refused:
         choose(0.99)
     best = float(str(refused.value).split("the best is ")[1].split(",")[0])
-    assert choose(best - 1e-4).plan.accuracy > best
+    assert choose(best - 1e-4).operating_point.accuracy > best
 
 
 def test_no_count_is_lost_between_threads_or_by_pickling():
@@ -279,5 +279,15 @@ def test_no_count_is_lost_between_threads_or_by_pickling():
     assert (cascade.rows, cascade.rows_sent) == (alone.rows, alone.rows_sent)
     assert 0 < cascade.rows_sent < cascade.rows == 20_000
     copy = pickle.loads(pickle.dumps(cascade))
-    assert (copy.rows, copy.teacher_share) == (cascade.rows, cascade.teacher_share)
+    assert (copy.rows, copy.deferral_rate) == (cascade.rows, cascade.deferral_rate)
     np.testing.assert_array_equal(copy.predict(x[0]), alone.predict(x[0]))
+
+
+def test_the_old_names_still_work():
+    cascade = choose()
+    with pytest.warns(DeprecationWarning, match=r"Cascade\.plan is renamed to operating_point"):
+        point = cascade.plan
+    with pytest.warns(DeprecationWarning, match=r"OperatingPoint\.teacher_share is renamed to deferral_rate"):
+        assert point.teacher_share == point.deferral_rate
+    with pytest.warns(DeprecationWarning, match=r"Cascade\.teacher_share is renamed to deferral_rate"):
+        assert cascade.teacher_share == 0

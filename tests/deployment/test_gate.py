@@ -16,7 +16,8 @@ from measure import gate as measure_gate
 
 from minidistill import MLP, Dataset, QualityGate
 from minidistill.deployment.bounds import alarm_level, confidence_sequence, lower_bound
-from minidistill.deployment.gate import sampled
+from minidistill.deployment.gate import RENAMED, sampled
+from minidistill.support.files import read_arrays, write_npz
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,8 +37,8 @@ def rows(n, agreement, seed=0):
     return np.column_stack([random.standard_normal((n, 2)), random.random(n) >= agreement])
 
 
-def gate(promised=0.95, **options):
-    return QualityGate(student, teacher, promised, **{"share": 0.5, "classes": 2, **options})
+def gate(min_agreement=0.95, **options):
+    return QualityGate(student, teacher, min_agreement, **{"sample_rate": 0.5, "classes": 2, **options})
 
 
 # ---------------------------------------------------------------------------------------------- who is watched
@@ -76,20 +77,20 @@ def test_the_teacher_is_asked_about_the_watched_inputs_and_no_others():
         return teacher(x)
 
     x = rows(400, 0.9)
-    one = QualityGate(student, counting, 0.95, share=0.2, classes=2)
-    seen = [one.watch(x[:150]), one.watch(x[150:])]
+    one = QualityGate(student, counting, 0.95, sample_rate=0.2, classes=2)
+    seen = [one.update(x[:150]), one.update(x[150:])]
     picked = sampled(0, 400, 0.2, 0)
     np.testing.assert_array_equal(np.concatenate(asked), x[picked])
     np.testing.assert_array_equal(np.concatenate([each.labels for each in seen]), student(x).argmax(axis=1))
-    assert (one.seen, one.watched) == (400, picked.sum())
-    assert one.agreed == (x[picked, 2] == 0).sum() == sum(each.agreed for each in seen)
-    assert seen[1].interval == one.interval == confidence_sequence(one.agreed, one.watched, 0.05)
+    assert (one.n_seen, one.n_sampled) == (400, picked.sum())
+    assert one.n_agreed == (x[picked, 2] == 0).sum() == sum(each.n_agreed for each in seen)
+    assert seen[1].interval == one.interval == confidence_sequence(one.n_agreed, one.n_sampled, 0.05)
 
 
 def test_a_batch_without_a_watched_input_leaves_the_teacher_alone():
-    one = QualityGate(student, lambda x: 1 / 0, 0.9, share=1e-6, classes=2)
-    assert one.watch(rows(10, 0.9)).watched == 0
-    assert one.seen == 10
+    one = QualityGate(student, lambda x: 1 / 0, 0.9, sample_rate=1e-6, classes=2)
+    assert one.update(rows(10, 0.9)).n_sampled == 0
+    assert one.n_seen == 10
 
 
 # ---------------------------------------------------------------------------------------------- alarms
@@ -105,69 +106,69 @@ def test_at_most_one_run_in_twenty_alarms_in_vain_and_a_fall_by_five_points_is_s
 
 
 def test_a_gate_raises_the_alarm_that_the_simulation_does():
-    one = gate(0.95, share=1.0, horizon=10_000)
+    one = gate(0.95, sample_rate=1.0, horizon=10_000)
     assert one.level == alarm_level(10_000, 0.05)
     for seed in range(20):
-        assert one.watch(rows(100, 0.97, seed)).verdict == "ok"
-    verdicts = [one.watch(rows(100, 0.85, 100 + seed)).verdict for seed in range(10)]
-    assert verdicts[0] in ("ok", "watch")
+        assert one.update(rows(100, 0.97, seed)).verdict == "ok"
+    verdicts = [one.update(rows(100, 0.85, 100 + seed)).verdict for seed in range(10)]
+    assert verdicts[0] in ("ok", "warning")
     assert verdicts[-1] == "alarm"
-    assert "watch" in verdicts or verdicts.index("alarm") < 3
-    assert 2000 <= one.alarmed_at < 3000
+    assert "warning" in verdicts or verdicts.index("alarm") < 3
+    assert 2000 <= one.alarm_index < 3000
 
 
 def test_a_later_fall_is_seen_though_the_mean_since_the_beginning_still_keeps_the_promise():
-    one = gate(0.95, share=1.0)
-    one.watch(rows(20_000, 0.99))
-    one.watch(rows(600, 0.85))
-    assert one.agreed / one.watched > 0.98
+    one = gate(0.95, sample_rate=1.0)
+    one.update(rows(20_000, 0.99))
+    one.update(rows(600, 0.85))
+    assert one.n_agreed / one.n_sampled > 0.98
     assert one.verdict == "alarm"
 
 
 def test_an_alarm_stays():
-    one = gate(0.95, share=1.0)
-    one.watch(rows(200, 0.5))
-    at = one.alarmed_at
-    one.watch(rows(5000, 1.0))
+    one = gate(0.95, sample_rate=1.0)
+    one.update(rows(200, 0.5))
+    at = one.alarm_index
+    one.update(rows(5000, 1.0))
     assert one.verdict == "alarm"
-    assert one.alarmed_at == at < 200
+    assert one.alarm_index == at < 200
 
 
 def test_the_batches_make_no_difference():
     x = rows(900, 0.9)
     whole, parts = gate(), gate()
-    whole.watch(x)
+    whole.update(x)
     for part in np.split(x, [1, 7, 400, 401]):
-        parts.watch(part)
+        parts.update(part)
     np.testing.assert_array_equal(whole.log_evidence, parts.log_evidence)
-    assert (whole.seen, whole.watched, whole.agreed, whole.alarmed_at) == (
-        parts.seen, parts.watched, parts.agreed, parts.alarmed_at,
+    assert (whole.n_seen, whole.n_sampled, whole.n_agreed, whole.alarm_index) == (
+        parts.n_seen, parts.n_sampled, parts.n_agreed, parts.alarm_index,
     )  # fmt: skip
 
 
 def test_the_promise_is_what_validation_proves_less_the_drop():
     x = rows(500, 0.95)
-    one = QualityGate.from_validation(student, teacher, Dataset(x), 0.02, delta=0.1, classes=2, share=0.3)
-    assert one.promised == lower_bound(int((x[:, 2] == 0).sum()), 500, 0.1) - 0.02
-    assert one.share == 0.3
+    one = QualityGate.from_validation(student, teacher, Dataset(x), 0.02, delta=0.1, classes=2, sample_rate=0.3)
+    assert one.min_agreement == lower_bound(int((x[:, 2] == 0).sum()), 500, 0.1) - 0.02
+    assert one.sample_rate == 0.3
 
 
 # ---------------------------------------------------------------------------------------------- the file
 
 
 def test_a_gate_goes_on_from_its_file_as_if_nothing_had_happened(tmp_path):
-    through, file = gate(0.95, share=1.0), tmp_path / "gate.npz"
+    through, file = gate(0.95, sample_rate=1.0), tmp_path / "gate.npz"
     for seed in range(12):
         x = rows(60, 0.97 if seed < 6 else 0.8, seed)
-        through.watch(x)
-        again = gate(0.95, share=1.0, file=file)
-        again.watch(x)
+        through.update(x)
+        again = gate(0.95, sample_rate=1.0, file=file)
+        again.update(x)
     assert again.verdict == "alarm"
     np.testing.assert_array_equal(again.log_evidence, through.log_evidence)
-    assert (again.seen, again.watched, again.agreed, again.alarmed_at) == (
-        through.seen, through.watched, through.agreed, through.alarmed_at,
+    assert (again.n_seen, again.n_sampled, again.n_agreed, again.alarm_index) == (
+        through.n_seen, through.n_sampled, through.n_agreed, through.alarm_index,
     )  # fmt: skip
-    assert gate(0.95, share=1.0, file=file).verdict == "alarm"
+    assert gate(0.95, sample_rate=1.0, file=file).verdict == "alarm"
     assert file.stat().st_size < 4000
 
 
@@ -180,10 +181,10 @@ def test_a_gate_that_was_killed_has_a_whole_file(tmp_path):
         import minidistill
         minidistill.use_backend("numpy")
         from test_gate import gate, rows
-        one, x = gate(0.5, share=1.0, file=sys.argv[2]), rows(10, 0.9)
+        one, x = gate(0.5, sample_rate=1.0, file=sys.argv[2]), rows(10, 0.9)
         while True:
-            one.watch(x)
-            print(one.seen, flush=True)
+            one.update(x)
+            print(one.n_seen, flush=True)
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(Path(__file__).parent), str(file)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
@@ -191,14 +192,14 @@ def test_a_gate_that_was_killed_has_a_whole_file(tmp_path):
         said = [int(process.stdout.readline()) for _ in range(30)]
         process.send_signal(signal.SIGKILL)
         said += [int(line) for line in process.stdout.read().split()]
-    kept = gate(0.5, share=1.0, file=file)
-    assert said[-1] <= kept.seen <= said[-1] + 10
-    assert kept.watched == kept.seen
+    kept = gate(0.5, sample_rate=1.0, file=file)
+    assert said[-1] <= kept.n_seen <= said[-1] + 10
+    assert kept.n_sampled == kept.n_seen
 
 
 def test_a_file_that_was_cut_short_or_holds_something_else_is_refused_and_left_alone(tmp_path):
     file = tmp_path / "gate.npz"
-    gate(file=file).watch(rows(100, 0.9))
+    gate(file=file).update(rows(100, 0.9))
     whole = file.read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:1], b"", b"PK" + bytes(100)):
         file.write_bytes(damaged)
@@ -213,8 +214,8 @@ def test_a_file_that_was_cut_short_or_holds_something_else_is_refused_and_left_a
 def test_a_file_whose_figures_cannot_be_is_refused(tmp_path):
     file = tmp_path / "gate.npz"
     one = gate(file=file)
-    one.watch(rows(100, 0.9))
-    for name, value in (("agreed", 10**6), ("log_evidence", np.full(5, np.nan)), ("log_evidence", np.zeros(2))):
+    one.update(rows(100, 0.9))
+    for name, value in (("n_agreed", 10**6), ("log_evidence", np.full(5, np.nan)), ("log_evidence", np.zeros(2))):
         kept = getattr(one, name)
         setattr(one, name, value)
         one._keep(file)
@@ -226,12 +227,12 @@ def test_a_file_whose_figures_cannot_be_is_refused(tmp_path):
 def test_the_file_of_another_gate_is_refused_and_what_differs_is_named(tmp_path):
     a, b, c = (MLP((3, 2), seed=seed) for seed in range(3))
     file = tmp_path / "gate.npz"
-    QualityGate(a, [b, c], 0.9, file=file).watch(rows(10, 0.9))
-    assert QualityGate(a, [b, c], 0.9, file=file).seen == 10
+    QualityGate(a, [b, c], 0.9, file=file).update(rows(10, 0.9))
+    assert QualityGate(a, [b, c], 0.9, file=file).n_seen == 10
     others = {
         "student was": (b, [b, c], 0.9),
         "teacher was": (a, b, 0.9),
-        r"promised was 0\.9, is now 0\.8": (a, [b, c], 0.8),
+        r"min_agreement was 0\.9, is now 0\.8": (a, [b, c], 0.8),
     }
     for message, other in others.items():
         with pytest.raises(ValueError, match=f"is of another gate: {message}"):
@@ -244,19 +245,19 @@ def test_the_file_of_another_gate_is_refused_and_what_differs_is_named(tmp_path)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: gate(share=0), "share must be in"),
-        (lambda: gate(share=1.01), r"share must be in \(0, 1\], got 1.01"),
-        (lambda: gate(share=-0.1), "share must be in"),
-        (lambda: gate(1.0), "promised must be in"),
-        (lambda: gate(false_alarms=1), "false_alarms must be in"),
+        (lambda: gate(sample_rate=0), "sample_rate must be in"),
+        (lambda: gate(sample_rate=1.01), r"sample_rate must be in \(0, 1\], got 1.01"),
+        (lambda: gate(sample_rate=-0.1), "sample_rate must be in"),
+        (lambda: gate(1.0), "min_agreement must be in"),
+        (lambda: gate(false_alarm_rate=1), "false_alarm_rate must be in"),
         (lambda: gate(horizon=0), "horizon must be at least 1"),
         (lambda: gate(seed=-1), "seed must be at least 0"),
         (lambda: QualityGate(MLP((3, 2)), MLP((3, 4)), 0.9), "numbers of classes must be equal"),
-        (lambda: gate().watch([[1, np.nan, 0]]), "x must be finite, got nan at row 0, column 1"),
-        (lambda: gate().watch(np.zeros((0, 3))), "x is empty"),
-        (lambda: QualityGate(MLP((3, 2)), MLP((3, 2)), 0.9).watch([[1.0, 2.0]]), "x must have 3 columns"),
-        (lambda: QualityGate.from_validation(student, teacher, Dataset(rows(3, 0)), classes=2), "drop must be below"),
-        (lambda: QualityGate.from_validation(student, teacher, Dataset(rows(3, 1)), 1, classes=2), "drop must be in"),
+        (lambda: gate().update([[1, np.nan, 0]]), "x must be finite, got nan at row 0, column 1"),
+        (lambda: gate().update(np.zeros((0, 3))), "x is empty"),
+        (lambda: QualityGate(MLP((3, 2)), MLP((3, 2)), 0.9).update([[1.0, 2.0]]), "x must have 3 columns"),
+        (lambda: QualityGate.from_validation(student, teacher, Dataset(rows(3, 0)), classes=2), "tolerance must be b"),
+        (lambda: QualityGate.from_validation(student, teacher, Dataset(rows(3, 1)), 1, classes=2), "tolerance must be"),
     ],
 )
 def test_what_makes_no_gate_is_refused(call, message):
@@ -275,21 +276,39 @@ def test_a_batch_that_fails_counts_for_nothing(tmp_path):
     def breaking(x):
         raise ArithmeticError
 
-    one = QualityGate(student, breaking, 0.9, share=1.0, classes=2, file=tmp_path / "gate.npz")
+    one = QualityGate(student, breaking, 0.9, sample_rate=1.0, classes=2, file=tmp_path / "gate.npz")
     with pytest.raises(ArithmeticError):
-        one.watch(rows(5, 1))
-    assert (one.seen, one.watched) == (0, 0)
+        one.update(rows(5, 1))
+    assert (one.n_seen, one.n_sampled) == (0, 0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_batches_of_several_threads_are_numbered_one_after_the_other(tmp_path):
     x = np.random.default_rng(0).standard_normal((200, 30, 6))
     models = MLP((6, 3), seed=0), MLP((6, 3), seed=1)
-    gate, alone = QualityGate(*models, 0.3, share=0.2), QualityGate(*models, 0.3, share=0.2)
+    gate, alone = QualityGate(*models, 0.3, sample_rate=0.2), QualityGate(*models, 0.3, sample_rate=0.2)
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(gate.watch, x))
+        results = list(pool.map(gate.update, x))
     for batch in x:
-        alone.watch(batch)
-    assert (gate.seen, gate.watched) == (alone.seen, alone.watched) == (6000, sum(one.watched for one in results))
-    assert gate.agreed == sum(one.agreed for one in results)
+        alone.update(batch)
+    assert gate.n_seen == alone.n_seen == 6000
+    assert gate.n_sampled == alone.n_sampled == sum(one.n_sampled for one in results)
+    assert gate.n_agreed == sum(one.n_agreed for one in results)
     assert pickle.loads(pickle.dumps(gate)).interval == gate.interval
+
+
+def test_the_old_names_still_work_and_files_of_them_are_read(tmp_path):
+    file, x = tmp_path / "gate.npz", rows(50, 0.9)
+    one = gate(file=file)
+    with pytest.warns(DeprecationWarning, match=r"QualityGate\.watch is renamed to update"):
+        result = one.watch(x)
+    with pytest.warns(DeprecationWarning, match=r"GateResult\.watched is renamed to n_sampled"):
+        assert result.watched == one.n_sampled > 0
+    arrays = read_arrays(file)
+    old = {new: old for old, new in RENAMED.items()}
+    arrays["settings"] = [[old.get(name, name), value] for name, value in arrays["settings"].tolist()]
+    write_npz(file, str(arrays.pop("kind")), arrays)
+    with pytest.warns(DeprecationWarning, match="the argument share is renamed to sample_rate"):
+        assert QualityGate(student, teacher, 0.95, share=0.5, classes=2, file=file).n_seen == 50
+    with pytest.warns(DeprecationWarning, match="the argument drop is renamed to tolerance"):
+        QualityGate.from_validation(student, teacher, Dataset(x), drop=0.2, classes=2)

@@ -4,13 +4,14 @@
 import numpy as np
 import pytest
 
-from minidistill.diagnosis.exercises import Wrong, check
+from minidistill.diagnosis import exercises
+from minidistill.diagnosis.exercises import IncorrectAnswer, check
 
 RIGHT = np.array([[0.2, -0.7, 0.5], [0.1, 0.3, -0.4]])  # (B,C), B = 2, C = 3
 
 
 def complaint(yours, right=RIGHT, **options):
-    with pytest.raises(Wrong) as caught:
+    with pytest.raises(IncorrectAnswer) as caught:
         check("ds", yours, right, **options)
     message = str(caught.value)
     assert message.startswith("ds: ")
@@ -162,3 +163,8 @@ def test_one_number_is_told_its_factor():
 def test_one_number_without_a_known_factor_is_told_its_side_and_not_the_answer():
     assert complaint(3.0, 2.0, factors={"B": 4}) == "it is too large."
     assert complaint(np.array([-3.0]), [2.0]) == "it is too small."
+
+
+def test_the_old_name_of_an_incorrect_answer_is_deprecated():
+    with pytest.warns(DeprecationWarning, match=r"exercises\.Wrong is renamed to IncorrectAnswer"):
+        assert exercises.Wrong is IncorrectAnswer

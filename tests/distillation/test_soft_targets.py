@@ -58,8 +58,8 @@ def test_a_cache_holds_for_the_same_rows_in_another_dtype(kept, used):
 def test_a_cache_of_version_0_1_holds_for_its_float64_rows():
     """Its fingerprints were those of the float64 values."""
     data = Dataset(np.random.default_rng(0).normal(size=(60, 2)))
-    assert (data.exact_fingerprints != data.fingerprints).all()
-    old = SoftTargets(np.zeros((60, 3)), data.exact_fingerprints)
+    assert (data.exact_row_hashes != data.row_hashes).all()
+    old = SoftTargets(np.zeros((60, 3)), data.exact_row_hashes)
     assert old.logits_for(data) is old.logits
     with pytest.raises(ValueError, match="from row 0 on they are the same rows in another order"):
         old.logits_for(data.subset(np.arange(60)[::-1]))
@@ -173,7 +173,7 @@ def test_a_truncated_file_is_refused(tmp_path, cache):
     ids=lambda changed: " ".join(f"{name} {value.shape}" for name, value in changed.items()),
 )
 def test_a_file_whose_parts_do_not_fit_teaches_nobody(tmp_path, cache, data, changed):
-    parts = {"logits": cache.logits, "fingerprints": cache.fingerprints}
+    parts = {"logits": cache.logits, "fingerprints": cache.row_hashes}
     write_npz(tmp_path / "targets.npz", "soft-targets", {**parts, **changed})
     with pytest.raises(ValueError, match=r"teacher logits|soft targets|targets must|is damaged"):
         taught_by(SoftTargets.load(tmp_path / "targets.npz"), data)

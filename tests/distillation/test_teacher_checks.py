@@ -59,7 +59,7 @@ def is_silent(call):
 
 def test_a_forest_of_raw_rows_is_named_where_the_student_has_standardized_ones(forest):
     model, raw = forest
-    standardized = raw.standardise()
+    standardized = raw.standardize()
     with pytest.warns(UserWarning, match=INACCURATE):
         distill(model, MLP((4, 8, 3)), standardized, epochs=1)
     with pytest.warns(UserWarning, match=INACCURATE):
@@ -100,7 +100,7 @@ def test_columns_in_another_order_are_named(images, teacher):
 def test_a_teacher_is_checked_on_rows_as_the_student_sees_them(forest):
     """The last augmentation standardizes, and the teacher takes that back: raw rows would give the wrong verdict."""
     model, raw = forest
-    mean, scale = raw.column_statistics()
+    mean, scale = raw.mean_std()
     to_raw = lambda x: floored_logits(model.predict_proba(x * scale + mean))  # noqa: E731
     standardized = lambda x, y, generator: (((x - mean) / scale).astype(x.dtype), y)  # noqa: E731
     student = MLP((4, 8, 3))

@@ -252,7 +252,7 @@ def test_probabilities_are_refused_in_percent_and_rounded_too(change):
 
 
 def test_soft_targets_of_an_old_file_of_probabilities_are_refused(tmp_path):
-    SoftTargets(probabilities(40), Dataset(X).fingerprints).save(tmp_path / "old.npz")
+    SoftTargets(probabilities(40), Dataset(X).row_hashes).save(tmp_path / "old.npz")
     with pytest.raises(ValueError, match=PROBABILITIES):
         distill(SoftTargets.load(tmp_path / "old.npz"), MLP((4, 3)), Dataset(X), SoftTarget(alpha=1.0))
 

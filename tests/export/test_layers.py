@@ -9,12 +9,12 @@ import pytest
 import minidistill.export
 from minidistill import MLP, quantize
 from minidistill.export import to_onnx, to_safetensors
-from minidistill.export.layers import Activation, Dropout, Linear, Sigmoid, as_network, between, required
+from minidistill.export.layers import Activation, Dropout, LinearLayer, Sigmoid, as_network, between, required
 
 
 def linear(place, inputs, outputs, dtype="float32"):
     W = np.random.default_rng(inputs).standard_normal((inputs, outputs)).astype(dtype)
-    return Linear(place, W, np.arange(outputs, dtype=dtype))
+    return LinearLayer(place, W, np.arange(outputs, dtype=dtype))
 
 
 FIRST, SECOND, THIRD = linear("one", 3, 4), linear("two", 4, 5), linear("three", 5, 2)
@@ -67,12 +67,12 @@ REFUSED = {
     "here: an MLP has no Sigmoid behind one: half": [FIRST, Sigmoid("half"), SECOND],
     "here: last gives a single number": [linear("last", 3, 1)],
     "here: flat has weights (3,) and biases (1,), wanted (I, O) and (O,)": [
-        Linear("flat", np.ones(3, np.float32), np.ones(1, np.float32))],
-    "here: odd has weights (3, 4) and biases (3,)": [Linear("odd", FIRST.W, FIRST.b[:3])],
-    "here: none has weights (0, 4)": [Linear("none", FIRST.W[:0], FIRST.b)],
+        LinearLayer("flat", np.ones(3, np.float32), np.ones(1, np.float32))],
+    "here: odd has weights (3, 4) and biases (3,)": [LinearLayer("odd", FIRST.W, FIRST.b[:3])],
+    "here: none has weights (0, 4)": [LinearLayer("none", FIRST.W[:0], FIRST.b)],
     "here: the weights of half must be float32 or float64, got float16": [
-        Linear("half", FIRST.W.astype(np.float16), FIRST.b)],
-    "here: the biases of bad must be finite, got inf at index (0,)": [Linear("bad", FIRST.W, FIRST.b + np.inf)],
+        LinearLayer("half", FIRST.W.astype(np.float16), FIRST.b)],
+    "here: the biases of bad must be finite, got inf at index (0,)": [LinearLayer("bad", FIRST.W, FIRST.b + np.inf)],
 }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_what_is_no_mlp_is_refused(said):
 
 
 def test_weights_that_float32_cannot_hold_are_refused_where_it_is_asked_for():
-    large = Linear("one", np.full((3, 2), 1e39), np.zeros(2))
+    large = LinearLayer("one", np.full((3, 2), 1e39), np.zeros(2))
     assert as_network([large], "here").dtype == np.float64
     with pytest.raises(ValueError, match="here has weights that are too large for float32"):
         as_network([large], "here", "float32")
@@ -98,7 +98,7 @@ def test_whole_numbers_go_into_no_format_of_floats(tmp_path, write):
 
 def test_an_activation_is_put_between_layers_and_must_be_known():
     assert [type(layer) for layer in between([FIRST, SECOND, THIRD], "gelu", "here")] == [
-        Linear, Activation, Linear, Activation, Linear]  # fmt: skip
+        LinearLayer, Activation, LinearLayer, Activation, LinearLayer]  # fmt: skip
     assert between([FIRST], None, "here") == [FIRST]
     with pytest.raises(ValueError, match="here does not say the activation of its hidden layers: .* 'relu' or 'tanh'"):
         between([FIRST, SECOND], None, "here")

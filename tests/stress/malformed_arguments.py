@@ -82,7 +82,10 @@ CALLS = [  # a function that makes the arguments of a right call, and the functi
     (lambda: {"members": [TEACHER, TEACHER], "weights": [1, 2], "classes": 3}, Ensemble),
     (lambda: {"student": student(), "teacher": TEACHER, "threshold": 0.5, "temperature": 1.0, "classes": 3}, Cascade),
     (lambda: {"student": student(), "teacher": TEACHER, "validation": data(), "cost": 70.0}, Cascade.for_cost),
-    (lambda: {"student": student(), "teacher": TEACHER, "promised": 0.3, "share": 0.5, "horizon": 100}, QualityGate),
+    (
+        lambda: {"student": student(), "teacher": TEACHER, "min_agreement": 0.3, "sample_rate": 0.5, "horizon": 100},
+        QualityGate,
+    ),
     (lambda: {"network": TEACHER, "calibration": ROWS, "bits": 8, "method": "mse", "percentile": 99.0}, quantize),
     (lambda: {"network": student(), "data": data(), "share": 0.5, "teacher": TEACHER, **QUICK}, prune_weights),
     (lambda: {"network": TEACHER, "keep": 2, "data": data(), "by": "variance"}, remove_units),

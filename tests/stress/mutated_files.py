@@ -42,7 +42,7 @@ def write_idx(path):
 
 
 def write_gate(path):
-    QualityGate(NETWORK, TEACHER, 0.5, 1.0, file=path).watch(DATA.x)
+    QualityGate(NETWORK, TEACHER, 0.5, 1.0, file=path).update(DATA.x)
 
 
 def read_checkpoint(path):
@@ -72,7 +72,7 @@ def read_quantized(path):
 
 def read_gate(path):
     gate = QualityGate(NETWORK, TEACHER, 0.5, 1.0, file=path)
-    return np.array([gate.seen, gate.watched, gate.agreed, *gate.interval])
+    return np.array([gate.n_seen, gate.n_sampled, gate.n_agreed, *gate.interval])
 
 
 KINDS = {  # name: (writes a file to a path, reads it and returns an array, whether the format has checksums)

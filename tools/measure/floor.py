@@ -81,8 +81,8 @@ def measure_teacher(data: Dataset, standardized: bool, make: Callable[[int], Any
     for seed in range(SEEDS):
         training, validation = data.split(0.7, seed=seed)
         if standardized:
-            statistics = training.column_statistics()
-            training, validation = training.standardise(*statistics), validation.standardise(*statistics)
+            statistics = training.mean_std()
+            training, validation = training.standardize(*statistics), validation.standardize(*statistics)
         teacher = make(seed).fit(training.x, training.y)
         p = teacher.predict_proba(training.x)                                   # (N,C)
         for T in TEMPERATURES:

@@ -56,7 +56,7 @@ def simulate(agreement: float, drop: float, share: float, runs: int = RUNS, inpu
     return {
         "agreement": agreement, "drop": drop, "share": share, "false_alarms": float(false.mean()),
         "alarms_soon": float((delay <= SOON).mean()), "median_delay": float(np.median(delay)),
-        "late_delay": float(late) if np.isfinite(late) else None,
+        "delay_p95": float(late) if np.isfinite(late) else None,
     }  # fmt: skip
 
 
@@ -86,12 +86,12 @@ def on_digits() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     reference = held_out.subset(held_out.y != UNSEEN)
     found, curves = [], {}
     for name, (student, after) in drifts.items():
-        gate = QualityGate.from_validation(student, teacher, reference, share=SHARE)
+        gate = QualityGate.from_validation(student, teacher, reference, sample_rate=SHARE)
         curves[name] = stream(gate, known, after)
-        late = None if gate.alarmed_at is None else gate.alarmed_at + 1 - BEFORE
+        late = None if gate.alarm_index is None else gate.alarm_index + 1 - BEFORE
         agreement = [float((student.predict(x) == teacher.predict(x)).mean()) for x in (known, after)]
         found.append({
-            "drift": name, "promised": gate.promised, "before": agreement[0], "after": agreement[1],
+            "drift": name, "promised": gate.min_agreement, "before": agreement[0], "after": agreement[1],
             "verdict": gate.verdict, "inputs": late,
             "watched": None if late is None else int(sampled(BEFORE, late, SHARE, 0).sum()),
         })  # fmt: skip
@@ -104,7 +104,7 @@ def stream(gate: QualityGate, before: np.ndarray, after: np.ndarray) -> np.ndarr
     random, levels = np.random.default_rng(1), []
     for n in range(0, STREAM, STEP):
         pool = before if n < BEFORE else after
-        gate.watch(pool[random.integers(len(pool), size=STEP)])
+        gate.update(pool[random.integers(len(pool), size=STEP)])
         levels.append(float(evidence(gate.log_evidence)))
     return np.array(levels)
 
@@ -115,10 +115,10 @@ def cascades(student: MLP, teacher: MLP, validation: Dataset, test: Dataset) -> 
     for wanted in WANTED:
         made = Cascade.for_accuracy(student, teacher, validation, wanted)
         accuracy = float((made.predict(test.x) == test.y).mean())
-        cost = student.multiply_adds + made.teacher_share * teacher.multiply_adds
+        cost = student.multiply_adds + made.deferral_rate * teacher.multiply_adds
         rows.append({
-            "wanted": wanted, "planned": made.plan.accuracy, "accuracy": accuracy, "share": made.teacher_share,
-            "cost": cost / teacher.multiply_adds,
+            "wanted": wanted, "planned": made.operating_point.accuracy, "accuracy": accuracy,
+            "share": made.deferral_rate, "cost": cost / teacher.multiply_adds,
         })  # fmt: skip
     alone = [float((model.predict(test.x) == test.y).mean()) for model in (student, teacher)]
     return {"validation": len(validation), "student": alone[0], "teacher": alone[1], "rows": rows}

@@ -34,7 +34,7 @@ from minidistill import (  # noqa: E402
     quantize,
     use_backend,
 )
-from minidistill.deployment.quantization import METHODS  # noqa: E402
+from minidistill.deployment.quantization.calibration import METHODS  # noqa: E402
 from minidistill.distillation.soft_targets import SoftTargets, soft_targets  # noqa: E402
 from minidistill.experiments.bench import processor  # noqa: E402
 from minidistill.kernels.cpu.simd import BYTE_PRODUCTS  # noqa: E402

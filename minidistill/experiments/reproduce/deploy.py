@@ -205,11 +205,11 @@ def drifts(x: np.ndarray) -> dict[str, np.ndarray]:
 def watched(gate: QualityGate, before: np.ndarray, after: np.ndarray) -> Course:
     """A gate's course over images drawn from what there is before and after the drift, until it raises an alarm."""
     random, levels = np.random.default_rng(0), []
-    while gate.seen < INPUTS and gate.alarmed_at is None:
-        pool = before if gate.seen < DRIFT else after
-        gate.watch(pool[random.integers(len(pool), size=BATCH)])
+    while gate.n_seen < INPUTS and gate.alarm_index is None:
+        pool = before if gate.n_seen < DRIFT else after
+        gate.update(pool[random.integers(len(pool), size=BATCH)])
         levels.append(float(evidence(gate.log_evidence)))
-    return Course(gate.promised, levels, gate.level, gate.alarmed_at)
+    return Course(gate.min_agreement, levels, gate.level, gate.alarm_index)
 
 
 # ---------------------------------------------------------------------------------------------- what was claimed

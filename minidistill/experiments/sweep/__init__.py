@@ -42,7 +42,7 @@ from ...kernels import default_backend, one_thread
 from ...losses import SoftTarget
 from ...network import MLP
 from ...support.checks import TEMPERATURES, check_labels, check_number, check_rows, check_seed, check_whole
-from ...support.files import check_place, digest, replacing
+from ...support.files import check_place, check_same_run, digest, replacing
 from ...support.processes import own_processes, usable_cores
 from ...support.progress import with_bar
 from ...support.text import aligned, plural, sample_std
@@ -309,14 +309,8 @@ class _Results:
         if _unsealed(first) is None:
             raise ValueError(f"{self.path} is damaged: line 1: its checksum is not that of its content")
         del found[SEAL]
-        names = [*self.header, *(name for name in found if name not in self.header)]
-        differences = [
-            f"{name} is {found.get(name)!r} there and {self.header.get(name)!r} here"
-            for name in names
-            if found.get(name) != self.header.get(name)
-        ]
-        if differences:
-            raise ValueError(f"{self.path} holds the points of another sweep: {', '.join(differences)}")
+        own = {**dict.fromkeys(found), **self.header}
+        check_same_run(f"{self.path} holds the points of another sweep", found, own)
 
     def add(self, point: Point) -> None:
         """Keeps a point; in the file before this returns."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Products of bytes: a quantised network's pass in one compiled call, with the same bits as in quantization.py.
+"""Products of bytes: a quantised network's pass in one compiled call, with the same bits as in deployment/quantization.
 
 A vector register holds four times as many bytes as floats, and processors have instructions that multiply bytes and
 add the products of neighbours in a 32-bit sum. So q (a row's activations) and W are read in *groups* of neighbours

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A network's passes in one compiled call each: what `MLP` and `fit` ask of a backend that can do more than ops.py.
 
-The readable passes are in network.py and the readable epoch in training/run.py; these mean the same (tested), with fewer
-calls: a small network takes microseconds a step, and so does a call from Python.
+The readable passes are in network.py and the readable epoch in training/run.py; these mean the same (tested), with
+fewer calls: a small network takes microseconds a step, and so does a call from Python.
 """
 
 import time

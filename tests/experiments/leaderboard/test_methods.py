@@ -90,7 +90,7 @@ def test_self_training_hears_the_labels_of_the_images_seen_alone(room, monkeypat
     assert (len(labelled), len(unlabelled)) == (SEEN, 160)
     assert unlabelled.y is None
     np.testing.assert_array_equal(labelled.x, room.seen_by(0).x)
-    assert not set(labelled.fingerprints.tolist()) & set(unlabelled.fingerprints.tolist())
+    assert not set(labelled.row_hashes.tolist()) & set(unlabelled.row_hashes.tolist())
 
 
 def test_the_student_alone_is_the_one_that_fit_trains(room):

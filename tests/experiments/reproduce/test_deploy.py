@@ -100,7 +100,7 @@ def test_a_stream_drifts_where_it_should_and_is_watched_until_the_alarm(monkeypa
     calm, drifted = np.tile([1.0, 0.0], (50, 1)), np.tile([0.0, 1.0], (50, 1))
 
     def gate():
-        return QualityGate(lambda x: 2 * x, lambda x: 2 - x * 0 - [0, 2], 0.95, share=0.5, classes=2)
+        return QualityGate(lambda x: 2 * x, lambda x: 2 - x * 0 - [0, 2], 0.95, sample_rate=0.5, classes=2)
 
     course = watched(gate(), calm, drifted)
     assert DRIFT < course.alarmed_at < DRIFT + 100

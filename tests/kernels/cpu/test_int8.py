@@ -15,7 +15,8 @@ from llvmlite import ir
 from numba import njit
 
 from minidistill import MLP, quantize
-from minidistill.deployment.quantization import WIDEST, QuantizedMLP
+from minidistill.deployment.quantization import QuantizedMLP
+from minidistill.deployment.quantization.codes import WIDEST
 from minidistill.kernels.cpu import int8, simd
 from minidistill.kernels.cpu.simd import pointer
 

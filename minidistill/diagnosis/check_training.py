@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""check_training(): a training loop of one's own, rehearsed on a small student and teacher and watched.
+"""check_training(): tests a training loop of yours on a small student and teacher that record what it does.
 
 Some mistakes are in no loss: it receives logits and labels without their rows, and takes no part in the update. So the
 loop is given networks and a loss that record which rows are passed, in which mode and with which dropout mask, what the
@@ -71,13 +71,15 @@ def check_training(
     if not callable(train):
         raise TypeError(f"train must be a function of student, teacher, data and loss, got {train!r}")
     check_seed(seed)
-    student, teacher = (Watched((INPUTS, 16, CLASSES), dropout=DROPOUT, seed=seed + k, backend=backend) for k in (0, 1))
+    student, teacher = (
+        RecordingMLP((INPUTS, 16, CLASSES), dropout=DROPOUT, seed=seed + k, backend=backend) for k in (0, 1)
+    )
     x = np.random.default_rng(seed).standard_normal((ROWS, INPUTS)).astype(np.float32)
     teacher.biases[-1][:] -= teacher.says(x).mean(axis=0)  # balances the classes: labels agree seldom by chance
     answers = teacher.says(x)                                                   # (N,C)
     data, taught = Dataset(x, answers.argmax(axis=1)), teacher.parameters.copy()
     learned = student.parameters.copy()
-    loss = Listening(student, teacher)
+    loss = RecordingLoss(student, teacher)
     train(student, teacher, data, loss)
 
     found = {
@@ -94,7 +96,7 @@ def check_training(
     return Diagnosis(getattr(train, "__name__", None) or repr(train), tuple(findings), held)
 
 
-# ---------------------------------------------------------------------------------------------- who writes down what
+# ---------------------------------------------------------------------------------------------- records
 
 
 @dataclass(frozen=True)
@@ -107,19 +109,19 @@ class Pass:
     logits: np.ndarray
 
 
-class Watched(MLP):
+class RecordingMLP(MLP):
     """A network that records its forward passes."""
 
     def __init__(self, *settings: Any, **options: Any) -> None:
         super().__init__(*settings, **options)
-        self.asked: list[Pass] = []
+        self.recorded: list[Pass] = []
         self.twin = MLP(self.sizes, dropout=self.dropout, seed=self.seed, backend="numpy")  # records nothing
 
     def forward(
         self, x: np.ndarray, training: bool = False, step: int = 0, layerwise: bool = False
     ) -> tuple[np.ndarray, Any]:
         logits, cache = super().forward(x, training, step, layerwise)
-        self.asked.append(Pass(np.array(x), training, step, logits.copy()))
+        self.recorded.append(Pass(np.array(x), training, step, logits.copy()))
         return logits, cache
 
     def logits(self, x: Any) -> np.ndarray:
@@ -131,7 +133,7 @@ class Watched(MLP):
         self.twin.parameters[:] = self.parameters
         return self.twin.forward(x)[0]
 
-    def gradient(self, step: "Step") -> np.ndarray:
+    def gradient(self, step: "LossCall") -> np.ndarray:
         """The gradient (P,) of the loss at a step."""
         assert step.of is not None
         self.twin.parameters[:] = step.parameters
@@ -141,7 +143,7 @@ class Watched(MLP):
 
 
 @dataclass(frozen=True)
-class Step:
+class LossCall:
     """A call of the loss: the student's pass, the arguments, the right teacher logits, and the gradient ds.
 
     `parameters` and `gradients` are the student's at the call, before the update that follows.
@@ -160,33 +162,33 @@ class Step:
 class Update:
     """What follows a step: the change of the parameters (P,), and the gradient (P,) that the student was left with."""
 
-    step: Step
+    step: LossCall
     change: np.ndarray
     left: np.ndarray
 
 
-class Listening(Loss):
+class RecordingLoss(Loss):
     """SoftTarget(), which notes each call."""
 
-    def __init__(self, student: Watched, teacher: Watched) -> None:
+    def __init__(self, student: RecordingMLP, teacher: RecordingMLP) -> None:
         self.student, self.teacher = student, teacher
         self.temperature, self.alpha = SoftTarget().temperature, SoftTarget().alpha
-        self.steps: list[Step] = []
+        self.steps: list[LossCall] = []
 
     def __call__(
         self, s: np.ndarray, t: Any, y: np.ndarray | None, ops: Any = numpy_ops
     ) -> tuple[float, np.ndarray]:
-        of = next((each for each in reversed(self.student.asked) if np.array_equal(each.logits, s)), None)
+        of = next((each for each in reversed(self.student.recorded) if np.array_equal(each.logits, s)), None)
         right = None if of is None else self.teacher.says(of.x)
         value, ds = SoftTarget()(s, t, y, ops)
         t, y = (None if given is None else np.array(given) for given in (t, y))
         parameters, gradients = self.student.parameters.copy(), self.student.gradients.copy()
-        self.steps.append(Step(of, t, y, right, np.array(ds), parameters, gradients))
+        self.steps.append(LossCall(of, t, y, right, np.array(ds), parameters, gradients))
         return value, ds
 
     def updates(self) -> list[Update]:
         """What follows each step but the last: after that a loop may restore its best parameters."""
-        now = Step(None, None, None, None, np.zeros(0), self.student.parameters, self.student.gradients)
+        now = LossCall(None, None, None, None, np.zeros(0), self.student.parameters, self.student.gradients)
         steps = self.steps if len(self.steps) > 1 else [*self.steps, now]
         return [
             Update(step, after.parameters - step.parameters, after.gradients)
@@ -198,7 +200,7 @@ class Listening(Loss):
 # ---------------------------------------------------------------------------------------------- what was seen
 
 
-def _learning(steps: list[Step], unchanged: bool) -> Seen:
+def _learning(steps: list[LossCall], unchanged: bool) -> Seen:
     if not steps:
         return "the loss was never called", ()
     if unchanged:
@@ -207,12 +209,12 @@ def _learning(steps: list[Step], unchanged: bool) -> Seen:
     return (f"in {strange} of {len(steps)} steps s was not what the student had said", ()) if strange else None
 
 
-def _answers(steps: list[Step], teacher: Watched, answers: np.ndarray) -> Seen:
+def _answers(steps: list[LossCall], teacher: RecordingMLP, answers: np.ndarray) -> Seen:
     wrong = [step.t for step in steps if step.t is not None and not _close(step.t, step.right)]
     if not wrong:
         return None
     seen = f"in {len(wrong)} of {len(steps)} steps they were not"
-    noisy = [each.logits for each in teacher.asked if each.training]
+    noisy = [each.logits for each in teacher.recorded if each.training]
     if noisy and all(_among(t, np.concatenate(noisy)) for t in wrong[:ENOUGH]):
         return f"{seen}, but what the teacher says in training mode", (TEACHER_IN_TRAINING_MODE,)
     if all(_among(t, answers) for t in wrong[:ENOUGH]):
@@ -230,7 +232,7 @@ def _among(t: np.ndarray, rows: np.ndarray) -> bool:
     return bool((distances.min(axis=1) < ROUNDING).all())
 
 
-def _labels(steps: list[Step], x: np.ndarray, labels: np.ndarray) -> Seen:
+def _labels(steps: list[LossCall], x: np.ndarray, labels: np.ndarray) -> Seen:
     """Whether labels agree with those of the nearest row of `data` no better than with those of any row.
 
     Batches of a size are judged together: label noise and augmentations change some labels, a slip those of a batch.
@@ -248,7 +250,7 @@ def _labels(steps: list[Step], x: np.ndarray, labels: np.ndarray) -> Seen:
     return None
 
 
-def _mode(steps: list[Step]) -> Seen:
+def _mode(steps: list[LossCall]) -> Seen:
     without = [k for k, step in enumerate(steps) if step.of is not None and not step.of.training]
     if not without:
         return None
@@ -256,7 +258,7 @@ def _mode(steps: list[Step]) -> Seen:
     return seen, (STUDENT_IN_EVALUATION_MODE,)
 
 
-def _masks(steps: list[Step]) -> Seen:
+def _masks(steps: list[LossCall]) -> Seen:
     """Passes between two updates may share a mask, as the parts of one batch do."""
     first: dict[int, np.ndarray] = {}
     repeated = []
@@ -271,7 +273,7 @@ def _masks(steps: list[Step]) -> Seen:
     return f"{seen}{repeated[0]}", (SAME_MASK,)
 
 
-def _descent(updates: list[Update], student: Watched) -> Seen:
+def _descent(updates: list[Update], student: RecordingMLP) -> Seen:
     """Whether the updates follow the gradients g of the loss: change = -rate g, beside momentum and weight decay.
 
     A least-squares fit on g, the parameters, and both and the change of the step before, covers SGD with momentum,

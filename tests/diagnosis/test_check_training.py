@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""rehearsal.py: what check_training says of right loops and of wrong ones that are in no zoo."""
+"""What check_training says of right loops and of wrong ones that are in no zoo."""
 
 import numpy as np
 import pytest
@@ -20,15 +20,8 @@ from minidistill import (
     distill,
     fit,
 )
-from minidistill.diagnosis.mistakes import (
-    ASCENT,
-    BATCH_TWICE,
-    LABELS_OUT_OF_STEP,
-    OUT_OF_STEP,
-    SAME_MASK,
-    TEACHER_IN_TRAINING_MODE,
-)
-from minidistill.diagnosis.rehearsal import STATEMENTS, _multiple
+from minidistill.diagnosis import mistakes
+from minidistill.diagnosis.check_training import STATEMENTS, _multiple
 
 every_backend = pytest.mark.parametrize("backend", ["numpy", pytest.param("cpu", marks=pytest.mark.compiles)])
 
@@ -126,10 +119,10 @@ def test_the_best_parameters_may_be_put_back_at_the_end():
 # ---------------------------------------------------------------------------------------------- what no loss can see
 
 WRONG = {
-    loops.labels_out_of_step: ("labels", LABELS_OUT_OF_STEP),
-    loops.divided_by_the_batch_in_the_step: ("descent", BATCH_TWICE),
-    loops.gradient_ascent: ("descent", ASCENT),
-    loops.one_dropout_mask: ("masks", SAME_MASK),
+    loops.labels_out_of_step: ("labels", mistakes.LABELS_OUT_OF_STEP),
+    loops.divided_by_the_batch_in_the_step: ("descent", mistakes.BATCH_TWICE),
+    loops.gradient_ascent: ("descent", mistakes.ASCENT),
+    loops.one_dropout_mask: ("masks", mistakes.SAME_MASK),
 }
 
 
@@ -179,7 +172,7 @@ def in_the_gradients(student, ds, cache, take_step, step):
 @pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, momentum=0.0), Adam(0.01)])
 @pytest.mark.parametrize("update", [in_ds, in_the_gradients])
 def test_a_second_division_by_the_batch_is_named_wherever_it_is(update, optimizer, size):
-    assert check_training(trained(update, optimizer, size=size)).mistakes == (BATCH_TWICE,)
+    assert check_training(trained(update, optimizer, size=size)).mistakes == (mistakes.BATCH_TWICE,)
 
 
 def in_the_rate(student, ds, cache, take_step, step):
@@ -198,7 +191,7 @@ def in_ds_that_is_forgotten(student, ds, cache, take_step, step):
 @pytest.mark.parametrize("update", [in_the_rate, in_ds_that_is_forgotten])
 def test_a_second_division_that_leaves_no_gradients_shows_by_the_sizes_of_the_batches(update, optimizer, size):
     found = check_training(trained(update, optimizer, size=size))
-    assert found.mistakes == (BATCH_TWICE,)
+    assert found.mistakes == (mistakes.BATCH_TWICE,)
     assert "in proportion to 1/B times the gradient" in str(found)
 
 
@@ -216,7 +209,7 @@ def added(student, ds, cache, take_step, step):
 @pytest.mark.parametrize("optimizer", [SGD(0.01), SGD(0.01, clip_norm=0.1), Adam(0.001), AdamW(0.001)])
 @pytest.mark.parametrize("update", [negated, added])
 def test_an_ascent_is_named_whatever_takes_the_step(update, optimizer, size):
-    assert check_training(trained(update, optimizer, size=size)).mistakes == (ASCENT,)
+    assert check_training(trained(update, optimizer, size=size)).mistakes == (mistakes.ASCENT,)
 
 
 def test_a_gradient_of_0_has_no_multiples():
@@ -226,7 +219,7 @@ def test_a_gradient_of_0_has_no_multiples():
 
 
 def test_an_ascent_of_a_single_step_is_named():
-    assert check_training(trained(added, epochs=1, size=43)).mistakes == (ASCENT,)
+    assert check_training(trained(added, epochs=1, size=43)).mistakes == (mistakes.ASCENT,)
 
 
 def kept_going(student, ds, cache, take_step, step):
@@ -237,7 +230,7 @@ def kept_going(student, ds, cache, take_step, step):
 def test_a_mask_that_comes_again_is_named(step_of):
     found = check_training(trained(kept_going, step_of=step_of))
     assert found.broken == ("masks",)
-    assert found.mistakes == (SAME_MASK,)
+    assert found.mistakes == (mistakes.SAME_MASK,)
 
 
 def labeled(choose):
@@ -268,7 +261,7 @@ def one_row_off(y, rows):
 def test_labels_of_other_rows_are_named(choose):
     found = check_training(labeled(choose))
     assert found.broken == ("labels",)
-    assert found.mistakes == (LABELS_OUT_OF_STEP,)
+    assert found.mistakes == (mistakes.LABELS_OUT_OF_STEP,)
 
 
 def test_labels_of_other_rows_are_named_where_an_augmentation_moves_the_rows():
@@ -279,7 +272,7 @@ def test_labels_of_other_rows_are_named_where_an_augmentation_moves_the_rows():
             s, cache = student.forward(x, training=True, step=step)
             loops.learn(student, loss(s, teacher.logits(x), data.y[np.sort(rows)])[1], cache)
 
-    assert check_training(train).mistakes == (LABELS_OUT_OF_STEP,)
+    assert check_training(train).mistakes == (mistakes.LABELS_OUT_OF_STEP,)
 
 
 # ---------------------------------------------------------------------------------------------- teachers and modes
@@ -292,26 +285,28 @@ def test_answers_to_rows_that_were_changed_since_are_named():
             s, cache = student.forward(data.x[rows] + np.float32(0.3), training=True, step=step)
             loops.learn(student, loss(s, kept[rows], data.y[rows])[1], cache)
 
-    assert check_training(train).mistakes == (OUT_OF_STEP,)
+    assert check_training(train).mistakes == (mistakes.OUT_OF_STEP,)
+
+
+def kept(answers, scale=1.0):
+    """A loop with the teacher's logits answers(teacher, x), and the student's logits times `scale`."""
+
+    def train(student, teacher, data, loss):
+        t = answers(teacher, data.x)
+        for _, step, rows in loops.batches(data, epochs=2):
+            s, cache = student.forward(data.x[rows], training=True, step=step)
+            loops.learn(student, loss(scale * s, t[rows], data.y[rows])[1], cache)
+
+    return train
 
 
 def test_answers_kept_from_training_mode_are_named():
-    def train(student, teacher, data, loss):
-        kept, _ = teacher.forward(data.x, training=True)
-        for _, step, rows in loops.batches(data, epochs=2):
-            s, cache = student.forward(data.x[rows], training=True, step=step)
-            loops.learn(student, loss(s, kept[rows], data.y[rows])[1], cache)
-
-    assert check_training(train).mistakes == (TEACHER_IN_TRAINING_MODE,)
+    train = kept(lambda teacher, x: teacher.forward(x, training=True)[0])
+    assert check_training(train).mistakes == (mistakes.TEACHER_IN_TRAINING_MODE,)
 
 
 def test_answers_that_are_nobodys_are_seen_and_not_given_a_name():
-    def train(student, teacher, data, loss):
-        for _, step, rows in loops.batches(data, epochs=2):
-            s, cache = student.forward(data.x[rows], training=True, step=step)
-            loops.learn(student, loss(s, 2 * teacher.logits(data.x[rows]), data.y[rows])[1], cache)
-
-    found = check_training(train)
+    found = check_training(kept(lambda teacher, x: 2 * teacher.logits(x)))
     assert found.broken == ("answers",)
     assert found.mistakes == ()
     assert "in 4 of 4 steps they were not" in str(found)
@@ -339,12 +334,7 @@ def test_a_loop_that_teaches_nothing_or_without_the_loss_is_found(train, seen):
 
 
 def test_logits_that_the_student_never_gave_are_seen():
-    def train(student, teacher, data, loss):
-        for _, step, rows in loops.batches(data, epochs=2):
-            s, cache = student.forward(data.x[rows], training=True, step=step)
-            loops.learn(student, loss(s / 4, teacher.logits(data.x[rows]), data.y[rows])[1], cache)
-
-    found = check_training(train)
+    found = check_training(kept(lambda teacher, x: teacher.logits(x), scale=0.25))
     assert found.broken == ("learning",)
     assert "in 4 of 4 steps s was not what the student had said" in str(found)
 
