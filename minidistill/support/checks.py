@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from .intervals import bounds_of
+
 # Intervals that float32 needs, whatever the dtype of a network:
 TEMPERATURES = "[1e-6, 1e6)"  # the inverse of 1e-39 overflows
 LIMITS = "[1e-37, 1e38]"      # smaller ones become zero, larger ones infinite
@@ -62,15 +64,6 @@ def check_seed(seed: Any) -> int:
 
 
 @cache
-def bounds_of(interval: str) -> tuple[float, float]:
-    """The least and the greatest float inside of an interval such as '[0, 1)', written as in mathematics."""
-    low, high = map(float, interval[1:-1].split(","))
-    return (
-        low if interval[0] == "[" else math.nextafter(low, math.inf),
-        high if interval[-1] == "]" else math.nextafter(high, -math.inf),
-    )
-
-
 def check_number(name: str, value: Any, interval: str) -> float:
     """`value` as a finite float in `interval`, which is written as in mathematics: '(0, inf)', '[0, 1]', '[0, 1)'."""
     if isinstance(value, np.ndarray) and value.ndim == 0:

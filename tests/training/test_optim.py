@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidistill import MLP, SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
-from minidistill.support.checks import LIMITS, SHARES, bounds_of
+from minidistill.support.checks import LIMITS, SHARES
+from minidistill.support.intervals import bounds_of
 
 OPTIMIZERS = [SGD(), SGD(nesterov=True), SGD(momentum=0.0, weight_decay=0.1), Adam(), AdamW()]
 
