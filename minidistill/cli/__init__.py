@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for file names that its encoding cannot represent
-    options = _parser().parse_args(arguments)
+    options = command_parser().parse_args(arguments)
     try:
         check_files(options)
         if options.backend is not None:
@@ -72,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     return status or 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of all commands and their options."""
     parser = Parser(
         prog="minidistill", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Knowledge distillation: train a small, fast classifier on the outputs of a large, slow one, and "

@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cache
 from numbers import Real
 from typing import Any
 
@@ -63,7 +62,6 @@ def check_seed(seed: Any) -> int:
     return operator.index(seed)
 
 
-@cache
 def check_number(name: str, value: Any, interval: str) -> float:
     """`value` as a finite float in `interval`, which is written as in mathematics: '(0, inf)', '[0, 1]', '[0, 1)'."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
