@@ -11,13 +11,13 @@ import sys
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cache
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from .gpu_arrays import has_gpu_interface, to_host
+from .intervals import bounds_of
 
 # Intervals that float32 needs, whatever the dtype of a network:
 TEMPERATURES = "[1e-6, 1e6)"  # the inverse of 1e-39 overflows
@@ -61,16 +61,6 @@ def check_seed(seed: Any) -> int:
     if check_whole("seed", seed, minimum=0) >= 2**63:
         raise ValueError(f"seed must be below 2^63, got {seed}")
     return operator.index(seed)
-
-
-@cache
-def bounds_of(interval: str) -> tuple[float, float]:
-    """The least and the greatest float inside of an interval such as '[0, 1)', written as in mathematics."""
-    low, high = map(float, interval[1:-1].split(","))
-    return (
-        low if interval[0] == "[" else math.nextafter(low, math.inf),
-        high if interval[-1] == "]" else math.nextafter(high, -math.inf),
-    )
 
 
 def check_number(name: str, value: Any, interval: str) -> float:

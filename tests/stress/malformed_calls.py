@@ -26,7 +26,7 @@ from minidistill.export import to_c
 TRAINING = "--epochs 1 --hidden 4 --batch-size 20 --dropout 0.1 --seed 1 --validation 0.2 --patience 2"
 CALLS = [  # each of them right, and done in a moment
     f"train t.csv --out new.npz {TRAINING} --learning-rate 0.1 --label-noise 0.1 --checkpoint run.npz --classes 3",
-    "train s.npz --out new.npz --epochs 1 --jitter 1 --mixup 0.2 --optimizer adam --activation gelu --json",
+    "train s.npz --out new.npz --epochs 1 --max-shift 1 --mixup 0.2 --optimizer adam --activation gelu --json",
     f"distill t.csv --teacher n.npz m.npz --out new.npz --temperature 2 --alpha 0.3 {TRAINING}",
     "distill t.csv --label 1 --teacher one.npz --out new.npz --epochs 1",
     "evaluate n.npz t.csv --teacher m.npz --label label --json",
@@ -39,18 +39,18 @@ CALLS = [  # each of them right, and done in a moment
     "export n.npz --out new.safetensors",
     "import n.onnx --out new.npz --dtype float64",
     "import n.safetensors --out new.npz --activation relu --format safetensors",
-    "gate n.npz d.npz t.csv --label -1 --teacher m.npz --state g.npz --promised 0.5 --share 0.5 --horizon 1000",
-    "gate q.npz d.npz --teacher m.npz --state g.npz --reference t.csv --label -1 --drop 0.9 --false-alarms 0.1",
-    "sweep t.csv --teacher n.npz --temperatures 1,2 --alphas 1 --widths 4 --seeds 1 --epochs 1 --executor processes:0",
+    "gate n.npz d.npz t.csv --label -1 --teacher m.npz --state g.npz --min-agreement 0.5 --sample-rate 0.5 --horizon 9",
+    "gate q.npz d.npz --teacher m.npz --state g.npz --reference t.csv --label -1 --tolerance 0.9 --false-alarms 0.1",
+    "sweep t.csv --teacher n.npz --temperatures 1,2 --widths 4 --num-seeds 1 --epochs 1 --executor processes:0",
     "sweep d.npz --teacher n.npz --layers 1 --results r.jsonl --figure f.png --executor dask://127.0.0.1:1 --epochs 1",
     "info --json",
 ]
 SLOW = [  # refused by their last option, since they would run for long
-    "demo --seeds 1 --seed 1 --json",
-    "reproduce few-labels --quick --held-out --seeds 1",
-    "leaderboard digits --quick --seeds 1",
+    "demo --num-seeds 1 --seed 1 --json",
+    "reproduce few-labels --quick --held-out --num-seeds 1",
+    "leaderboard digits --quick --num-seeds 1",
     "bench --quick",
-    "compress t.csv --teacher n.npz --hidden 4 --rows 30 --test 0.3 --price 1 --epochs 2 --seeds 1",
+    "compress t.csv --teacher n.npz --hidden 4 --rows 30 --test 0.3 --price 1 --epochs 2 --num-seeds 1",
 ]
 WORDS = [
     "", " ", "-", "--", "0", "-1", "-0", "1", "2", "1.5", "nan", "-nan", "inf", "-inf", "1e309", "1e-320", "abc",

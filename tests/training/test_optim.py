@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from minidistill import MLP, SGD, Adam, AdamW, ConstantSchedule, CosineSchedule, LinearSchedule, StepSchedule, WarmUp
-from minidistill.support.checks import LIMITS, SHARES, bounds_of
+from minidistill.support.checks import LIMITS, SHARES
+from minidistill.support.intervals import bounds_of
 
 SCHEDULES = (ConstantSchedule, CosineSchedule, LinearSchedule, StepSchedule)
 
