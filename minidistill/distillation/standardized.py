@@ -15,7 +15,8 @@ from ..data import Dataset
 from ..data.augmentation import Augment, as_list
 from ..losses import Loss
 from ..network import MLP
-from ..training.loop import History, fit
+from ..training.history import History
+from ..training.loop import fit
 from .soft_targets import SoftTargets, soft_targets
 from .student import distill
 from .teachers import Teacher, as_teacher
