@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from minidistill import MLP, SGD, Cosine, compress, digits, fashion_mnist, fit, mnist, use_backend  # noqa: E402
-from minidistill.experiments.bench import processor  # noqa: E402
+from minidistill.experiments.bench.machine import processor  # noqa: E402
 
 SEEDS, TEACHER_EPOCHS, DROPOUT, RATE = 5, 20, 0.3, 0.1
 CASES: dict[str, Any] = {  # data, hidden units of teacher and student, batch size, epochs of the student
