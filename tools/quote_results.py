@@ -274,14 +274,14 @@ def board_table(found: dict[str, Any]) -> str:
     lines = ["| | method | accuracy, % | to soft targets | agreement, % | s a run | |"]
     lines.append("| ---: | --- | ---: | ---: | ---: | ---: | --- |")
     for place, row in enumerate(found["rows"], 1):
-        apart = f"{row['paired_difference']:+.2f} ± {row['paired_std']:.2f}" + "*" * row["differs"]
+        apart = f"{row['paired_difference']:+.2f} ± {row['paired_std']:.2f}" + "*" * row["significant"]
         name, apart = (f"**{row['method']}**", "") if row["method"] == "SoftTarget" else (row["method"], apart)
         lines.append(
             f"| {place} | {name} | {row['mean']:.2f} ± {row['std']:.2f} | {apart} | {row['agreement']:.1f} | "
             f"{row['seconds']:.2f} | {row['note']} |"
         )
     settings, others = found["settings"], len(found["rows"]) - 1
-    images, differing = settings["images"], sum(row["differs"] for row in found["rows"])
+    images, differing = settings["images"], sum(row["significant"] for row in found["rows"])
     within = sum(abs(row["paired_difference"]) < row["paired_std"] for row in found["rows"])
     return "\n".join(lines) + (
         f"\n\nMeans of {len(settings['seeds'])} seeds, ± standard deviation, on {images['test']:,} test images, by "

@@ -178,7 +178,7 @@ def sweep(options: argparse.Namespace) -> None:
         hidden_layers=options.layers, activation=options.activation, dropout=options.dropout, epochs=options.epochs,
         batch_size=options.batch_size, optimizer=_optimizer(options), patience=options.patience,
         classes=classes, validation_targets=_told(teacher, raw_validation, validation, classes),
-        executor=options.executor, file=options.results, say=_say,
+        executor=options.executor, file=options.results, log=_say,
     )  # fmt: skip
     _print(options, found.to_dict(), str(found))
     if options.figure:
@@ -317,7 +317,7 @@ def leaderboard(options: argparse.Namespace) -> None:
         boards.append(run_leaderboard(name, options.seeds, options.quick, say=_say))
         _print(options, boards[-1].to_dict(), f"{boards[-1]}\n")
     if options.figure:
-        from ..experiments.pictures import leaderboard_figure
+        from ..experiments.leaderboard.board import leaderboard_figure
 
         leaderboard_figure(boards, options.figure)
         _say(f"saved {options.figure}")
@@ -326,7 +326,7 @@ def leaderboard(options: argparse.Namespace) -> None:
 def bench(options: argparse.Namespace) -> None:
     from ..experiments.bench import run_bench
 
-    _show(options, options.figure, lambda: run_bench(options.quick, say=_say))
+    _show(options, options.figure, lambda: run_bench(options.quick, log=_say))
 
 
 def info(options: argparse.Namespace) -> None:

@@ -19,10 +19,12 @@ from ..distillation.student import distill
 from ..losses import CrossEntropy, SoftTarget
 from ..network import MLP
 from ..support.checks import check_seed, check_whole
+from ..support.figures import ALONE, DISTILLED, TEACHER, new_figure, save, titled
 from ..support.text import sample_std
 from ..training.evaluation import Report, accuracy, compare
 from ..training.loop import fit
 from ..training.optim import SGD, Cosine
+from .pictures import draw_image, draw_probabilities
 
 TEACHER_SIZES = (64, 512, 512, 10)
 STUDENT_SIZES = (64, 32, 10)
@@ -69,8 +71,6 @@ class Demo:
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """The proof as a matplotlib figure, saved where a path is given."""
-        from .pictures import demo_figure
-
         return demo_figure(self.report, self.example, path)
 
     def __str__(self) -> str:
@@ -200,3 +200,48 @@ def _doubtful_example(teacher: MLP, test: Dataset, T: float) -> dict[str, np.nda
     right = hard.argmax(axis=1) == test.y
     i = int(np.where(right, hard.max(axis=1), np.inf).argmin())
     return {"image": test.x[i].reshape(8, 8), "hard": hard[i], "soft": soft[i], "temperature": np.array(T)}
+
+
+def demo_figure(report: Report, example: dict[str, np.ndarray], path: str | os.PathLike[str] | None = None) -> Any:
+    """The demo's proof: a doubtful image and its softened probabilities; each seed's accuracy; what it costs.
+
+    example: image (height, width); probabilities at T=1, `hard` (C,), and at the chosen `temperature`, `soft` (C,).
+    """
+    figure, axes = new_figure(columns=3, rows=2, width=4.0, height=3.1)
+    draw_image(axes[0, 0], example["image"], "A doubtful digit")
+    draw_probabilities(axes[0, 1], example["hard"], 1)
+    draw_probabilities(axes[0, 2], example["soft"], float(example["temperature"]))
+    axes[0, 1].set_xlabel("what the teacher answers")
+    axes[0, 2].set_xlabel("what the student learns from")
+    _draw_seeds(axes[1, 0], report)
+    _draw_costs(axes[1, 1], report)
+    _draw_agreement(axes[1, 2], report)
+    return save(figure, path)
+
+
+def _draw_seeds(ax: Any, report: Report) -> None:
+    alone, distilled = report["alone"].accuracies, report["distilled"].accuracies
+    for before, after in zip(alone, distilled, strict=True):
+        ax.plot((0, 1), (100 * before, 100 * after), color=TEACHER, linewidth=0.8, zorder=1)
+    ax.scatter(np.zeros(len(alone)), 100 * np.array(alone), color=ALONE, zorder=2)
+    ax.scatter(np.ones(len(distilled)), 100 * np.array(distilled), color=DISTILLED, zorder=2)
+    ax.axhline(100 * report.teacher.accuracy_mean, color=TEACHER, linestyle="--", linewidth=1)
+    ax.text(1.4, 100 * report.teacher.accuracy_mean, "teacher", color=TEACHER, ha="right", va="bottom")
+    titled(ax, "Accuracy on test images, % (a line a seed)", xlim=(-0.4, 1.4), xticks=(0, 1))
+    ax.set_xticklabels(("student alone", "distilled"))
+
+
+def _draw_costs(ax: Any, report: Report) -> None:
+    ratios = report["distilled"].ratios_to(report.teacher)
+    shares = [100 * (ratios[name] or 0) for name in ("parameters", "multiply_adds", "latency_us")]
+    bars = ax.barh(("parameters", "multiply-adds", "latency"), shares, color=DISTILLED)
+    ax.bar_label(bars, labels=[f"{share:.2g} %" for share in shares], padding=3)
+    titled(ax, "What the student costs (teacher 100 %)", xlim=(0, 100))
+    ax.invert_yaxis()
+
+
+def _draw_agreement(ax: Any, report: Report) -> None:
+    names = ("alone", "distilled")
+    bars = ax.bar(names, [100 * report[name].agreement for name in names], color=(ALONE, DISTILLED), width=0.5)
+    ax.bar_label(bars, fmt="%.1f", padding=2)
+    titled(ax, "Agreement with the teacher, %", ylim=(0, 105))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A claim holds when its figures say so, and its figures are shown whether it holds or not."""
 
+import itertools
 import json
 
 import numpy as np
@@ -16,6 +17,7 @@ from minidistill.experiments.reproduce.claims import (
     at_least,
     at_most,
     differences,
+    panels_figure,
 )
 
 
@@ -75,3 +77,23 @@ def test_the_picture_has_a_point_for_each_seed_at_each_place():
     np.testing.assert_array_equal(first.get_ydata(), [1.0, 2.0])
     np.testing.assert_array_equal(second.get_xdata(), [1])
     assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_names_under_a_panel_stay_apart(parts):
+    pytest.importorskip("matplotlib")
+    names = ["first", "generation 1", "generation 2", "ensemble", "taught by one like it"]
+    panel = Panel("Networks", "", "accuracy", [Curve("", names, [[1.0, 2.0]] * len(names))])
+    figure = panels_figure([panel] * parts)
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_a_curve_of_one_place_is_a_disc_for_there_is_no_line():
+    pytest.importorskip("matplotlib")
+    curves = [Curve("teacher", [100.0], [[90.0]]), Curve("cascade", [10.0, 20.0], [[89.0], [89.5]])]
+    (ax,) = panels_figure([Panel("Models", "cost", "accuracy", curves)]).axes
+    markers = {line.get_label(): line.get_marker() for line in ax.lines}
+    assert (markers["teacher"], markers["cascade"]) == ("o", "")
