@@ -24,8 +24,9 @@ from ..support.checks import check_number, check_seed, check_whole
 from ..support.figures import ALONE, DISTILLED, INK, TEACHER, new_figure, save, titled
 from ..support.text import aligned
 from ..training.evaluation import Report, Row, compare
-from ..training.loop import TrainingDiverged, fit
+from ..training.loop import fit
 from ..training.optim import SGD, Cosine
+from ..training.selection import best
 from .prune import remove_units
 from .quantization import QuantizationAwareMLP, quantize
 
@@ -129,16 +130,12 @@ def compress(
     validation, learning = training.split(VALIDATION, seed=first)
     trial = _Classroom(sizes, learning, soft_targets(teacher, learning, classes), epochs, batch_size)
 
-    def score(train: Callable[..., MLP], *setting: float) -> float:
-        try:
-            network = train(first, *setting)
-        except TrainingDiverged:
-            return 0.0
+    def score(network: MLP) -> float:
         return float((network.predict(validation.x) == validation.y).mean())
 
-    rate_alone = max(RATES, key=lambda rate: score(trial.alone, rate))
-    rate = max(RATES, key=lambda rate: score(trial.distilled, rate, USUAL_T))
-    T = max(TEMPERATURES, key=lambda T: score(trial.distilled, rate, T))
+    rate_alone = best(RATES, lambda rate: score(trial.alone(first, rate)))
+    rate = best(RATES, lambda rate: score(trial.distilled(first, rate, USUAL_T)))
+    T = best(TEMPERATURES, lambda T: score(trial.distilled(first, rate, T)))
 
     room = _Classroom(sizes, training, soft_targets(teacher, training, classes), epochs, batch_size)
     say(f"training {seeds} students of each form ...")

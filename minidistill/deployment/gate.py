@@ -16,7 +16,7 @@ from .. import ops
 from ..data import Dataset
 from ..network import MLP
 from ..support.checks import check_number, check_rows, check_seed, check_whole
-from ..support.files import check_place, digest, read_npz, write_npz
+from ..support.files import check_place, check_same_run, digest, read_npz, write_npz
 from .bounds import ODDS, add_evidence, alarm_level, confidence_sequence, evidence, lower_bound
 from .pair import Pair
 
@@ -173,10 +173,7 @@ class QualityGate:
             raise ValueError(
                 f"gate file {file} cannot be read: {error}. Put back a copy of it, or delete it to begin anew"
             ) from None
-        pairs = [(name, theirs.get(name), value) for name, value in self.settings.items()]
-        differ = [f"{name} was {old}, is now {new}" for name, old, new in pairs if old != new]
-        if differ:
-            raise ValueError(f"gate file {file} is of another gate: {'; '.join(differ)}. Name another file")
+        check_same_run(f"gate file {file} is of another gate", theirs, self.settings, ". Name another file")
         self.seen, self.watched, self.agreed = seen, watched, agreed
         self.alarmed_at = None if alarmed < 0 else alarmed
         self.log_evidence = found["log_evidence"]

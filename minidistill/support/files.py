@@ -7,7 +7,7 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
@@ -201,6 +201,14 @@ def _array(archive: Any, entry: Any) -> np.ndarray:
     if dtype.kind == "U" and array.size and array.ravel().view(f"{dtype.byteorder}u4").max() > sys.maxunicode:
         raise ValueError(f"{entry.filename} holds text with a character that Unicode does not have")
     return array
+
+
+def check_same_run(problem: str, found: Mapping[str, Any], own: Mapping[str, Any], remedy: str = "") -> None:
+    """ValueError, naming each setting that differs, where a file's settings `found` are not this run's `own`."""
+    pairs = [(name, found.get(name), value) for name, value in own.items()]
+    differ = [f"{name} was {old}, is now {new}" for name, old, new in pairs if old != new]
+    if differ:
+        raise ValueError(f"{problem}: {'; '.join(differ)}{remedy}")
 
 
 def digest(*arrays: Any) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from ..data import Dataset
 from ..losses import TopK
 from ..support.checks import check_finite, check_whole
-from ..support.files import check_place, digest, read_npz, write_npz
+from ..support.files import check_place, check_same_run, digest, read_npz, write_npz
 from .loop import Epoch, History, Run, Targets, arrays_of
 
 
@@ -75,7 +75,7 @@ class Checkpoint:
             raise FileExistsError(f"checkpoint: expected a regular file, got a pipe or a device: {self.path}")
         settings = read_npz(self.path, "checkpoint", ("settings",))["settings"]
         try:
-            self._check_settings(dict(settings.tolist()))
+            check_same_run("it is of another run", dict(settings.tolist()), self.settings)
             found = read_npz(self.path, "checkpoint", ("epochs", "best", "stopped_early", *self.arrays))
             epochs = [Epoch(int(number), *figures) for number, *figures in found["epochs"].tolist()]
             if [epoch.epoch for epoch in epochs] != list(range(1, min(len(epochs), self.epochs) + 1)):
@@ -95,12 +95,6 @@ class Checkpoint:
             array[:] = found[name]
         self.history.epochs[:], self.history.best = epochs, best
         self.history.stopped_early = stopped_early
-
-    def _check_settings(self, theirs: dict[str, str]) -> None:
-        pairs = [(name, theirs.get(name), value) for name, value in self.settings.items()]
-        differ = [f"{name} was {old}, is now {new}" for name, old, new in pairs if old != new]
-        if differ:
-            raise ValueError(f"it is of another run: {'; '.join(differ)}")
 
 
 def settings_of(run: Run, validation: Dataset | None, patience: int | None) -> dict[str, str]:

@@ -19,7 +19,7 @@ from minidistill.deployment.bounds import alarm_level, confidence_sequence, lowe
 from minidistill.deployment.gate import sampled
 
 ROOT = Path(__file__).parents[2]
-spec = importlib.util.spec_from_file_location("measure_gate", ROOT / "docs" / "measure_gate.py")
+spec = importlib.util.spec_from_file_location("measure_gate", ROOT / "tools" / "measure" / "gate.py")
 measure_gate = importlib.util.module_from_spec(spec)
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ...support.files import check_place, replacing
+from ...support.files import check_place, check_same_run, replacing
 from .point import Point, Setting
 
 
@@ -65,14 +65,8 @@ class ResultsFile:
         if unsealed(first) is None:
             raise ValueError(f"{self.path} is damaged: line 1: its checksum is not that of its content")
         del found[SEAL]
-        names = [*self.header, *(name for name in found if name not in self.header)]
-        differences = [
-            f"{name} is {found.get(name)!r} there and {self.header.get(name)!r} here"
-            for name in names
-            if found.get(name) != self.header.get(name)
-        ]
-        if differences:
-            raise ValueError(f"{self.path} holds the points of another sweep: {', '.join(differences)}")
+        own = {**dict.fromkeys(found), **self.header}
+        check_same_run(f"{self.path} holds the points of another sweep", found, own)
 
     def add(self, point: Point) -> None:
         """Keeps a point; in the file before this returns."""

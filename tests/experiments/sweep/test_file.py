@@ -52,17 +52,17 @@ def test_the_file_of_another_sweep_is_refused_and_left_alone(teacher, file):
     before = file.read_bytes()
     other = MLP((64, 32, 10), seed=1)
     for difference, changed in (
-        ("epochs is 2 there and 3 here", {**GRID, "epochs": 3}),
-        ("batch_size is 32 there and 50 here", {**GRID, "batch_size": 50}),
-        ("optimizer is 'SGD\\(learning_rate=0.1", {**GRID, "optimizer": SGD(0.2)}),
+        ("epochs was 2, is now 3", {**GRID, "epochs": 3}),
+        ("batch_size was 32, is now 50", {**GRID, "batch_size": 50}),
+        ("optimizer was SGD\\(learning_rate=0.1", {**GRID, "optimizer": SGD(0.2)}),
     ):
         with pytest.raises(ValueError, match=f"sweep.jsonl holds the points of another sweep: {difference}"):
             sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **changed)
     for name, arguments in (
-        ("teacher is", (other, TRAINING, VALIDATION)),
-        ("training is", (teacher, TRAINING.take(100), VALIDATION)),
-        ("training is", (teacher, Dataset(TRAINING.x, np.roll(TRAINING.y, 1)), VALIDATION)),
-        ("validation is", (teacher, TRAINING, VALIDATION.take(50))),
+        ("teacher was", (other, TRAINING, VALIDATION)),
+        ("training was", (teacher, TRAINING.take(100), VALIDATION)),
+        ("training was", (teacher, Dataset(TRAINING.x, np.roll(TRAINING.y, 1)), VALIDATION)),
+        ("validation was", (teacher, TRAINING, VALIDATION.take(50))),
     ):
         with pytest.raises(ValueError, match=f"another sweep: {name}"):
             sweep(*arguments, executor=Serial(), file=file, **GRID)
