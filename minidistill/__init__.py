@@ -3,22 +3,22 @@
 
 Every gradient here is written and derived by hand. Read the source in this order; each file needs only those above it:
 
-    ops            all the maths: each operation forward and, right under it, backward
-    network        MLP: one flat parameter vector, layers are views of it
-    losses/        one distillation method a file; begin with soft_target
-    optim          SGD, Adam; learning-rate schedules
-    training       fit(): the one training loop
-    distillation   distill(): a teacher's softened outputs teach a student
-    evaluation     compare(): what the student kept, and what it costs
+    ops             all the maths: each operation forward and, right under it, backward
+    network         MLP: one flat parameter vector, layers are views of it
+    losses/         one distillation method per file; begin with soft_target
+    training/       optim, one training step, the loop: fit(); evaluation: compare()
+    distillation/   distill(): a student trains on a teacher's softened outputs; teachers, ensembles, chains
 
-Beside the path: teachers (models of any kind as teachers), teacher_checks (warnings about unsuitable ones), schemes
-(ensembles, chains, mutual learning), data/ (digits, MNIST, your own), augmentation, checkpoint (go
-on after a kill), gradcheck (finite differences), invariants and rehearsal (what is wrong with a loss or a training loop
-of yours; mistakes and fingerprints are what they know), sweep (a grid of settings), prune (smaller networks from
-trained ones), quantization (integer networks from trained ones), compression (what each of these keeps and costs),
-serving/ (the teacher keeps watch over its student), export/ (to C and ONNX; from PyTorch and scikit-learn), reproduce/
-(the papers' results, again), leaderboard/ (every method beside every other), course (what is wrong with an answer to an
-exercise), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
+Beside the path, from the lowest layer to the highest; each imports only from those before it:
+
+    support/        checks of arguments, files, processes, figures, text
+    kernels/        the same maths, compiled for CPU and GPU; its README says how to read it
+    data/           Dataset, digits, spirals, MNIST, tables, augmentation
+    diagnosis/      what is wrong with a loss, a gradient or a training loop
+    deployment/     pruning, quantization, cascade, quality gate
+    export/         to C, ONNX, safetensors and PyTorch, and back
+    experiments/    demo, sweeps, the papers' results again, leaderboard, benchmarks
+    cli/            the command line
 """
 
 TYPE_CHECKING = False  # True to type checkers; typing itself is slow to import

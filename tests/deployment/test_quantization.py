@@ -341,7 +341,7 @@ def raw_and_standardized():
     return student, rows, for_raw, raw
 
 
-ONE_STEP = "its inputs differ too much in scale for one step. Quantize a network of standardized rows, before absorb_"
+ONE_STEP = "its inputs differ too much in scale for one step. Quantize a network of standardized rows, before fold_"
 
 
 @pytest.mark.parametrize("calibrated", [True, False], ids=["calibrated", "row by row"])
