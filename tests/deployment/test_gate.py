@@ -19,11 +19,6 @@ from minidistill.deployment.bounds import alarm_level, confidence_sequence, lowe
 from minidistill.deployment.gate import sampled
 
 ROOT = Path(__file__).parents[2]
-<<<<<<< ours
-=======
-spec = importlib.util.spec_from_file_location("measure_gate", ROOT / "tools" / "measure" / "gate.py")
-measure_gate = importlib.util.module_from_spec(spec)
->>>>>>> theirs
 
 
 def teacher(x):
