@@ -6,11 +6,11 @@ A single figure in a sentence stands in a marker of its own, which says where in
 how it is written:
 
     <!-- value: demo / distilled / accuracy_mean as .1% -->97.0%<!-- end -->
-    <!-- value: few-labels / claims / points gained from 1,000 images / mean -->3.8<!-- end -->
+    <!-- value: few-labels / claims / gain_1000_images / mean -->3.8<!-- end -->
 
-A part of the path is a key, a place in a list, counted from 0, or the beginning of what one of a list is called. No
-line may begin with such a marker: in Markdown it would begin a paragraph. What looks measured and stands in no marker
-is found by `stray_figures`, which asks for a paper, with its year, in the same paragraph.
+A part of the path is a key, a place in a list, counted from 0, or the `id` of an entry of a list. No line may
+begin with such a marker: in Markdown it would begin a paragraph. What looks measured and stands in no marker is found
+by `stray_figures`, which asks for a paper, with its year, in the same paragraph.
 """
 
 import json
@@ -442,16 +442,10 @@ def _inside(found: Any, part: str, path: str) -> Any:
         return found[part]
     if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
         return found[int(part)]
-    named = [one for one in found if isinstance(one, dict) and _called(one, part)] if isinstance(found, list) else []
+    named = [one for one in found if isinstance(one, dict) and one.get("id") == part] if isinstance(found, list) else []
     if len(named) != 1:
         raise ValueError(f"{path}: {part!r} names {len(named) or 'none'} of what is there")
     return named[0]
-
-
-def _called(one: dict[str, Any], beginning: str) -> bool:
-    """Whether a text in it begins so, and no longer word does."""
-    texts = (text for text in one.values() if isinstance(text, str))
-    return any(re.match(rf"{re.escape(beginning)}(?!\w)", text) for text in texts)
 
 
 def stray_figures(text: str) -> list[str]:

@@ -124,9 +124,11 @@ def _claims(found: Outcome) -> list[Claim]:
     by_width = [differences(one.test, direct) for one in found.through.values()]
     worst = [min(gains) for gains in zip(*by_width, strict=True)]
     return [
-        always_above(0, "points gained by a teacher", differences(direct, found.alone.test), decimals=2),
-        always_above(0, "points more through the best assistant", differences(chosen, direct), decimals=2),
-        always_above(0, "points more through the worst assistant", worst, decimals=2),
+        always_above("gain_teacher", 0, "points gained by a teacher",
+                     differences(direct, found.alone.test), decimals=2),
+        always_above("gain_best_assistant", 0, "points more through the best assistant",
+                     differences(chosen, direct), decimals=2),
+        always_above("gain_worst_assistant", 0, "points more through the worst assistant", worst, decimals=2),
     ]
 
 

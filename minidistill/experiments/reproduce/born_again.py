@@ -97,13 +97,15 @@ def _claims(families: list[Family]) -> list[Claim]:
     together, strangers = ([getattr(family, name) for family in families] for name in ("ensemble", "strangers"))
     best_one = [max(family.generations) for family in families]
     return [
-        always_above(0, "points of the first generation over its teacher", differences(second, first), decimals=2),
-        always_above(0, f"points of generation {GENERATIONS} over the first", differences(last, second), decimals=2),
-        always_above(0, "points of their ensemble over the best of them", differences(together, best_one), decimals=2),
-        always_above(
-            0, "points of their ensemble over one of as many that learned alone", differences(together, strangers),
-            decimals=2,
-        ),
+        always_above("gain_generation_1", 0, "points of the first generation over its teacher",
+                     differences(second, first), decimals=2),
+        always_above(f"gain_generation_{GENERATIONS}", 0, f"points of generation {GENERATIONS} over the first",
+                     differences(last, second), decimals=2),
+        always_above("gain_ensemble_over_best", 0, "points of their ensemble over the best of them",
+                     differences(together, best_one), decimals=2),
+        always_above("gain_ensemble_over_independent", 0,
+                     "points of their ensemble over one of as many that learned alone",
+                     differences(together, strangers), decimals=2),
     ]  # fmt: skip
 
 

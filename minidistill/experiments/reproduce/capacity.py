@@ -130,10 +130,14 @@ def _claims_of_widths(widths: dict[int, Width]) -> list[Claim]:
     warmer = differences(wide.temperatures, narrow.temperatures)
     hot = f"T={TEMPERATURES[-1]:g}"
     return [
-        always_above(0, f"points that {WIDTHS[0]} hidden units lose by distilling at {hot}", harm, decimals=1),
-        always_above(0, f"points by which {WIDTHS[-1]} units gain more at {hot} than {WIDTHS[0]} do", room, decimals=1),
-        always_above(0, f"points that {WIDTHS[-1]} units gain at their best T", wide.gains_at_best, decimals=2),
-        always_above(0, f"best T of {WIDTHS[-1]} units less that of {WIDTHS[0]}", warmer),
+        always_above(f"loss_{WIDTHS[0]}_units", 0, f"points that {WIDTHS[0]} hidden units lose by distilling at {hot}",
+                     harm, decimals=1),
+        always_above(f"extra_gain_{WIDTHS[-1]}_units", 0,
+                     f"points by which {WIDTHS[-1]} units gain more at {hot} than {WIDTHS[0]} do", room, decimals=1),
+        always_above(f"best_gain_{WIDTHS[-1]}_units", 0, f"points that {WIDTHS[-1]} units gain at their best T",
+                     wide.gains_at_best, decimals=2),
+        always_above("best_temperature_difference", 0, f"best T of {WIDTHS[-1]} units less that of {WIDTHS[0]}",
+                     warmer),
     ]
 
 
@@ -165,8 +169,10 @@ def _claims_of_noise(noisy: Noisy) -> list[Claim]:
     over_alone = differences(noisy.distilled, noisy.alone)
     wrong = f"{NOISE:.0%} of the labels wrong"
     return [
-        always_above(0, f"{wrong}: points of the student over its teacher", over_teacher, decimals=1),
-        always_above(0, f"{wrong}: points of the student over one alone", over_alone, decimals=1),
+        always_above("noisy_labels_gain_over_teacher", 0, f"{wrong}: points of the student over its teacher",
+                     over_teacher, decimals=1),
+        always_above("noisy_labels_gain_over_alone", 0, f"{wrong}: points of the student over one alone",
+                     over_alone, decimals=1),
     ]
 
 

@@ -15,8 +15,12 @@ from ...support.text import sample_std
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence that can be wrong, the paper's figure where it gives one, and the figures measured here."""
+    """One sentence that can be wrong, the paper's figure where it gives one, and the figures measured here.
 
+    Results files and pages refer to a claim by its `id`, so that the sentence can be reworded.
+    """
+
+    id: str
     claim: str
     values: list[float]  # one a seed
     holds: bool
@@ -34,6 +38,7 @@ class Claim:
 
     def to_dict(self) -> dict[str, Any]:
         return {
+            "id": self.id,
             "claim": self.claim,
             "paper": self.paper,
             "mean": self.mean,
@@ -49,19 +54,27 @@ class Claim:
         return f"{paper:>8}  {here:>14}  {'yes' if self.holds else 'NO':>5}  {self.claim}"
 
 
-def at_most(bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0) -> Claim:
+def at_most(
+    id: str, bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0
+) -> Claim:
     """That the mean over the seeds does not pass `bound`."""
-    return Claim(f"{claim}: at most {bound:.{decimals}f}", values, float(np.mean(values)) <= bound, paper, decimals)
+    holds = float(np.mean(values)) <= bound
+    return Claim(id, f"{claim}: at most {bound:.{decimals}f}", values, holds, paper, decimals)
 
 
-def at_least(bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0) -> Claim:
+def at_least(
+    id: str, bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0
+) -> Claim:
     """That the mean over the seeds reaches `bound`."""
-    return Claim(f"{claim}: at least {bound:.{decimals}f}", values, float(np.mean(values)) >= bound, paper, decimals)
+    holds = float(np.mean(values)) >= bound
+    return Claim(id, f"{claim}: at least {bound:.{decimals}f}", values, holds, paper, decimals)
 
 
-def always_above(bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0) -> Claim:
+def always_above(
+    id: str, bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0
+) -> Claim:
     """That every seed's figure is above `bound`: no mean hides one that is not."""
-    return Claim(f"{claim}: above {bound:g} with every seed", values, min(values) > bound, paper, decimals)
+    return Claim(id, f"{claim}: above {bound:g} with every seed", values, min(values) > bound, paper, decimals)
 
 
 def differences(these: list[float], those: list[float]) -> list[float]:

@@ -220,17 +220,20 @@ def _claims(found: list[Deployed]) -> list[Claim]:
     lost = [100 * (each.report["student"].accuracy_mean - each.report["int8"].accuracy_mean) for each in found]
     vain = [float(each.courses[CALM].alarmed_at is not None) for each in found]
     return [
-        at_least(10, "times lower latency of one image, in int8", _each(found, Deployed.speed, "int8")),
-        at_most(20, "cost in int8, percent of the teacher's", _each(found, Deployed.cost_share, "int8"), decimals=1),
-        at_least(97, "accuracy in int8, percent of the teacher's", _each(found, Deployed.kept, "int8"), decimals=1),
-        at_most(0.3, "points of accuracy that int8 loses against floats", lost, decimals=2),
-        at_least(99.5, "accuracy of the cascade, percent of the teacher's", _each(found, Deployed.kept, cascade),
-                 decimals=1),
-        at_most(25, "cost of the cascade, percent of the teacher's", _each(found, Deployed.cost_share, cascade),
-                decimals=1),
-        at_most(0, f"alarms of the gate in {INPUTS:,} images without drift", vain),
+        at_least("int8_speedup", 10, "times lower latency of one image, in int8", _each(found, Deployed.speed, "int8")),
+        at_most("int8_cost_percent", 20, "cost in int8, percent of the teacher's",
+                _each(found, Deployed.cost_share, "int8"), decimals=1),
+        at_least("int8_accuracy_percent", 97, "accuracy in int8, percent of the teacher's",
+                 _each(found, Deployed.kept, "int8"), decimals=1),
+        at_most("int8_accuracy_loss", 0.3, "points of accuracy that int8 loses against floats", lost, decimals=2),
+        at_least("cascade_accuracy_percent", 99.5, "accuracy of the cascade, percent of the teacher's",
+                 _each(found, Deployed.kept, cascade), decimals=1),
+        at_most("cascade_cost_percent", 25, "cost of the cascade, percent of the teacher's",
+                _each(found, Deployed.cost_share, cascade), decimals=1),
+        at_most("false_alarms", 0, f"alarms of the gate in {INPUTS:,} images without drift", vain),
         *(
-            at_most(2000, f"images until the alarm, {name}", [float(each.courses[name].inputs) for each in found])
+            at_most(f"images_until_alarm_{name.split()[0]}", 2000, f"images until the alarm, {name}",
+                    [float(each.courses[name].inputs) for each in found])
             for name in found[0].courses if name != CALM
         ),
     ]  # fmt: skip

@@ -97,12 +97,17 @@ def _claims(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Clai
     moved, clothes, noise = (by_kind[kind][0] for kind in ("moved", "clothes", "noise"))
     listed = ", ".join(f"{size:,}" for size in sizes)
     return [
-        always_above(0, "images, in percent, on which a student of its own shape disagrees with it", apart, decimals=2),
-        always_above(0, f"points of agreement that each step adds from {listed} images, the least", least, decimals=2),
-        always_above(0, "points of agreement that moving the images adds", differences(moved, own), decimals=2),
-        always_above(0, "points of agreement by which clothes teach digits better than noise",
+        always_above("disagreement", 0, "images, in percent, on which a student of its own shape disagrees with it",
+                     apart, decimals=2),
+        always_above("agreement_gain_more_images", 0,
+                     f"points of agreement that each step adds from {listed} images, the least", least, decimals=2),
+        always_above("agreement_gain_shifted_images", 0, "points of agreement that moving the images adds",
+                     differences(moved, own), decimals=2),
+        always_above("agreement_clothes_over_noise", 0,
+                     "points of agreement by which clothes teach digits better than noise",
                      differences(clothes, noise), decimals=1),
-        always_above(0, "points of agreement by which digits teach digits better than clothes",
+        always_above("agreement_digits_over_clothes", 0,
+                     "points of agreement by which digits teach digits better than clothes",
                      differences(own, clothes), decimals=1),
     ]  # fmt: skip
 

@@ -121,10 +121,13 @@ def _claims(found: Outcome) -> list[Claim]:
     fewest, size = min(found.together), max(found.together)
     pair, most = found.together[fewest], found.together[size]
     return [
-        always_above(0, "points of two peers over one alone", differences(pair, found.alone), decimals=2),
-        always_above(0, "points of two peers over one with a trained teacher", differences(pair, found.taught),
+        always_above("gain_2_peers_over_alone", 0, "points of two peers over one alone",
+                     differences(pair, found.alone), decimals=2),
+        always_above("gain_2_peers_over_teacher", 0, "points of two peers over one with a trained teacher",
+                     differences(pair, found.taught),
                      decimals=2),
-        always_above(0, f"points of {size} peers over two", differences(most, pair), decimals=2),
+        always_above(f"gain_{size}_peers_over_2", 0, f"points of {size} peers over two",
+                     differences(most, pair), decimals=2),
     ]  # fmt: skip
 
 

@@ -27,15 +27,15 @@ def reproduction(*claims):
 
 
 def test_at_most_and_at_least_go_by_the_mean_over_the_seeds():
-    assert at_most(75, "errors", [70, 80]).holds
-    assert not at_most(75, "errors", [70, 81]).holds
-    assert at_least(3, "points", [2, 4]).holds
-    assert not at_least(3, "points", [2, 3.9]).holds
+    assert at_most("errors", 75, "errors", [70, 80]).holds
+    assert not at_most("errors", 75, "errors", [70, 81]).holds
+    assert at_least("gain", 3, "points", [2, 4]).holds
+    assert not at_least("gain", 3, "points", [2, 3.9]).holds
 
 
 def test_one_seed_below_the_bound_refutes_what_is_claimed_of_every_seed():
-    assert always_above(0, "gain", [0.1, 5.0]).holds
-    assert not always_above(0, "gain", [0.0, 5.0]).holds
+    assert always_above("gain", 0, "gain", [0.1, 5.0]).holds
+    assert not always_above("gain", 0, "gain", [0.0, 5.0]).holds
 
 
 def test_differences_are_taken_seed_by_seed():
@@ -45,24 +45,25 @@ def test_differences_are_taken_seed_by_seed():
 
 
 def test_mean_and_spread_are_those_of_the_seeds():
-    claim = Claim("errors", [1.0, 2.0, 6.0], True)
+    claim = Claim("errors", "errors", [1.0, 2.0, 6.0], True)
     assert claim.mean == 3.0
     assert claim.std == pytest.approx(np.std([1, 2, 6], ddof=1))
-    assert Claim("errors", [1.0], True).std == 0.0
+    assert Claim("errors", "errors", [1.0], True).std == 0.0
 
 
 def test_the_json_has_what_was_promised_of_every_claim():
-    found = json.loads(json.dumps(reproduction(at_most(75, "errors", [70.0, 80.0], 67)).to_dict()))
+    found = json.loads(json.dumps(reproduction(at_most("errors", 75, "errors", [70.0, 80.0], 67)).to_dict()))
     assert set(found) >= {"name", "settings", "seconds", "claims"}
     assert found["settings"] == {"command": "minidistill reproduce name", "T": 4}
     assert found["claims"] == [
-        {"claim": "errors: at most 75", "paper": 67, "mean": 75.0, "std": pytest.approx(7.07, abs=0.01),
+        {"id": "errors", "claim": "errors: at most 75", "paper": 67, "mean": 75.0, "std": pytest.approx(7.07, abs=0.01),
          "values": [70.0, 80.0], "holds": True}
     ]  # fmt: skip
 
 
 def test_the_table_shows_paper_and_here_side_by_side_and_what_failed():
-    text = str(reproduction(at_most(75, "errors", [70.0, 74.0], 67), at_least(3, "points", [1.0], decimals=1)))
+    errors = at_most("errors", 75, "errors", [70.0, 74.0], 67)
+    text = str(reproduction(errors, at_least("gain", 3, "points", [1.0], decimals=1)))
     lines = [line.split() for line in text.splitlines()]
     assert ["67", "72", "±", "2.8", "yes", "errors:", "at", "most", "75"] in lines
     assert ["-", "1.0", "NO", "points:", "at", "least", "3.0"] in lines
