@@ -59,7 +59,8 @@ def test_a_marker_gets_the_figure_that_it_names(made_up, marker, figure):
 
 
 NO_FIGURES = (
-    "run / nothing", "run / claims / error / mean", "run / claims / twice / mean", "run / seeds / 2", "run / held", "run",
+    "run", "run / nothing", "run / held", "run / seeds / 2", "run / claims / error / mean",
+    "run / claims / twice / mean",
 )  # fmt: skip
 
 
