@@ -131,7 +131,7 @@ def _in_one_line(error: BaseException) -> str:
 def demo(options: argparse.Namespace) -> None:
     from ..experiments.demo import run_demo
 
-    _show(options, options.figure, lambda: run_demo(options.seeds, options.seed, say=_say))
+    _show(options, options.figure, lambda: run_demo(options.seeds, options.seed, log=_say))
 
 
 def train(options: argparse.Namespace) -> None:
@@ -255,7 +255,7 @@ def compress(options: argparse.Namespace) -> None:
     teacher = teachers[0] if len(teachers) == 1 else teachers
     _show(options, options.figure, lambda: run_compression(
         teacher, data.standardise(mean, scale), test.standardise(mean, scale), options.hidden, epochs=options.epochs,
-        batch_size=options.batch_size, seeds=options.seeds, seed=options.seed, price=options.price, say=_say,
+        batch_size=options.batch_size, seeds=options.seeds, seed=options.seed, price=options.price, log=_say,
     ))  # fmt: skip
 
 
@@ -303,7 +303,7 @@ def reproduce(options: argparse.Namespace) -> None:
     if figure:
         check_place("--figure", figure)
     settings = options.name, options.seeds, options.quick, options.held_out
-    _show(options, figure, lambda: experiments.reproduce(*settings, say=_say))
+    _show(options, figure, lambda: experiments.reproduce(*settings, log=_say))
 
 
 def leaderboard(options: argparse.Namespace) -> None:
@@ -314,7 +314,7 @@ def leaderboard(options: argparse.Namespace) -> None:
     names = [check_choice("DATA", name, NAMES) for name in dict.fromkeys(options.names)] or names_at_hand(_say)
     boards = []
     for name in names:
-        boards.append(run_leaderboard(name, options.seeds, options.quick, say=_say))
+        boards.append(run_leaderboard(name, options.seeds, options.quick, log=_say))
         _print(options, boards[-1].to_dict(), f"{boards[-1]}\n")
     if options.figure:
         from ..experiments.leaderboard.board import leaderboard_figure

@@ -19,9 +19,10 @@ from ...data import Dataset, digits
 from ...data.mnist import COLLECTIONS, is_at_hand
 from ...network import MLP
 from ...support.checks import check_choice, check_whole
+from ...training.selection import highest
 from ..demo import train_teacher
 from ..reproduce.claims import differences
-from ..reproduce.study import LOADERS, accuracy, agreement, highest, jittered_teacher, on_all_cores
+from ..reproduce.study import LOADERS, accuracy, agreement, jittered_teacher, on_all_cores
 from .board import Board, MethodRow
 from .methods import BY_NAME, METHODS, REFERENCE, TRIALS, Classroom, Method, Setting
 

@@ -29,11 +29,10 @@ from ...deployment.quantization import quantize
 from ...kernels import default_backend, one_thread
 from ...network import MLP
 from ...training.evaluation import Report, compare
-from ...training.loop import fit
 from ...training.optim import Adam
 from ..drift import noisy, rotated
 from .claims import Claim, Curve, Findings, Panel, at_least, at_most
-from .study import Budget, Study, accuracy, distilled, on_all_cores
+from .study import Budget, Study, accuracy, alone, distilled, on_all_cores
 
 SOURCE = "no paper, but what the library set itself beforehand"
 DATA = "fashion-mnist" if is_at_hand(FASHION_MNIST) else "digits"  # of which no download is needed
@@ -80,20 +79,19 @@ QUICK = Settings(
 FULL = {"fashion-mnist": PHOTOGRAPHS, "digits": DIGITS}
 
 
-def run(study: Study, say: Callable[[str], None]) -> Findings:
+def run(study: Study, log: Callable[[str], None]) -> Findings:
     settings = QUICK if study.quick else FULL[DATA]
     choosing, proving = study.validation.split(0.5)
-    say(f"{DATA}: training the teacher on {len(study.training):,} images ...")
-    teacher = MLP((study.training.x.shape[1], *TEACHER, study.training.classes), dropout=DROPOUT)
-    fit(teacher, study.training, **settings.by_labels.options(seed=0))
+    log(f"{DATA}: training the teacher on {len(study.training):,} images ...")
+    teacher = alone(study.training, TEACHER, settings.by_labels, 0, DROPOUT)
     room = Classroom(study.training, choosing, teacher.logits(study.training.x), settings.by_teacher)
-    say(f"choosing a student of {', '.join(map(str, settings.widths))} units, and training {len(study.seeds)} ...")
+    log(f"choosing a student of {', '.join(map(str, settings.widths))} units, and training {len(study.seeds)} ...")
     trials = list(product(settings.widths, settings.temperatures))
     with on_all_cores(room) as run:
         scores = run((Classroom.score, *trial) for trial in trials)
         width, T = narrowest(trials, scores, ENOUGH / 100 * accuracy(teacher, choosing))
         students = run((Classroom.student, width, T, seed) for seed in study.seeds)
-    say("deploying and measuring, on one thread ...")
+    log("deploying and measuring, on one thread ...")
     with one_thread(default_backend()):
         streams = drifts(study.test.x)
         found = [deploy(teacher, student, study.training, proving, study.test, streams) for student in students]

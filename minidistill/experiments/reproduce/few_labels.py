@@ -17,7 +17,7 @@ import numpy as np
 from ...data import Dataset
 from ...network import MLP
 from .claims import Claim, Curve, Findings, Panel, always_above, at_least, differences
-from .study import Budget, Study, accuracy, alone, best, distilled, jittered_teacher, on_all_cores
+from .study import Budget, Study, accuracies, accuracy, alone, distilled, jittered_teacher, on_all_cores
 
 SOURCE = "Hinton, Vinyals and Dean 2015, section 6"
 DATA = "mnist"
@@ -51,11 +51,11 @@ class Outcome:
         return differences(self.distilled, self.alone)
 
 
-def run(study: Study, say: Callable[[str], None]) -> Findings:
-    say("training the teacher ...")
+def run(study: Study, log: Callable[[str], None]) -> Findings:
+    log("training the teacher ...")
     teacher = jittered_teacher(study.training, (100, 100) if study.quick else TEACHER, epochs=4 if study.quick else 15)
     sizes = _sizes(len(study.training))
-    say(f"training students that see {', '.join(f'{images:,}' for images in sizes.values())} images ...")
+    log(f"training students that see {', '.join(f'{images:,}' for images in sizes.values())} images ...")
     with on_all_cores((study, teacher)) as run:
         outcomes = dict(zip(sizes, run((_learn, images) for images in sizes.values()), strict=True))
     full = accuracy(teacher, study.test)
@@ -90,11 +90,9 @@ def _learn(shared: tuple[Study, MLP], images: int) -> Outcome:
         data = seen(seed)
         return distilled(teacher.logits(data.x), data, HIDDEN, Budget(epochs, rate, BATCH), seed, T, ALPHA)
 
-    rate = best(RATES, lambda rate: accuracy(by_labels(0, rate), study.validation))
-    trial = best(TRIALS, lambda trial: accuracy(by_teacher(0, *trial), study.validation))
-    hard = [accuracy(by_labels(seed, rate), study.test) for seed in study.seeds]
-    soft = [accuracy(by_teacher(seed, *trial), study.test) for seed in study.seeds]
-    return Outcome(images, rate, trial, hard, soft)
+    (rate,), hard = study.selected([(rate,) for rate in RATES], by_labels)
+    trial, soft = study.selected(TRIALS, by_teacher)
+    return Outcome(images, rate, trial, accuracies(hard, study.test), accuracies(soft, study.test))
 
 
 def _claims(outcomes: dict[str, Outcome]) -> list[Claim]:

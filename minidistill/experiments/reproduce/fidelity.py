@@ -20,7 +20,7 @@ from ...data.augmentation import RandomShift
 from ...network import MLP
 from ...training.optim import Adam
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Budget, Study, accuracy, agreement, distilled, jittered_teacher, on_all_cores
+from .study import Budget, Study, accuracies, accuracy, agreement, distilled, jittered_teacher, on_all_cores
 
 SOURCE = "Stanton et al. 2021"
 DATA = "mnist"
@@ -50,15 +50,15 @@ class Classroom:
         said, test = self.teacher.logits(x), self.study.test
         students = [distilled(said, Dataset(x), HIDDEN, budget, seed, T) for seed in self.study.seeds]
         agreements = [agreement(student, self.answers, test) for student in students]
-        return agreements, [accuracy(student, test) for student in students]
+        return agreements, accuracies(students, test)
 
 
-def run(study: Study, say: Callable[[str], None]) -> Findings:
-    say("training the teacher ...")
+def run(study: Study, log: Callable[[str], None]) -> Findings:
+    log("training the teacher ...")
     teacher = jittered_teacher(study.training, HIDDEN, epochs=2 if study.quick else 15)
     room = Classroom(study, teacher, teacher.logits(study.test.x), STEPS // 40 if study.quick else STEPS)
     sizes, kinds = _sizes(len(study.training)), _kinds(study)
-    say(f"training students on {', '.join(f'{size:,}' for size in sizes)} images, and on {', '.join(kinds)} ...")
+    log(f"training students on {', '.join(f'{size:,}' for size in sizes)} images, and on {', '.join(kinds)} ...")
     with on_all_cores(room) as run:
         own = [study.training.take(size).x for size in sizes]
         found = run((Classroom.taught_on, x) for x in [*own, *kinds.values()])

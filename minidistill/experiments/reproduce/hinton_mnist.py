@@ -88,13 +88,13 @@ class Unseen:
 Table = dict[int, dict[float, list[float]]]  # errors by units a layer and temperature, one a seed
 
 
-def run(study: Study, say: Callable[[str], None]) -> Findings:
+def run(study: Study, log: Callable[[str], None]) -> Findings:
     settings = QUICK if study.quick else FULL
-    say(f"training the teacher on {len(study.whole):,} images ...")
+    log(f"training the teacher on {len(study.whole):,} images ...")
     teacher = jittered_teacher(study.whole, settings.teacher, settings.teacher_epochs)
     answers = answers_to_views(teacher, study.whole.x)
     room = Classroom(study, settings.student, teacher, answers, teacher.logits(study.whole.x))
-    say(f"training students of {len(study.seeds)} seeds, taught by labels and by the teacher, by few digits, by T ...")
+    log(f"training students of {len(study.seeds)} seeds, taught by labels and by the teacher, by few digits, by T ...")
     cells = _cells(settings, study.seeds)
     groups: dict[str, list[tuple[Any, ...]]] = {
         "soft": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, seed) for seed in study.seeds],

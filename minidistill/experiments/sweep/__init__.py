@@ -32,7 +32,7 @@ from ...training.optim import SGD, Optimizer
 from .file import ResultsFile
 from .point import Common, Point, Setting
 from .result import Summary, Sweep
-from .workers import train_all, workers
+from .workers import started_workers, train_all
 
 __all__ = ["Point", "Summary", "Sweep", "sweep"]
 
@@ -136,7 +136,7 @@ def sweep(
 
     try:
         if missing:
-            with workers(executor, common, len(missing)) as submit:
+            with started_workers(executor, common, len(missing)) as submit:
                 log(f"{len(grid)} students, {len(grid) - len(missing)} of them finished before ...")
                 train_all(missing, submit, results.add, progress)
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ CONNECTING = 5  # seconds that a Dask scheduler has to answer, and then its work
 
 
 @contextmanager
-def workers(executor: Executor | str | None, common: Common, points: int) -> Iterator[Submit]:
+def started_workers(executor: Executor | str | None, common: Common, points: int) -> Iterator[Submit]:
     """What trains points: a function from a setting to the future of its point."""
     if executor is None:
         executor = f"processes:{min(usable_cores(), points)}"

@@ -59,6 +59,13 @@ def test_no_labels_are_needed_where_alpha_is_1(teacher):
         sweep(teacher, bare, VALIDATION, executor=Serial(), **GRID)
 
 
+def test_the_old_name_of_log_still_works(teacher):
+    lines = []
+    with pytest.warns(DeprecationWarning, match="say is renamed to log"):
+        sweep(teacher, TRAINING, VALIDATION, executor=Serial(), say=lines.append, **GRID | {"widths": [4], "alphas": [1]})
+    assert lines == ["4 students, 0 of them finished before ..."]
+
+
 def test_a_student_that_diverges_is_recorded_and_does_not_stop_the_others(teacher, file):
     grid = GRID | {"temperatures": [4], "widths": [8, 4], "optimizer": Narrow(0.1)}
     result = sweep(teacher, TRAINING, VALIDATION, executor="processes:2", file=file, **grid)
