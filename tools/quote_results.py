@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minidistill.support.text import plural
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 FOLDERS = ("maths", "guides", "evidence", "reference")
@@ -58,7 +60,7 @@ def bench_table(found: dict[str, Any]) -> str:
     tables = [_steps_table(steps, threads) for threads in sorted({row["threads"] for row in steps})]
     machine = found["machine"]
     shares = [
-        f"{share:.0%} on {case} with {_threads(int(threads))}"
+        f"{share:.0%} on {case} with {plural(int(threads), 'thread')}"
         for case, by_threads in machine["share_of_peak"].items()
         for threads, share in by_threads.items()
     ]
@@ -72,7 +74,8 @@ def bench_table(found: dict[str, Any]) -> str:
 def _steps_table(steps: list[dict[str, Any]], threads: int) -> str:
     rows = {(row["case"], row["library"]): row for row in steps if row["threads"] == threads}
     cases, libraries = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
-    lines = [f"| µs a step, {_threads(threads)} | {' | '.join(libraries)} |", f"| --- |{' ---: |' * len(libraries)}"]
+    head = f"| µs a step, {plural(threads, 'thread')} | {' | '.join(libraries)} |"
+    lines = [head, f"| --- |{' ---: |' * len(libraries)}"]
     lines += [f"| {case} | {' | '.join(_time(rows.get((case, name))) for name in libraries)} |" for case in cases]
     return "\n".join(lines)
 
@@ -88,10 +91,6 @@ def _time(row: dict[str, Any] | None) -> str:
 
 def _short(time: float) -> str:
     return f"{time:,.0f}" if time >= 100 else f"{time:.3g}"
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' * (count != 1)}"
 
 
 def claims_table(found: dict[str, Any]) -> str:

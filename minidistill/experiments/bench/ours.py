@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Adapters of minidistill: the readable NumPy code, which is the reference of all results, and the compiled kernels."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,20 @@ from .cases import (
 )  # fmt: skip
 
 
+def _network_work(run: Callable[[], Any], network: MLP, state: Any) -> Work:
+    """Training whose reset restores the first parameters and clears the optimizer's state."""
+    first = network.parameters.copy()
+
+    def reset() -> None:
+        network.parameters[:], state[:] = first, 0
+
+    return training_work(run, lambda: [network.parameters], reset)
+
+
 def numpy_training(case: Training, threads: int) -> Work:
     """The readable loop, as in training.py."""
     network, optimizer, loss = case.network(), SGD(RATE, momentum=MOMENTUM), SOFT if case.distil else CrossEntropy()
-    first, state = network.copy().parameters, optimizer.initial_state(network.parameters)
-    batches = list(case.data.batches(case.batch))
+    state, batches = optimizer.initial_state(network.parameters), list(case.data.batches(case.batch))
 
     def run() -> None:
         for k, (x, y, t) in enumerate(batches):
@@ -43,10 +53,7 @@ def numpy_training(case: Training, threads: int) -> Work:
             network.backward(dlogits, cache)
             optimizer.update(network, state, RATE, k + 1)
 
-    def reset() -> None:
-        network.parameters[:], state[:] = first, 0
-
-    return training_work(run, lambda: [network.parameters], reset)
+    return _network_work(run, network, state)
 
 
 def minidistill_training(case: Training, threads: int) -> Work:
@@ -54,7 +61,7 @@ def minidistill_training(case: Training, threads: int) -> Work:
     from ...kernels import cpu
 
     network, (x, y, t) = case.network(), case.data
-    first, state = network.copy().parameters, SGD().initial_state(network.parameters)
+    state = SGD().initial_state(network.parameters)
     order, rates = np.arange(len(x)), np.full(case.steps, RATE)
     plan, optimizer = cpu.plan(case.sizes, batch=case.batch, threads=threads), cpu.Optimizer(momentum=MOMENTUM)
     soft = {"targets": t, "alpha": SOFT.alpha, "temperature": SOFT.temperature} if case.distil else {}
@@ -63,17 +70,14 @@ def minidistill_training(case: Training, threads: int) -> Work:
         arrays = network.parameters, network.gradients, state, x, order
         cpu.train_steps(plan, *arrays, case.batch, rates, labels=y, optimizer=optimizer, **soft)
 
-    def reset() -> None:
-        network.parameters[:], state[:] = first, 0
-
-    return training_work(run, lambda: [network.parameters], reset)
+    return _network_work(run, network, state)
 
 
 def card_training(case: Training, threads: int) -> Work:
     """An epoch in one launch on an NVIDIA card; to the card and back once."""
     load_backend("cuda")  # ImportError says what is missing
     network, (x, y, t) = case.network().copy("cuda"), case.data
-    first, state = network.parameters.copy(), SGD().initial_state(network.parameters)
+    state = SGD().initial_state(network.parameters)
     loss, optimizer = SOFT if case.distil else CrossEntropy(), SGD(RATE, momentum=MOMENTUM)
     epochs = compiled_epochs(network, loss, optimizer, case.batch, y, t)
     assert epochs is not None
@@ -82,10 +86,7 @@ def card_training(case: Training, threads: int) -> Work:
     def run() -> None:
         list(epochs.losses(x, y, t, state, order, rates, 0))
 
-    def reset() -> None:
-        network.parameters[:], state[:] = first, 0
-
-    return training_work(run, lambda: [network.parameters], reset)
+    return _network_work(run, network, state)
 
 
 def fitting_teacher(case: TeacherEpoch, threads: int, backend: str = "cpu") -> Work:

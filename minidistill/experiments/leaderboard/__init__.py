@@ -19,6 +19,7 @@ from ...data import Dataset, digits
 from ...data.mnist import COLLECTIONS, is_at_hand
 from ...network import MLP
 from ...support.checks import check_choice, check_whole
+from ...support.text import plural
 from ...training.selection import highest
 from ..demo import train_teacher
 from ..reproduce.claims import differences
@@ -139,9 +140,9 @@ def contest(
     methods: tuple[Method, ...], run: Run, seeds: list[int], trial_seeds: list[int], log: Log
 ) -> list[MethodRow]:
     """A row for each method, of settings chosen on the validation images; REFERENCE must be among them."""
-    log(f"choosing settings: {len(methods)} methods, {TRIALS} trials each, {_seeds(trial_seeds)} ...")
+    log(f"choosing settings: {len(methods)} methods, {TRIALS} trials each, {plural(len(trial_seeds), 'seed')} ...")
     chosen = _chosen(methods, run, trial_seeds)
-    log(f"measuring on test images, {_seeds(seeds)} ...")
+    log(f"measuring on test images, {plural(len(seeds), 'seed')} ...")
     found = iter(run((_tested, name, setting, seed) for name, (setting, _) in chosen.items() for seed in seeds))
     figures = {name: tuple(map(list, zip(*(next(found) for _ in seeds), strict=True))) for name in chosen}
     reference, _, _ = figures[REFERENCE]
@@ -159,10 +160,6 @@ def _chosen(methods: tuple[Method, ...], run: Run, seeds: list[int]) -> dict[str
     tried = iter(run((_validated, *trial, seed) for trial in trials for seed in seeds))
     scores = {m.name: [float(np.mean([next(tried) for _ in seeds])) for _ in m.trials] for m in methods}
     return {m.name: (highest(m.trials, scores[m.name]), max(scores[m.name])) for m in methods}
-
-
-def _seeds(seeds: list[int]) -> str:
-    return f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"
 
 
 def _validated(room: Classroom, name: str, setting: Setting, seed: int) -> float:

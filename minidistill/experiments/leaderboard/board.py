@@ -16,7 +16,7 @@ import numpy as np
 
 from ...support.figures import ALONE as ALONE_COLOR
 from ...support.figures import DISTILLED, TEACHER, new_figure, save, titled
-from ...support.text import aligned, sample_std
+from ...support.text import aligned, plural, sample_std
 from .methods import ALONE, REFERENCE, Setting
 
 LEVEL = 0.05  # of all comparisons together
@@ -109,9 +109,9 @@ class Board:
                 f"{np.mean(row.agreements):.1f}%", f"{row.seconds:.2f}",
                 f"[{notes.index(row.note) + 1}]" if row.note else "",
             ])  # fmt: skip
-        seeds = len(self.rows[0].accuracies)
+        seeds = plural(len(self.rows[0].accuracies), "seed")
         return "\n".join([
-            f"{self.data}: the student reads test images, mean of {seeds} seed{'s' * (seeds != 1)}", "",
+            f"{self.data}: the student reads test images, mean of {seeds}", "",
             aligned(table), "",
             f"* differs from {REFERENCE}, paired by seed, at {LEVEL:.0%} for all {len(self.rows) - 1} comparisons: "
             f"{len(different)} do",

@@ -37,15 +37,7 @@ class Claim:
         return sample_std(self.values)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "claim": self.claim,
-            "paper": self.paper,
-            "mean": self.mean,
-            "std": self.std,
-            "values": self.values,
-            "holds": self.holds,
-        }
+        return {name: getattr(self, name) for name in ("id", "claim", "paper", "mean", "std", "values", "holds")}
 
     def __str__(self) -> str:
         paper = "-" if self.paper is None else f"{self.paper:.{self.decimals}f}"
@@ -58,16 +50,14 @@ def at_most(
     id: str, bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0
 ) -> Claim:
     """That the mean over the seeds does not pass `bound`."""
-    holds = float(np.mean(values)) <= bound
-    return Claim(id, f"{claim}: at most {bound:.{decimals}f}", values, holds, paper, decimals)
+    return Claim(id, f"{claim}: at most {bound:.{decimals}f}", values, bool(np.mean(values) <= bound), paper, decimals)
 
 
 def at_least(
     id: str, bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0
 ) -> Claim:
     """That the mean over the seeds reaches `bound`."""
-    holds = float(np.mean(values)) >= bound
-    return Claim(id, f"{claim}: at least {bound:.{decimals}f}", values, holds, paper, decimals)
+    return Claim(id, f"{claim}: at least {bound:.{decimals}f}", values, bool(np.mean(values) >= bound), paper, decimals)
 
 
 def always_above(

@@ -64,6 +64,9 @@ class Point:
         return Setting(self.width, self.temperature, self.alpha, self.seed)
 
 
+HYPERPARAMETERS = ("hidden_layers", "activation", "dropout", "epochs", "batch_size", "optimizer", "patience", "backend")
+
+
 @dataclass(frozen=True)
 class Common:
     """What all points share. It is arrays and settings alone, so that it can go to another process or machine."""
@@ -111,12 +114,6 @@ class Common:
             "training": digest(self.training.x, self.training.y),
             "validation": digest(self.validation.x, self.validation.y),
             "teacher": digest(self.targets.logits, self.answers),
-            "hidden_layers": self.hidden_layers,
-            "activation": self.activation,
-            "dropout": self.dropout,
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
+            **{name: getattr(self, name) for name in HYPERPARAMETERS},
             "optimizer": repr(self.optimizer),
-            "patience": self.patience,
-            "backend": self.backend,
         }

@@ -60,9 +60,9 @@ def test_no_labels_are_needed_where_alpha_is_1(teacher):
 
 
 def test_the_old_name_of_log_still_works(teacher):
-    lines = []
+    lines, grid = [], GRID | {"widths": [4], "alphas": [1]}
     with pytest.warns(DeprecationWarning, match="say is renamed to log"):
-        sweep(teacher, TRAINING, VALIDATION, executor=Serial(), say=lines.append, **GRID | {"widths": [4], "alphas": [1]})
+        sweep(teacher, TRAINING, VALIDATION, executor=Serial(), say=lines.append, **grid)
     assert lines == ["4 students, 0 of them finished before ..."]
 
 
