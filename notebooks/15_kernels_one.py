@@ -452,6 +452,6 @@ print(f"peak {peak:.0f} GFLOP/s, bandwidth {bandwidth:.1f} GB/s: the corner is a
 #
 # - `minidistill/kernels/cpu/matmul.py`: `three_loops`, `reordered`, `tiled`, `make_block`, `pack`, `make_product`.
 # - `minidistill/kernels/cpu/simd.py`: `multiply_add`, the vector instructions for numba.
-# - `minidistill/experiments/bench/__init__.py`: `interleaved`, timing with care.
+# - `minidistill/experiments/bench/timing.py`: `interleaved`, timing with care.
 #
 # Next is notebook 16: fusing, memory, threads and races.

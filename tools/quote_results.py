@@ -6,11 +6,11 @@ A single figure in a sentence stands in a marker of its own, which says where in
 how it is written:
 
     <!-- value: demo / distilled / accuracy_mean as .1% -->97.0%<!-- end -->
-    <!-- value: few-labels / claims / points gained from 1,000 images / mean -->3.8<!-- end -->
+    <!-- value: few-labels / claims / gain_1000_images / mean -->3.8<!-- end -->
 
-A part of the path is a key, a place in a list, counted from 0, or the beginning of what one of a list is called. No
-line may begin with such a marker: in Markdown it would begin a paragraph. What looks measured and stands in no marker
-is found by `stray_figures`, which asks for a paper, with its year, in the same paragraph.
+A part of the path is a key, a place in a list, counted from 0, or the `id` of an entry of a list. No line may
+begin with such a marker: in Markdown it would begin a paragraph. What looks measured and stands in no marker is found
+by `stray_figures`, which asks for a paper, with its year, in the same paragraph.
 """
 
 import json
@@ -19,6 +19,8 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from minidistill.support.text import plural
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -58,7 +60,7 @@ def bench_table(found: dict[str, Any]) -> str:
     tables = [_steps_table(steps, threads) for threads in sorted({row["threads"] for row in steps})]
     machine = found["machine"]
     shares = [
-        f"{share:.0%} on {case} with {_threads(int(threads))}"
+        f"{share:.0%} on {case} with {plural(int(threads), 'thread')}"
         for case, by_threads in machine["share_of_peak"].items()
         for threads, share in by_threads.items()
     ]
@@ -72,7 +74,8 @@ def bench_table(found: dict[str, Any]) -> str:
 def _steps_table(steps: list[dict[str, Any]], threads: int) -> str:
     rows = {(row["case"], row["library"]): row for row in steps if row["threads"] == threads}
     cases, libraries = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
-    lines = [f"| µs a step, {_threads(threads)} | {' | '.join(libraries)} |", f"| --- |{' ---: |' * len(libraries)}"]
+    head = f"| µs a step, {plural(threads, 'thread')} | {' | '.join(libraries)} |"
+    lines = [head, f"| --- |{' ---: |' * len(libraries)}"]
     lines += [f"| {case} | {' | '.join(_time(rows.get((case, name))) for name in libraries)} |" for case in cases]
     return "\n".join(lines)
 
@@ -88,10 +91,6 @@ def _time(row: dict[str, Any] | None) -> str:
 
 def _short(time: float) -> str:
     return f"{time:,.0f}" if time >= 100 else f"{time:.3g}"
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' * (count != 1)}"
 
 
 def claims_table(found: dict[str, Any]) -> str:
@@ -274,14 +273,14 @@ def board_table(found: dict[str, Any]) -> str:
     lines = ["| | method | accuracy, % | to soft targets | agreement, % | s a run | |"]
     lines.append("| ---: | --- | ---: | ---: | ---: | ---: | --- |")
     for place, row in enumerate(found["rows"], 1):
-        apart = f"{row['paired_difference']:+.2f} ± {row['paired_std']:.2f}" + "*" * row["differs"]
+        apart = f"{row['paired_difference']:+.2f} ± {row['paired_std']:.2f}" + "*" * row["significant"]
         name, apart = (f"**{row['method']}**", "") if row["method"] == "SoftTarget" else (row["method"], apart)
         lines.append(
             f"| {place} | {name} | {row['mean']:.2f} ± {row['std']:.2f} | {apart} | {row['agreement']:.1f} | "
             f"{row['seconds']:.2f} | {row['note']} |"
         )
     settings, others = found["settings"], len(found["rows"]) - 1
-    images, differing = settings["images"], sum(row["differs"] for row in found["rows"])
+    images, differing = settings["images"], sum(row["significant"] for row in found["rows"])
     within = sum(abs(row["paired_difference"]) < row["paired_std"] for row in found["rows"])
     return "\n".join(lines) + (
         f"\n\nMeans of {len(settings['seeds'])} seeds, ± standard deviation, on {images['test']:,} test images, by "
@@ -442,16 +441,10 @@ def _inside(found: Any, part: str, path: str) -> Any:
         return found[part]
     if isinstance(found, list) and part.isdecimal() and int(part) < len(found):
         return found[int(part)]
-    named = [one for one in found if isinstance(one, dict) and _called(one, part)] if isinstance(found, list) else []
+    named = [one for one in found if isinstance(one, dict) and one.get("id") == part] if isinstance(found, list) else []
     if len(named) != 1:
         raise ValueError(f"{path}: {part!r} names {len(named) or 'none'} of what is there")
     return named[0]
-
-
-def _called(one: dict[str, Any], beginning: str) -> bool:
-    """Whether a text in it begins so, and no longer word does."""
-    texts = (text for text in one.values() if isinstance(text, str))
-    return any(re.match(rf"{re.escape(beginning)}(?!\w)", text) for text in texts)
 
 
 def stray_figures(text: str) -> list[str]:

@@ -20,7 +20,7 @@ minute.""")
 def demo(options: argparse.Namespace) -> None:
     from ..experiments.demo import run_demo
 
-    print_report(options, run_demo(options.num_seeds, options.seed, say=log), options.figure)
+    print_report(options, run_demo(options.num_seeds, options.seed, log=log), options.figure)
 
 
 def add_reproduce(commands: Commands) -> None:
@@ -55,7 +55,7 @@ def reproduce(options: argparse.Namespace) -> None:
     if figure is None:
         figure = f"minidistill-{options.name}.png"
         check_place("--figure", figure)
-    found = run_experiment(options.name, options.num_seeds, options.quick, options.held_out, say=log)
+    found = run_experiment(options.name, options.num_seeds, options.quick, options.held_out, log=log)
     print_report(options, found, figure)
 
 
@@ -81,10 +81,10 @@ def leaderboard(options: argparse.Namespace) -> None:
     names = [check_choice("DATA", name, NAMES) for name in dict.fromkeys(options.names)] or names_at_hand(log)
     boards = []
     for name in names:
-        boards.append(run_leaderboard(name, options.num_seeds, options.quick, say=log))
+        boards.append(run_leaderboard(name, options.num_seeds, options.quick, log=log))
         print_result(options, boards[-1].to_dict(), f"{boards[-1]}\n")
     if options.figure:
-        from ..experiments.pictures import leaderboard_figure
+        from ..experiments.leaderboard.board import leaderboard_figure
 
         leaderboard_figure(boards, options.figure)
         log(f"saved {options.figure}")
@@ -102,4 +102,4 @@ It takes about ten minutes, with --quick under one.""")
 def bench(options: argparse.Namespace) -> None:
     from ..experiments.bench import run_bench
 
-    print_report(options, run_bench(options.quick, say=log), options.figure)
+    print_report(options, run_bench(options.quick, log=log), options.figure)

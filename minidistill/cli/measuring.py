@@ -127,7 +127,7 @@ def compress(options: argparse.Namespace) -> None:
     found = run_compression(
         as_one(networks), standardization.apply(data), standardization.apply(test), options.hidden,
         epochs=options.epochs, batch_size=options.batch_size, seeds=options.num_seeds, seed=options.seed,
-        price=options.price, say=log,
+        price=options.price, log=log,
     )  # fmt: skip
     print_report(options, found, options.figure)
 

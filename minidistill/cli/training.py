@@ -116,7 +116,7 @@ def sweep(options: argparse.Namespace) -> None:
         hidden_layers=options.layers, activation=options.activation, dropout=options.dropout, epochs=options.epochs,
         batch_size=options.batch_size, optimizer=_optimizer(options), patience=options.patience,
         classes=classes, validation_targets=validation_targets,
-        executor=options.executor, file=options.results, say=log,
+        executor=options.executor, file=options.results, log=log,
     )  # fmt: skip
     print_report(options, found, options.figure)
 

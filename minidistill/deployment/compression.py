@@ -21,6 +21,7 @@ from ..kernels import default_backend, one_thread
 from ..losses import SoftTarget
 from ..network import MLP
 from ..support.checks import check_number, check_seed, check_whole
+from ..support.deprecation import renamed_arguments
 from ..support.figures import ALONE, DISTILLED, INK, TEACHER, new_figure, save, titled
 from ..support.text import aligned
 from ..training.evaluation import Report, ReportRow, compare
@@ -88,6 +89,7 @@ class Compression:
         ])  # fmt: skip
 
 
+@renamed_arguments(say="log")
 def compress(
     teacher: Any,
     training: Dataset,
@@ -99,7 +101,7 @@ def compress(
     seeds: int = 3,
     seed: int = 0,
     price: float = 0.05,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Compression:
     """Students of `hidden` units per layer, in five forms, compared with the teacher that teaches four of them.
 
@@ -110,6 +112,7 @@ def compress(
     epochs    of the first training; fine-tuning after pruning or quantization takes half as many
     seeds     students of each form, from `seed` on
     price     of a core-hour, at least 0
+    log       receives a line per stage
 
     Raises ValueError for settings that are none, and for data without labels.
     """
@@ -127,7 +130,7 @@ def compress(
     classes = max(training.classes, test.classes)
     sizes = (training.x.shape[1], *hidden, classes)
 
-    say("choosing rates and temperature on validation rows ...")
+    log("choosing rates and temperature on validation rows ...")
     validation, learning = training.split(VALIDATION, seed=first)
     trial = _Training(sizes, learning, soft_targets(teacher, learning, classes), epochs, batch_size)
 
@@ -139,7 +142,7 @@ def compress(
     T = best(TEMPERATURES, lambda T: score(trial.student(first, rate, T)))
 
     final = _Training(sizes, training, soft_targets(teacher, training, classes), epochs, batch_size)
-    say(f"training {seeds} students of each form ...")
+    log(f"training {seeds} students of each form ...")
     distilled = [final.student(k, rate, T) for k in students]
     some = training.x[:CALIBRATION]
     forms: dict[str, list[Any]] = {"teacher int8": [quantize(teacher, some)]} if isinstance(teacher, MLP) else {}
@@ -150,7 +153,7 @@ def compress(
         "int8": [quantize(network, some) for network in distilled],
         "int8-aware": [final.int8_aware(network, rate, T) for network in distilled],
     }
-    say("measuring ...")
+    log("measuring ...")
     with one_thread(default_backend()):
         report = compare(teacher, forms, test)
     settings = {

@@ -7,7 +7,7 @@ gets as many trials as the distilled one, the same images in the same order, and
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +19,19 @@ from ..distillation.student import distill
 from ..losses import CrossEntropy, SoftTarget
 from ..network import MLP
 from ..support.checks import check_seed, check_whole
+from ..support.figures import ALONE, DISTILLED, TEACHER, new_figure, save, titled
 from ..support.text import sample_std
 from ..training.evaluation import Report, accuracy, compare
-from ..training.loop import fit
-from ..training.optim import SGD
-from ..training.schedules import CosineSchedule
+from ..training.selection import best
+from .pictures import draw_image, draw_probabilities
+from .reproduce.study import Budget, alone
 
 TEACHER_SIZES = (64, 512, 512, 10)
 STUDENT_SIZES = (64, 32, 10)
 IMAGES_SEEN = 150
 VALIDATION_IMAGES = 300
 TRIAL_SEEDS = 3
+EPOCHS, BATCH = 200, 30  # of the students
 
 RATES = (0.01, 0.03, 0.1, 0.3)       # tried for the student alone
 TEMPERATURES = (2.0, 4.0, 8.0, 16.0)  # tried for the distilled one, which takes the rate below
@@ -70,8 +72,6 @@ class Demo:
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """The proof as a matplotlib figure, saved where a path is given."""
-        from .pictures import demo_figure
-
         return demo_figure(self.report, self.example, path)
 
     def __str__(self) -> str:
@@ -100,66 +100,63 @@ class Demo:
         )
 
 
-def run_demo(seeds: int = 5, seed: int = 0, say: Callable[[str], None] = lambda line: None) -> Demo:
-    """Runs the demo with students of `seeds` seeds from `seed` on; `say` hears of each stage."""
+def run_demo(seeds: int = 5, seed: int = 0, log: Callable[[str], None] = lambda line: None) -> Demo:
+    """Runs the demo with students of `seeds` seeds from `seed` on; `log` receives a line per stage."""
     check_whole("seeds", seeds)
     check_seed(seed)
     start = time.perf_counter()
     training, test = digits()
     student_seeds = range(seed, seed + seeds)
 
-    say("choosing settings on validation images ...")
+    log("choosing settings on validation images ...")
     learning, validation = training.split(len(training) - VALIDATION_IMAGES, seed=seed)
-    trial = _Classroom(learning, train_teacher(learning, seed))
-    trial_seeds = range(seed, seed + TRIAL_SEEDS)
-    rate = _best(RATES, lambda rate: trial.validated(validation, trial_seeds, lambda s: trial.alone(s, rate)))
-    T = _best(TEMPERATURES, lambda T: trial.validated(validation, trial_seeds, lambda s: trial.distilled(s, T)))
+    trial = _Trainer(learning, train_teacher(learning, seed))
 
-    say(f"training the teacher {'-'.join(map(str, TEACHER_SIZES))} on {len(training)} images ...")
-    room = _Classroom(training, train_teacher(training, seed))
-    say(f"training the student {'-'.join(map(str, STUDENT_SIZES))} on {IMAGES_SEEN} of them, with {seeds} seeds ...")
-    alone = [room.alone(s, rate) for s in student_seeds]
-    distilled = [room.distilled(s, T) for s in student_seeds]
-    smoothed = [room.alone(s, rate, CrossEntropy(SMOOTHING)) for s in student_seeds]
-    shuffled = [room.distilled(s, T, shuffle=True) for s in student_seeds]
+    def validated(train: Callable[[int, float], MLP], choice: float) -> float:
+        students = [train(s, choice) for s in range(seed, seed + TRIAL_SEEDS)]
+        return float(np.mean(_accuracies(students, validation)))
 
-    say("measuring ...")
-    report = compare(room.teacher, {"alone": alone, "distilled": distilled}, test)
+    rate = best(RATES, lambda rate: validated(trial.alone, rate))
+    T = best(TEMPERATURES, lambda T: validated(trial.distilled, T))
+
+    log(f"training the teacher {'-'.join(map(str, TEACHER_SIZES))} on {len(training)} images ...")
+    final = _Trainer(training, train_teacher(training, seed))
+    log(f"training the student {'-'.join(map(str, STUDENT_SIZES))} on {IMAGES_SEEN} of them, with {seeds} seeds ...")
+    hard = [final.alone(s, rate) for s in student_seeds]
+    soft = [final.distilled(s, T) for s in student_seeds]
+    smoothed = [final.alone(s, rate, CrossEntropy(SMOOTHING)) for s in student_seeds]
+    shuffled = [final.distilled(s, T, shuffle=True) for s in student_seeds]
+
+    log("measuring ...")
+    report = compare(final.teacher, {"alone": hard, "distilled": soft}, test)
     controls = {"label_smoothing": _accuracies(smoothed, test), "shuffled_teacher": _accuracies(shuffled, test)}
     settings = {
         "command": f"minidistill demo --seeds {seeds} --seed {seed}",
         "seeds": list(student_seeds),
         "images_seen": IMAGES_SEEN,
-        "epochs": _Classroom.EPOCHS,
+        "epochs": EPOCHS,
         "learning_rate_alone": rate,
         "learning_rate_distilled": DISTILLING_RATE,
         "temperature": T,
         "alpha": ALPHA,
     }
-    example = _doubtful_example(room.teacher, test, T)
+    example = _doubtful_example(final.teacher, test, T)
     return Demo(report, controls, settings, example, time.perf_counter() - start)
 
 
 def train_teacher(data: Dataset, seed: int) -> MLP:
-    teacher = MLP(TEACHER_SIZES, dropout=0.3, seed=seed)
-    fit(teacher, data, epochs=40, batch_size=64, optimizer=SGD(CosineSchedule(0.1)), seed=seed)
-    return teacher
+    return alone(data, TEACHER_SIZES[1:-1], Budget(40, batch_size=64), seed, dropout=0.3)
 
 
 @dataclass(frozen=True)
-class _Classroom:
+class _Trainer:
     """A teacher, and the images from which each seed's student sees its own few."""
 
     images: Dataset
     teacher: MLP
 
-    EPOCHS = 200
-    BATCH = 30
-
     def alone(self, seed: int, rate: float, loss: CrossEntropy | None = None) -> MLP:
-        student = MLP(STUDENT_SIZES, seed=seed)
-        fit(student, self._seen(seed), loss, **self._budget(seed, rate))
-        return student
+        return alone(self._seen(seed), STUDENT_SIZES[1:-1], Budget(EPOCHS, rate, BATCH), seed, loss=loss)
 
     def distilled(self, seed: int, T: float, shuffle: bool = False) -> MLP:
         student, data = MLP(STUDENT_SIZES, seed=seed), self._seen(seed)
@@ -167,22 +164,12 @@ class _Classroom:
         if shuffle:
             wrong_order = np.random.default_rng(seed).permutation(len(data))
             teacher = SoftTargets.of(self.teacher.logits(data.x)[wrong_order], data)
-        options = self._budget(seed, DISTILLING_RATE)
+        options = Budget(EPOCHS, DISTILLING_RATE, BATCH).options(seed)
         distill(teacher, student, data, SoftTarget(T, ALPHA), check_teacher=not shuffle, **options)
         return student
 
     def _seen(self, seed: int) -> Dataset:
         return self.images.take(IMAGES_SEEN, seed=seed)
-
-    def _budget(self, seed: int, rate: float) -> dict[str, Any]:
-        return {"epochs": self.EPOCHS, "batch_size": self.BATCH, "optimizer": SGD(CosineSchedule(rate)), "seed": seed}
-
-    def validated(self, validation: Dataset, seeds: Iterable[int], train: Callable[[int], MLP]) -> float:
-        return float(np.mean(_accuracies([train(seed) for seed in seeds], validation)))
-
-
-def _best(choices: Iterable[float], score: Callable[[float], float]) -> float:
-    return max(choices, key=score)
 
 
 def _accuracies(networks: list[MLP], data: Dataset) -> list[float]:
@@ -201,3 +188,48 @@ def _doubtful_example(teacher: MLP, test: Dataset, T: float) -> dict[str, np.nda
     right = hard.argmax(axis=1) == test.y
     i = int(np.where(right, hard.max(axis=1), np.inf).argmin())
     return {"image": test.x[i].reshape(8, 8), "hard": hard[i], "soft": soft[i], "temperature": np.array(T)}
+
+
+def demo_figure(report: Report, example: dict[str, np.ndarray], path: str | os.PathLike[str] | None = None) -> Any:
+    """The demo's proof: a doubtful image and its softened probabilities; each seed's accuracy; what it costs.
+
+    example: image (height, width); probabilities at T=1, `hard` (C,), and at the chosen `temperature`, `soft` (C,).
+    """
+    figure, axes = new_figure(columns=3, rows=2, width=4.0, height=3.1)
+    draw_image(axes[0, 0], example["image"], "A doubtful digit")
+    draw_probabilities(axes[0, 1], example["hard"], 1)
+    draw_probabilities(axes[0, 2], example["soft"], float(example["temperature"]))
+    axes[0, 1].set_xlabel("what the teacher answers")
+    axes[0, 2].set_xlabel("what the student learns from")
+    _draw_seeds(axes[1, 0], report)
+    _draw_costs(axes[1, 1], report)
+    _draw_agreement(axes[1, 2], report)
+    return save(figure, path)
+
+
+def _draw_seeds(ax: Any, report: Report) -> None:
+    alone, distilled = report["alone"].accuracies, report["distilled"].accuracies
+    for before, after in zip(alone, distilled, strict=True):
+        ax.plot((0, 1), (100 * before, 100 * after), color=TEACHER, linewidth=0.8, zorder=1)
+    ax.scatter(np.zeros(len(alone)), 100 * np.array(alone), color=ALONE, zorder=2)
+    ax.scatter(np.ones(len(distilled)), 100 * np.array(distilled), color=DISTILLED, zorder=2)
+    ax.axhline(100 * report.teacher.accuracy_mean, color=TEACHER, linestyle="--", linewidth=1)
+    ax.text(1.4, 100 * report.teacher.accuracy_mean, "teacher", color=TEACHER, ha="right", va="bottom")
+    titled(ax, "Accuracy on test images, % (a line a seed)", xlim=(-0.4, 1.4), xticks=(0, 1))
+    ax.set_xticklabels(("student alone", "distilled"))
+
+
+def _draw_costs(ax: Any, report: Report) -> None:
+    ratios = report["distilled"].ratios_to(report.teacher)
+    shares = [100 * (ratios[name] or 0) for name in ("parameters", "multiply_adds", "latency_us")]
+    bars = ax.barh(("parameters", "multiply-adds", "latency"), shares, color=DISTILLED)
+    ax.bar_label(bars, labels=[f"{share:.2g} %" for share in shares], padding=3)
+    titled(ax, "What the student costs (teacher 100 %)", xlim=(0, 100))
+    ax.invert_yaxis()
+
+
+def _draw_agreement(ax: Any, report: Report) -> None:
+    names = ("alone", "distilled")
+    bars = ax.bar(names, [100 * report[name].agreement for name in names], color=(ALONE, DISTILLED), width=0.5)
+    ax.bar_label(bars, fmt="%.1f", padding=2)
+    titled(ax, "Agreement with the teacher, %", ylim=(0, 105))

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 
 from minidistill.experiments import bench
-from minidistill.experiments.bench import Bench, check_equal, interleaved, measure, prepare, with_ratios
-from minidistill.experiments.bench import adapters as peers
-from minidistill.experiments.bench.adapters import Forward, Group, LossGradient, Product, Training, Work
+from minidistill.experiments.bench import Bench, measure, ours, prepare
+from minidistill.experiments.bench.cases import Forward, Group, LossGradient, Product, SoftTarget, Training, Work
+from minidistill.experiments.bench.groups import GROUPS
+from minidistill.experiments.bench.machine import SGEMM_SIZE, environment
+from minidistill.experiments.bench.result import SGEMM, shares_of_peak, with_ratios
+from minidistill.experiments.bench.timing import TURN, check_equal, interleaved, wait_until_idle
 
 ROOT = Path(__file__).parents[2]
 CASE = Product(2, 3, 4)
@@ -70,14 +73,14 @@ def test_every_array_of_a_result_counts_and_none_may_lack():
         check_equal(CASE, {"NumPy": work([1], [2]), "other": work([1])})
 
 
-@pytest.mark.parametrize(("name", "value"), [("MOMENTUM", 0.8), ("RATE", 0.012), ("SOFT", peers.SoftTarget(3.5, 0.5))])
+@pytest.mark.parametrize(("name", "value"), [("MOMENTUM", 0.8), ("RATE", 0.012), ("SOFT", SoftTarget(3.5, 0.5))])
 def test_another_way_of_training_is_refused(monkeypatch, name, value):
     case = Training((5, 4, 3), 8, steps=4, distil=True)
-    works = {"NumPy": peers.numpy_training(case, 1)}
+    works = {"NumPy": ours.numpy_training(case, 1)}
     works["NumPy"].run()
     before = works["NumPy"].result()
-    monkeypatch.setattr(peers, name, value)
-    works["other"] = peers.numpy_training(case, 1)
+    monkeypatch.setattr(ours, name, value)
+    works["other"] = ours.numpy_training(case, 1)
     works["other"].run()
     works["NumPy"] = works["NumPy"]._replace(result=lambda: before)
     with pytest.raises(ArithmeticError):
@@ -114,7 +117,7 @@ def test_short_work_is_repeated_and_work_with_a_reset_is_not():
 
     def run():
         runs.append(clock.now)
-        clock.now += bench.TURN / 10
+        clock.now += TURN / 10
 
     interleaved({"a": Work(run, list)}, rounds=1, clock=clock, settle=lambda: None)
     assert len(runs) in (4 + 2 * 10, 4 + 2 * 11)  # the first four tell how long it takes
@@ -142,7 +145,7 @@ def test_a_slow_case_ends_after_three_rounds():
 def test_the_median_is_told_of_one_step(monkeypatch):
     monkeypatch.setattr(bench, "interleaved", lambda works, budget: {"NumPy": [9.0, 1.0, 2.0]})
     case = Training((3, 4, 2), 4, steps=4)
-    rows = measure(1, False, str, {"g": Group([case], [], {"NumPy": peers.numpy_training})})["rows"]
+    rows = measure(1, False, str, {"g": Group([case], [], {"NumPy": ours.numpy_training})})["rows"]
     assert rows == [["g", "3-4-2, batch 4", 1, "NumPy", 0.5]]
 
 
@@ -150,11 +153,11 @@ def test_we_wait_until_the_process_is_idle_but_not_for_ever(monkeypatch):
     slept, used = [], iter([0, 0.005, 0.005, 0.01, 0.01, 0.01])
     monkeypatch.setattr(time, "sleep", slept.append)
     monkeypatch.setattr(time, "process_time", lambda: next(used))
-    bench.wait_until_idle()
+    wait_until_idle()
     assert len(slept) == 3
     busy = itertools.count()
     monkeypatch.setattr(time, "process_time", lambda: next(busy))
-    bench.wait_until_idle()
+    wait_until_idle()
     assert sum(slept[3:]) < 0.3
 
 
@@ -171,7 +174,7 @@ def adapter_that_raises(error):
 def test_missing_libraries_are_left_out_and_named():
     missing = {}
     adapters = {
-        "NumPy": peers.numpy_product,
+        "NumPy": ours.numpy_product,
         "absent": adapter_that_raises(ModuleNotFoundError("No module named 'torch'", name="torch")),
         "broken": adapter_that_raises(RuntimeError("no C++ compiler\nand a long story")),
     }
@@ -201,7 +204,7 @@ SMALL_CASES = [
 def test_every_library_that_is_here_does_the_same_work(group, case):
     slow_to_compile = ["torch.compile", "register blocked", "packed", *["minidistill"] * isinstance(case, Product)]
     left_out = [*slow_to_compile, "minidistill, card"]  # numba-cuda may be here without a card
-    adapters = {n: a for n, a in peers.GROUPS[group].adapters.items() if n not in left_out}
+    adapters = {n: a for n, a in GROUPS[group].adapters.items() if n not in left_out}
     missing = {}
     works = prepare(case, adapters, 1, missing)
     for library in missing:
@@ -215,7 +218,7 @@ def test_every_library_that_is_here_does_the_same_work(group, case):
 
 def test_the_reset_undoes_all_that_a_run_did():
     case = Training((6, 5, 3), 8, steps=3)
-    for w in prepare(case, {"NumPy": peers.numpy_training, "minidistill": peers.minidistill_training}, 1, {}).values():
+    for w in prepare(case, {"NumPy": ours.numpy_training, "minidistill": ours.minidistill_training}, 1, {}).values():
         first = w.result()[0].copy()
         w.run()
         assert not np.array_equal(w.result()[0], first)
@@ -226,7 +229,7 @@ def test_the_reset_undoes_all_that_a_run_did():
 
 def test_the_ladder_is_whole():
     matmul = pytest.importorskip("minidistill.kernels.cpu.matmul", exc_type=ImportError)
-    shown = {name.replace(" ", "_") for name in peers.GROUPS["matrix product"].adapters}
+    shown = {name.replace(" ", "_") for name in GROUPS["matrix product"].adapters}
     assert shown - {"minidistill", "NumPy"} == {rung.__name__ for rung in matmul.LADDER} - {"threaded"}
 
 
@@ -240,7 +243,7 @@ def test_the_operations_of_a_step_are_counted():
 def test_each_process_has_its_threads_and_nothing_that_slows_openblas(monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    one, two = bench.environment(1), bench.environment(2)
+    one, two = environment(1), environment(2)
     assert "OPENBLAS_CORETYPE" not in one
     assert (one["OMP_NUM_THREADS"], two["NUMBA_NUM_THREADS"]) == ("1", "2")
     assert "multi_thread_eigen=false" in one["XLA_FLAGS"]
@@ -250,7 +253,7 @@ def test_each_process_has_its_threads_and_nothing_that_slows_openblas(monkeypatc
 ROWS = [
     ["training step", "784-800-800-10, batch 128", 1, "minidistill", 0.004],
     ["training step", "784-800-800-10, batch 128", 1, "NumPy", 0.006],
-    ["training step", "784-800-800-10, batch 128", 1, bench.SGEMM, 0.003],
+    ["training step", "784-800-800-10, batch 128", 1, SGEMM, 0.003],
     ["training step", "784-800-800-10, batch 128", 2, "NumPy", 0.003],
     ["loss and gradient", "128 x 10", 1, "minidistill", 1e-6],
 ]
@@ -262,9 +265,9 @@ def found():
     peaks = {"1": 250.0, "2": 500.0}
     machine = {
         "processor": "a processor", "cores": 2, "system": "a system", "versions": {"python": "3"},
-        "sgemm_gflops": peaks, "copy_gb_per_s": {"1": 10.0, "2": 12.0}, "cores_had": {"1": 0.99, "2": 0.6},
+        "sgemm_gflops": peaks, "copy_gb_per_s": {"1": 10.0, "2": 12.0}, "cores_available": {"1": 0.99, "2": 0.6},
         "missing": {"jax.jit": "jax is not installed"},
-        "share_of_peak": bench.shares_of_peak(rows),
+        "share_of_peak": shares_of_peak(rows),
     }  # fmt: skip
     return Bench(machine, rows)
 
@@ -282,8 +285,8 @@ def test_large_networks_are_measured_beside_sgemm(sizes, large, monkeypatch):
     monkeypatch.setattr(bench, "interleaved", lambda works, **_: {name: [0.5] for name in works})
     group = Group([Training(sizes, 128, steps=2)], [], {"NumPy": lambda case, threads: work([1.0])})
     rows = {row[3]: row[4] for row in measure(1, False, lambda line: None, {"training step": group})["rows"]}
-    expected = 0.5 * group.cases[0].flops / (2 * bench.SGEMM_SIZE**3)
-    assert rows == {"NumPy": 0.25} | ({bench.SGEMM: pytest.approx(expected)} if large else {})
+    expected = 0.5 * group.cases[0].flops / (2 * SGEMM_SIZE**3)
+    assert rows == {"NumPy": 0.25} | ({SGEMM: pytest.approx(expected)} if large else {})
 
 
 def test_the_json_has_the_promised_keys(found):
@@ -315,14 +318,14 @@ def child(monkeypatch, code):
     monkeypatch.setattr(subprocess, "Popen", lambda command, **rest: popen([sys.executable, "-c", code], **rest))
 
 
-FOUND = {"rows": ROWS[:2], "missing": {}, "sgemm_gflops": 100.0, "copy_gb_per_s": 10.0, "cores_had": 1.0}
+FOUND = {"rows": ROWS[:2], "missing": {}, "sgemm_gflops": 100.0, "copy_gb_per_s": 10.0, "cores_available": 1.0}
 
 
 def test_quick_runs_one_process_of_one_thread(monkeypatch):
-    code = f"import json; print(json.dumps({{'say': 'hello'}})); print(json.dumps({{'found': {FOUND!r}}}))"
+    code = f"import json; print(json.dumps({{'log': 'hello'}})); print(json.dumps({{'found': {FOUND!r}}}))"
     child(monkeypatch, code)
     said = []
-    result = bench.run_bench(quick=True, say=said.append)
+    result = bench.run_bench(quick=True, log=said.append)
     assert said == ["hello"]
     assert [row.library for row in result.rows] == ["minidistill", "NumPy"]
     assert list(result.machine["sgemm_gflops"]) == ["1"]
@@ -342,15 +345,15 @@ def test_a_process_that_dies_is_an_error(monkeypatch):
 
 
 def test_no_process_outlives_an_interruption(monkeypatch):
-    child(monkeypatch, """import os, time; print('{"say": %d}' % os.getpid(), flush=True); time.sleep(60)""")
+    child(monkeypatch, """import os, time; print('{"log": %d}' % os.getpid(), flush=True); time.sleep(60)""")
     pids = []
 
-    def say(pid):
+    def log(pid):
         pids.append(pid)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bench.run_bench(quick=True, say=say)
+        bench.run_bench(quick=True, log=log)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
 
@@ -359,7 +362,7 @@ def test_no_process_outlives_an_interruption(monkeypatch):
 def test_the_process_itself_ends_quietly_on_ctrl_c():
     command = [sys.executable, "-m", "minidistill.experiments.bench", "1", "quick"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=bench.environment(1), cwd=ROOT
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(1), cwd=ROOT
     ) as process:
         process.stdout.readline()  # it has begun
         process.send_signal(signal.SIGINT)
@@ -368,9 +371,9 @@ def test_the_process_itself_ends_quietly_on_ctrl_c():
     assert "Traceback" not in errors
 
 
-def test_the_module_imports_no_peer():
-    peers = {"torch", "jax", "sklearn", "numba"}
-    code = f"import sys, minidistill.experiments.bench; print(sorted({peers} & {{*sys.modules}}))"
+def test_the_module_imports_no_other_library():
+    others = {"torch", "jax", "sklearn", "numba"}
+    code = f"import sys, minidistill.experiments.bench; print(sorted({others} & {{*sys.modules}}))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "[]"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-from minidistill.training.loop import TrainingDiverged
+from minidistill.training.history import TrainingDiverged
 from minidistill.training.selection import best, highest
 
 

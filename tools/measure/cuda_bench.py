@@ -24,26 +24,21 @@ from typing import Any
 
 import numpy as np
 
-from minidistill.experiments.bench import check_equal, interleaved
-from minidistill.experiments.bench.adapters import (
+from minidistill.experiments.bench.cases import (
     MOMENTUM,
     RATE,
-    SMALL,
     SOFT,
     LossGradient,
     Product,
     Training,
     Work,
-    card_training,
-    jax_loss,
-    jax_scan_training,
-    numpy_loss,
-    numpy_product,
-    numpy_training,
-    torch_loss,
-    torch_network,
     training_work,
 )
+from minidistill.experiments.bench.groups import SMALL
+from minidistill.experiments.bench.jax_adapter import jax_loss, jax_scan_training
+from minidistill.experiments.bench.ours import card_training, numpy_loss, numpy_product, numpy_training
+from minidistill.experiments.bench.timing import check_equal, interleaved
+from minidistill.experiments.bench.torch_adapter import torch_loss, torch_network
 from minidistill.kernels import load_backend
 
 ROOT = Path(__file__).parents[2]

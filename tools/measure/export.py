@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
 from minidistill import MLP, QuantizedMLP, quantize  # noqa: E402
-from minidistill.experiments.bench import processor, versions  # noqa: E402
+from minidistill.experiments.bench.machine import processor, versions  # noqa: E402
 from minidistill.export import to_c, to_state_dict  # noqa: E402
 from minidistill.export.onnx import onnx_bytes  # noqa: E402
 

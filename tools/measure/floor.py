@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from minidistill import MLP, Dataset, SoftTarget, SoftTargets, digits, distill, mnist, spirals  # noqa: E402
 from minidistill.distillation.teachers import FLOOR  # noqa: E402
-from minidistill.experiments.bench import processor  # noqa: E402
+from minidistill.experiments.bench.machine import processor  # noqa: E402
 
 FLOORS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 TEMPERATURES = (2.0, 4.0, 8.0, 20.0)

@@ -36,7 +36,7 @@ from minidistill import (  # noqa: E402
 )
 from minidistill.deployment.quantization.calibration import METHODS  # noqa: E402
 from minidistill.distillation.soft_targets import SoftTargets, soft_targets  # noqa: E402
-from minidistill.experiments.bench import processor  # noqa: E402
+from minidistill.experiments.bench.machine import processor  # noqa: E402
 from minidistill.kernels.cpu.simd import BYTE_PRODUCTS  # noqa: E402
 
 SEEDS, CALIBRATION = 5, 1000

@@ -19,17 +19,19 @@ from ...data import Dataset, digits
 from ...data.mnist import COLLECTIONS, is_at_hand
 from ...network import MLP
 from ...support.checks import check_choice, check_whole
+from ...support.text import plural
+from ...training.selection import highest
 from ..demo import train_teacher
 from ..reproduce.claims import differences
-from ..reproduce.study import LOADERS, accuracy, agreement, highest, jittered_teacher, on_all_cores
-from .board import Board, Row
+from ..reproduce.study import LOADERS, accuracy, agreement, jittered_teacher, on_all_cores
+from .board import Board, MethodRow
 from .methods import BY_NAME, METHODS, REFERENCE, TRIALS, Classroom, Method, Setting
 
-__all__ = ["NAMES", "Board", "Row", "leaderboard", "names_at_hand"]
+__all__ = ["NAMES", "Board", "MethodRow", "leaderboard", "names_at_hand"]
 
 SEEDS, QUICK_SEEDS = 5, 2
 TEACHERS = 3  # of the ensemble; the first of them is the one teacher of all others
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 Run = Callable[..., list[Any]]  # run([(function, *arguments), ...]) is function(classroom, *arguments)s
 
 
@@ -74,20 +76,20 @@ SETUPS = {
 NAMES = tuple(SETUPS)
 
 
-def names_at_hand(say: Say = lambda line: None) -> list[str]:
-    """The data sets that need no download; `say` hears of those that do."""
+def names_at_hand(log: Log = lambda line: None) -> list[str]:
+    """The data sets that need no download; `log` receives those that do."""
     away = {collection.folder for collection in COLLECTIONS if not is_at_hand(collection)}
     for name in sorted(away):
-        say(f"{name} is not on this machine and is left out; name it to have it downloaded")
+        log(f"{name} is not on this machine and is left out; name it to have it downloaded")
     return [name for name in NAMES if name not in away]
 
 
-def leaderboard(data: str, seeds: int | None = None, quick: bool = False, say: Say = lambda line: None) -> Board:
+def leaderboard(data: str, seeds: int | None = None, quick: bool = False, log: Log = lambda line: None) -> Board:
     """Every method on one data set of NAMES.
 
     seeds  students of each method: 5 unless given, with `quick` 2
     quick  a fifth of the steps, and fewer images: it shows that everything works, not who is ahead
-    say    hears of each stage
+    log    receives a line per stage
     """
     check_choice("data", data, NAMES)
     if seeds is None:
@@ -96,7 +98,7 @@ def leaderboard(data: str, seeds: int | None = None, quick: bool = False, say: S
     start = time.perf_counter()
     setup = SETUPS[data].quick() if quick else SETUPS[data]
     images, validation, test = _parts(setup)
-    say(f"{data}: training {TEACHERS} teachers on {len(images):,} images ...")
+    log(f"{data}: training {TEACHERS} teachers on {len(images):,} images ...")
     with on_all_cores((setup.teacher, images)) as run:
         teachers = run((_teach, seed) for seed in range(TEACHERS))
     room = Classroom(
@@ -104,7 +106,7 @@ def leaderboard(data: str, seeds: int | None = None, quick: bool = False, say: S
         setup.batch_size,
     )  # fmt: skip
     with on_all_cores(room) as run:
-        rows = contest(METHODS, run, list(range(seeds)), list(range(setup.trial_seeds)), say)
+        rows = contest(METHODS, run, list(range(seeds)), list(range(setup.trial_seeds)), log)
     settings = {
         "command": f"minidistill leaderboard {data} --seeds {seeds}" + " --quick" * quick,
         "teacher": repr(room.teacher),
@@ -134,11 +136,13 @@ def _teach(shared: tuple[Callable[..., MLP], Dataset], seed: int) -> MLP:
 # ---------------------------------------------------------------------------------------------- the contest
 
 
-def contest(methods: tuple[Method, ...], run: Run, seeds: list[int], trial_seeds: list[int], say: Say) -> list[Row]:
+def contest(
+    methods: tuple[Method, ...], run: Run, seeds: list[int], trial_seeds: list[int], log: Log
+) -> list[MethodRow]:
     """A row for each method, of settings chosen on the validation images; REFERENCE must be among them."""
-    say(f"choosing settings: {len(methods)} methods, {TRIALS} trials each, {_seeds(trial_seeds)} ...")
+    log(f"choosing settings: {len(methods)} methods, {TRIALS} trials each, {plural(len(trial_seeds), 'seed')} ...")
     chosen = _chosen(methods, run, trial_seeds)
-    say(f"measuring on test images, {_seeds(seeds)} ...")
+    log(f"measuring on test images, {plural(len(seeds), 'seed')} ...")
     found = iter(run((_tested, name, setting, seed) for name, (setting, _) in chosen.items() for seed in seeds))
     figures = {name: tuple(map(list, zip(*(next(found) for _ in seeds), strict=True))) for name in chosen}
     reference, _, _ = figures[REFERENCE]
@@ -146,7 +150,7 @@ def contest(methods: tuple[Method, ...], run: Run, seeds: list[int], trial_seeds
     for method in methods:
         accuracies, agreements, seconds = figures[method.name]
         apart, mean = differences(accuracies, reference), float(np.mean(seconds))
-        rows.append(Row(method.name, accuracies, apart, agreements, mean, *chosen[method.name], method.note))
+        rows.append(MethodRow(method.name, accuracies, apart, agreements, mean, *chosen[method.name], method.note))
     return rows
 
 
@@ -156,10 +160,6 @@ def _chosen(methods: tuple[Method, ...], run: Run, seeds: list[int]) -> dict[str
     tried = iter(run((_validated, *trial, seed) for trial in trials for seed in seeds))
     scores = {m.name: [float(np.mean([next(tried) for _ in seeds])) for _ in m.trials] for m in methods}
     return {m.name: (highest(m.trials, scores[m.name]), max(scores[m.name])) for m in methods}
-
-
-def _seeds(seeds: list[int]) -> str:
-    return f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"
 
 
 def _validated(room: Classroom, name: str, setting: Setting, seed: int) -> float:

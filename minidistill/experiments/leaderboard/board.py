@@ -7,13 +7,16 @@ are all alike one or two pass such a test at 5% by luck; so the tests are correc
 """
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ...support.text import aligned, sample_std
+from ...support.figures import ALONE as ALONE_COLOR
+from ...support.figures import DISTILLED, TEACHER, new_figure, save, titled
+from ...support.text import aligned, plural, sample_std
 from .methods import ALONE, REFERENCE, Setting
 
 LEVEL = 0.05  # of all comparisons together
@@ -21,7 +24,7 @@ ROUNDING = 1e-9  # in points: a spread below it is none
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """A method's students; accuracies and agreements in percent of the test images, differences in points."""
 
     method: str
@@ -38,7 +41,7 @@ class Row:
         return float(np.mean(self.accuracies))
 
     @property
-    def p(self) -> float:
+    def p_value(self) -> float:
         return paired_p(self.differences)
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,7 +51,7 @@ class Row:
             "std": sample_std(self.accuracies),
             "paired_difference": float(np.mean(self.differences)),
             "paired_std": sample_std(self.differences),
-            "p": self.p,
+            "p_value": self.p_value,
             "agreement": float(np.mean(self.agreements)),
             "seconds": self.seconds,
             "values": self.accuracies,
@@ -63,17 +66,17 @@ class Board:
     """The leaderboard of one data set; print it, or take `to_dict()`."""
 
     data: str
-    rows: list[Row]
+    rows: list[MethodRow]
     settings: dict[str, Any]
     seconds: float
 
     @classmethod
-    def of(cls, data: str, rows: Sequence[Row], settings: dict[str, Any], seconds: float) -> "Board":
+    def of(cls, data: str, rows: Sequence[MethodRow], settings: dict[str, Any], seconds: float) -> "Board":
         """With the rows in order: the most accurate first."""
         return cls(data, sorted(rows, key=lambda row: -row.mean), settings, seconds)
 
     @property
-    def reference(self) -> Row:
+    def reference(self) -> MethodRow:
         """The row of soft targets."""
         return next(row for row in self.rows if row.method == REFERENCE)
 
@@ -87,11 +90,12 @@ class Board:
     def different(self) -> set[str]:
         """Methods whose accuracy differs from that of soft targets, at 5% for all comparisons together."""
         others = [row for row in self.rows if row.method != REFERENCE]
-        return {row.method for row, differs in zip(others, holm([row.p for row in others]), strict=True) if differs}
+        rejections = holm([row.p_value for row in others])
+        return {row.method for row, rejected in zip(others, rejections, strict=True) if rejected}
 
     def to_dict(self) -> dict[str, Any]:
         different = self.different
-        rows = [{**row.to_dict(), "differs": row.method in different} for row in self.rows]
+        rows = [{**row.to_dict(), "significant": row.method in different} for row in self.rows]
         return {"data": self.data, "settings": self.settings, "rows": rows, "seconds": self.seconds}
 
     def __str__(self) -> str:
@@ -105,9 +109,9 @@ class Board:
                 f"{np.mean(row.agreements):.1f}%", f"{row.seconds:.2f}",
                 f"[{notes.index(row.note) + 1}]" if row.note else "",
             ])  # fmt: skip
-        seeds = len(self.rows[0].accuracies)
+        seeds = plural(len(self.rows[0].accuracies), "seed")
         return "\n".join([
-            f"{self.data}: the student reads test images, mean of {seeds} seed{'s' * (seeds != 1)}", "",
+            f"{self.data}: the student reads test images, mean of {seeds}", "",
             aligned(table), "",
             f"* differs from {REFERENCE}, paired by seed, at {LEVEL:.0%} for all {len(self.rows) - 1} comparisons: "
             f"{len(different)} do",
@@ -148,3 +152,34 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
             break
         rejected[k] = True
     return rejected
+
+
+def leaderboard_figure(boards: Sequence[Board], path: str | os.PathLike[str] | None = None) -> Any:
+    """Each method's seeds as dots and their mean as a circle, the best on top, a panel a data set.
+
+    The line is the mean of soft targets, its band their standard deviation between seeds; filled circles are means
+    that differ from it by more than chance. What lies far below all others is a number at the left.
+    """
+    figure, axes = new_figure(len(boards), width=6.4, height=1.2 + 0.22 * max(len(board.rows) for board in boards))
+    for ax, board in zip(axes[0], boards, strict=True):
+        _draw_board(ax, board)
+    return save(figure, path)
+
+
+def _draw_board(ax: Any, board: Board) -> None:
+    different, reference = board.different, board.reference
+    spread = sample_std(reference.accuracies)
+    ax.axvspan(reference.mean - spread, reference.mean + spread, color=TEACHER, alpha=0.2, linewidth=0)
+    ax.axvline(reference.mean, color=TEACHER, linewidth=1)
+    for place, row in enumerate(board.rows):
+        colour = DISTILLED if row.mean >= reference.mean else ALONE_COLOR
+        if row.mean < board.floor:
+            edge = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8, "color": colour}
+            ax.annotate(f"\N{LEFTWARDS ARROW} {row.mean:.1f}", (0.01, place), **edge)
+            continue
+        ax.plot(row.accuracies, np.full(len(row.accuracies), place), ".", color=colour, alpha=0.5, markeredgewidth=0)
+        face = colour if row.method in different else "white"
+        ax.plot(row.mean, place, "o", markersize=6, color=colour, markerfacecolor=face)
+    ax.set_yticks(range(len(board.rows)), [row.method for row in board.rows], fontsize=8)
+    ax.invert_yaxis()
+    titled(ax, f"{board.data}: {board.settings['images']['seen']:,} images seen", xlabel="accuracy on test images, %")

@@ -34,14 +34,14 @@ def reproduce(
     seeds: int | None = None,
     quick: bool = False,
     held_out: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Reproduction:
     """Runs one experiment of NAMES.
 
     seeds     students of each kind; what the experiment finds enough, unless given
     quick     a small version that takes under a minute: it shows that everything works, not that the claims hold
     held_out  measure on the images held out of training, and leave the test images alone: how settings are chosen
-    say       hears of each stage
+    log       receives a line per stage
     """
     check_choice("name", name, NAMES)
     experiment = import_module(f".{name.replace('-', '_')}", __package__)
@@ -50,7 +50,7 @@ def reproduce(
     check_whole("seeds", seeds)
     start = time.perf_counter()
     study = Study.of(experiment.DATA, seeds, quick, held_out)
-    findings = experiment.run(study, say)
+    findings = experiment.run(study, log)
     options = f" --seeds {seeds}" + " --quick" * quick + " --held-out" * held_out
     command = f"minidistill reproduce {name}{options}"
     return Reproduction(name, experiment.SOURCE, command, findings, time.perf_counter() - start)

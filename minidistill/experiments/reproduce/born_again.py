@@ -14,19 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...data import Dataset
 from ...distillation.chains import born_again
 from ...distillation.ensembles import Ensemble
 from ...losses import SoftTarget
 from ...network import MLP
+from ...training.selection import highest
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Budget, Study, accuracy, alone, highest, on_all_cores
+from .study import Study, Trainer, accuracies, on_all_cores
 
 SOURCE = "Furlanello et al. 2018"
 DATA = "fashion-mnist"
 SEEDS = 5
 
-IMAGES = 5_000
 HIDDEN = (128,)
 GENERATIONS = 3
 EPOCHS = 30
@@ -34,17 +33,16 @@ RATES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)                                      
 TRIALS = tuple((T, alpha, 0.05) for T in (1.0, 2.0, 4.0) for alpha in (0.5, 1.0))  # of the others: T, alpha and rate
 
 
-def run(study: Study, say: Callable[[str], None]) -> Findings:
-    data = study.training.take(min(IMAGES, len(study.training)))
-    room = Classroom(study, data, 3 if study.quick else EPOCHS)
-    with on_all_cores(room) as run:
-        say("choosing how the first network learns, and how the others ...")
-        rate = highest(RATES, run((Classroom.score_alone, rate) for rate in RATES))
-        trial = highest(TRIALS, run((Classroom.score, rate, trial) for trial in TRIALS))
-        say(f"teaching {GENERATIONS} generations, {len(study.seeds)} times ...")
-        families = run((Classroom.family, rate, trial, seed) for seed in study.seeds)
+def run(study: Study, log: Callable[[str], None]) -> Findings:
+    trainer = GenerationTrainer.of(study, HIDDEN, EPOCHS)
+    with on_all_cores(trainer) as run:
+        log("choosing how the first network learns, and how the others ...")
+        rate = highest(RATES, run((GenerationTrainer.score_alone, rate) for rate in RATES))
+        trial = highest(TRIALS, run((GenerationTrainer.score, rate, trial) for trial in TRIALS))
+        log(f"teaching {GENERATIONS} generations, {len(study.seeds)} times ...")
+        families = run((GenerationTrainer.family, rate, trial, seed) for seed in study.seeds)
     settings = {
-        "network": HIDDEN, "images": len(data), "epochs": room.epochs, "rate": rate, "trial": trial,
+        "network": HIDDEN, "images": len(trainer.data), "epochs": trainer.epochs, "rate": rate, "trial": trial,
         "seeds": study.seeds,
     }  # fmt: skip
     return Findings(_claims(families), [_panel(families)], settings)
@@ -59,34 +57,24 @@ class Family:
     strangers: float          # an ensemble of as many that learned alone
 
 
-@dataclass(frozen=True)
-class Classroom:
-    study: Study
-    data: Dataset
-    epochs: int
-
-    def budget(self, rate: float) -> Budget:
-        return Budget(self.epochs, rate, batch_size=100)
-
-    def first(self, rate: float, seed: int) -> MLP:
-        return alone(self.data, HIDDEN, self.budget(rate), seed)
+class GenerationTrainer(Trainer):
+    """Networks, each taught by the one before."""
 
     def born(self, first: MLP, trial: tuple[float, float, float], generations: int, seed: int) -> list[MLP]:
         T, alpha, rate = trial
         return born_again(first, self.data, generations, SoftTarget(T, alpha), **self.budget(rate).options(seed))
 
     def score_alone(self, rate: float) -> float:
-        return accuracy(self.first(rate, 0), self.study.validation)
+        return self.validated([self.alone(0, rate)])
 
     def score(self, rate: float, trial: tuple[float, float, float]) -> float:
-        (child,) = self.born(self.first(rate, 0), trial, 1, 0)
-        return accuracy(child, self.study.validation)
+        return self.validated(self.born(self.alone(0, rate), trial, 1, 0))
 
     def family(self, rate: float, trial: tuple[float, float, float], seed: int) -> Family:
         start = seed * (GENERATIONS + 1)  # no two families have a network in common
-        strangers = [self.first(rate, start + k) for k in range(GENERATIONS + 1)]
+        strangers = [self.alone(start + k, rate) for k in range(GENERATIONS + 1)]
         line = [strangers[0], *self.born(strangers[0], trial, GENERATIONS, seed)]
-        return Family([accuracy(one, self.study.test) for one in line], self._together(line), self._together(strangers))
+        return Family(accuracies(line, self.study.test), self._together(line), self._together(strangers))
 
     def _together(self, networks: list[MLP]) -> float:
         test = self.study.test
@@ -98,13 +86,15 @@ def _claims(families: list[Family]) -> list[Claim]:
     together, strangers = ([getattr(family, name) for family in families] for name in ("ensemble", "strangers"))
     best_one = [max(family.generations) for family in families]
     return [
-        always_above(0, "points of the first generation over its teacher", differences(second, first), decimals=2),
-        always_above(0, f"points of generation {GENERATIONS} over the first", differences(last, second), decimals=2),
-        always_above(0, "points of their ensemble over the best of them", differences(together, best_one), decimals=2),
-        always_above(
-            0, "points of their ensemble over one of as many that learned alone", differences(together, strangers),
-            decimals=2,
-        ),
+        always_above("gain_generation_1", 0, "points of the first generation over its teacher",
+                     differences(second, first), decimals=2),
+        always_above(f"gain_generation_{GENERATIONS}", 0, f"points of generation {GENERATIONS} over the first",
+                     differences(last, second), decimals=2),
+        always_above("gain_ensemble_over_best", 0, "points of their ensemble over the best of them",
+                     differences(together, best_one), decimals=2),
+        always_above("gain_ensemble_over_independent", 0,
+                     "points of their ensemble over one of as many that learned alone",
+                     differences(together, strangers), decimals=2),
     ]  # fmt: skip
 
 

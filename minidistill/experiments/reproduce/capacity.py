@@ -13,19 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
-from ...data import Dataset
 from ...data.augmentation import with_label_noise
 from ...network import MLP
-from ...training.loop import fit
-from ...training.optim import SGD
-from ...training.schedules import CosineSchedule
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Budget, Study, accuracy, alone, best, distilled, on_all_cores
+from .study import Budget, Study, accuracies, accuracy, alone, distilled, on_all_cores
 
 SOURCE = "Cho and Hariharan 2019; Mirzadeh et al. 2020"
 DATA = "fashion-mnist"
 SEEDS = 3
 
+TEACHER, DROPOUT = (512, 512), 0.2
 WIDTHS = (8, 16, 64, 256)
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 RATES = (0.01, 0.03, 0.1)  # tried alone and at each temperature
@@ -35,12 +32,12 @@ NOISY_RATES = (0.003, 0.01, 0.02, 0.05, 0.1, 0.2)                         # trie
 NOISY_TRIALS = tuple(product((0.01, 0.03, 0.1), (0.5, 0.9)))  # and for distilled ones, alphas beside the rates
 
 
-def run(study: Study, say: Callable[[str], None]) -> Findings:
+def run(study: Study, log: Callable[[str], None]) -> Findings:
     epochs = 2 if study.quick else 15
-    say("training the teacher ...")
-    teacher = _teacher(study.training, epochs)
+    log("training the teacher ...")
+    teacher = alone(study.training, TEACHER, Budget(epochs), 0, DROPOUT)
     widths = WIDTHS[:: len(WIDTHS) - 1] if study.quick else WIDTHS
-    say(f"training students of {', '.join(map(str, widths))} hidden units, and some on wrong labels ...")
+    log(f"training students of {', '.join(map(str, widths))} hidden units, and some on wrong labels ...")
     with on_all_cores(Classroom(study, teacher, epochs)) as run:
         noisy, *students = run([(Classroom.of_noise,), *((Classroom.of_width, width) for width in widths)])
     found = dict(zip(widths, students, strict=True))
@@ -71,21 +68,21 @@ class Classroom:
         def by_teacher(seed: int, rate: float, T: float) -> MLP:
             return distilled(answers, study.training, hidden, Budget(self.epochs, rate), seed, T, ALPHA)
 
-        rate = best(RATES, lambda rate: accuracy(by_labels(0, rate), study.validation))
-        trials = {T: {rate: accuracy(by_teacher(0, rate, T), study.validation) for rate in RATES} for T in TEMPERATURES}
-        rates = {T: best(RATES, trials[T].__getitem__) for T in TEMPERATURES}
-        hard = [accuracy(by_labels(seed, rate), study.test) for seed in study.seeds]
-        students = {T: [by_teacher(seed, rates[T], T) for seed in study.seeds] for T in TEMPERATURES}
-        seen = {T: [accuracy(student, study.validation) for student in found] for T, found in students.items()}
-        soft = {T: [accuracy(student, study.test) for student in found] for T, found in students.items()}
+        (rate,), hard = study.selected([(rate,) for rate in RATES], by_labels)
+        found = {T: study.selected([(rate, T) for rate in RATES], by_teacher) for T in TEMPERATURES}
+        rates = {T: rate for T, ((rate, _), _) in found.items()}
+        seen, soft = (
+            {T: accuracies(students, part) for T, (_, students) in found.items()}
+            for part in (study.validation, study.test)
+        )
         temperatures = [max(seen, key=lambda T: seen[T][k]) for k in range(len(study.seeds))]
-        return Width(rate, rates, hard, soft, temperatures)
+        return Width(rate, rates, accuracies(hard, study.test), soft, temperatures)
 
     def of_noise(self) -> "Noisy":
         """Of training and validation images many labels are wrong, and everyone has the same ones."""
-        study, hidden = self.study, (NOISY_WIDTH,)
+        study, hidden, budget = self.study, (NOISY_WIDTH,), Budget(self.epochs)
         training, validation = (with_label_noise(part, NOISE, seed=0) for part in (study.training, study.validation))
-        teachers = [_teacher(training, self.epochs, seed) for seed in study.seeds]
+        teachers = [alone(training, TEACHER, budget, seed, DROPOUT) for seed in study.seeds]
         answers = [teacher.logits(training.x) for teacher in teachers]
 
         def by_labels(seed: int, rate: float) -> MLP:
@@ -94,12 +91,9 @@ class Classroom:
         def by_teacher(seed: int, rate: float, alpha: float) -> MLP:
             return distilled(answers[seed], training, hidden, Budget(self.epochs, rate), seed, NOISY_T, alpha)
 
-        rate_alone = best(NOISY_RATES, lambda rate: accuracy(by_labels(0, rate), validation))
-        rate, alpha = best(NOISY_TRIALS, lambda trial: accuracy(by_teacher(0, *trial), validation))
-        hard = [by_labels(seed, rate_alone) for seed in study.seeds]
-        soft = [by_teacher(seed, rate, alpha) for seed in study.seeds]
-        figures = ([accuracy(network, study.test) for network in group] for group in (teachers, hard, soft))
-        return Noisy(rate_alone, rate, alpha, *figures)
+        (rate_alone,), hard = study.selected([(rate,) for rate in NOISY_RATES], by_labels, validation)
+        (rate, alpha), soft = study.selected(NOISY_TRIALS, by_teacher, validation)
+        return Noisy(rate_alone, rate, alpha, *(accuracies(group, study.test) for group in (teachers, hard, soft)))
 
 
 # ------------------------------------------------------------------------------------------ width and temperature
@@ -131,10 +125,14 @@ def _claims_of_widths(widths: dict[int, Width]) -> list[Claim]:
     warmer = differences(wide.temperatures, narrow.temperatures)
     hot = f"T={TEMPERATURES[-1]:g}"
     return [
-        always_above(0, f"points that {WIDTHS[0]} hidden units lose by distilling at {hot}", harm, decimals=1),
-        always_above(0, f"points by which {WIDTHS[-1]} units gain more at {hot} than {WIDTHS[0]} do", room, decimals=1),
-        always_above(0, f"points that {WIDTHS[-1]} units gain at their best T", wide.gains_at_best, decimals=2),
-        always_above(0, f"best T of {WIDTHS[-1]} units less that of {WIDTHS[0]}", warmer),
+        always_above(f"loss_{WIDTHS[0]}_units", 0, f"points that {WIDTHS[0]} hidden units lose by distilling at {hot}",
+                     harm, decimals=1),
+        always_above(f"extra_gain_{WIDTHS[-1]}_units", 0,
+                     f"points by which {WIDTHS[-1]} units gain more at {hot} than {WIDTHS[0]} do", room, decimals=1),
+        always_above(f"best_gain_{WIDTHS[-1]}_units", 0, f"points that {WIDTHS[-1]} units gain at their best T",
+                     wide.gains_at_best, decimals=2),
+        always_above("best_temperature_difference", 0, f"best T of {WIDTHS[-1]} units less that of {WIDTHS[0]}",
+                     warmer),
     ]
 
 
@@ -166,8 +164,10 @@ def _claims_of_noise(noisy: Noisy) -> list[Claim]:
     over_alone = differences(noisy.distilled, noisy.alone)
     wrong = f"{NOISE:.0%} of the labels wrong"
     return [
-        always_above(0, f"{wrong}: points of the student over its teacher", over_teacher, decimals=1),
-        always_above(0, f"{wrong}: points of the student over one alone", over_alone, decimals=1),
+        always_above("noisy_labels_gain_over_teacher", 0, f"{wrong}: points of the student over its teacher",
+                     over_teacher, decimals=1),
+        always_above("noisy_labels_gain_over_alone", 0, f"{wrong}: points of the student over one alone",
+                     over_alone, decimals=1),
     ]
 
 
@@ -175,9 +175,3 @@ def _panel(noisy: Noisy) -> Panel:
     names = ["student alone", "teacher", "distilled"]
     curve = Curve("", names, [noisy.alone, noisy.teacher, noisy.distilled])
     return Panel(f"{NOISE:.0%} of the labels wrong, {NOISY_WIDTH} units", "", "accuracy on test images, %", [curve])
-
-
-def _teacher(data: Dataset, epochs: int, seed: int = 0) -> MLP:
-    teacher = MLP((data.x.shape[1], 512, 512, data.classes), dropout=0.2, seed=seed)
-    fit(teacher, data, epochs=epochs, batch_size=128, optimizer=SGD(CosineSchedule(0.1)), seed=seed)
-    return teacher

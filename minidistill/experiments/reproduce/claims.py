@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: MIT
 """A paper's claims, what was measured of them here, and whether they hold."""
 
+import os
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ...support.figures import new_figure, save, titled
 from ...support.text import sample_std
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence that can be wrong, the paper's figure where it gives one, and the figures measured here."""
+    """One sentence that can be wrong, the paper's figure where it gives one, and the figures measured here.
 
+    Results files and pages refer to a claim by its `id`, so that the sentence can be reworded.
+    """
+
+    id: str
     claim: str
     values: list[float]  # one a seed
     holds: bool
@@ -29,14 +37,7 @@ class Claim:
         return sample_std(self.values)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "claim": self.claim,
-            "paper": self.paper,
-            "mean": self.mean,
-            "std": self.std,
-            "values": self.values,
-            "holds": self.holds,
-        }
+        return {name: getattr(self, name) for name in ("id", "claim", "paper", "mean", "std", "values", "holds")}
 
     def __str__(self) -> str:
         paper = "-" if self.paper is None else f"{self.paper:.{self.decimals}f}"
@@ -45,19 +46,25 @@ class Claim:
         return f"{paper:>8}  {here:>14}  {'yes' if self.holds else 'NO':>5}  {self.claim}"
 
 
-def at_most(bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0) -> Claim:
+def at_most(
+    id: str, bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0
+) -> Claim:
     """That the mean over the seeds does not pass `bound`."""
-    return Claim(f"{claim}: at most {bound:.{decimals}f}", values, float(np.mean(values)) <= bound, paper, decimals)
+    return Claim(id, f"{claim}: at most {bound:.{decimals}f}", values, bool(np.mean(values) <= bound), paper, decimals)
 
 
-def at_least(bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0) -> Claim:
+def at_least(
+    id: str, bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0
+) -> Claim:
     """That the mean over the seeds reaches `bound`."""
-    return Claim(f"{claim}: at least {bound:.{decimals}f}", values, float(np.mean(values)) >= bound, paper, decimals)
+    return Claim(id, f"{claim}: at least {bound:.{decimals}f}", values, bool(np.mean(values) >= bound), paper, decimals)
 
 
-def always_above(bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0) -> Claim:
+def always_above(
+    id: str, bound: float, claim: str, values: list[float], paper: float | None = None, decimals: int = 0
+) -> Claim:
     """That every seed's figure is above `bound`: no mean hides one that is not."""
-    return Claim(f"{claim}: above {bound:g} with every seed", values, min(values) > bound, paper, decimals)
+    return Claim(id, f"{claim}: above {bound:g} with every seed", values, min(values) > bound, paper, decimals)
 
 
 def differences(these: list[float], those: list[float]) -> list[float]:
@@ -118,11 +125,9 @@ class Reproduction:
             "claims": [claim.to_dict() for claim in self.findings.claims],
         }
 
-    def plot(self, path: Any = None) -> Any:
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """The curves as a matplotlib figure, saved where a path is given."""
-        from ..pictures import panels
-
-        return panels(self.findings.panels, path)
+        return panels_figure(self.findings.panels, path)
 
     def __str__(self) -> str:
         claims = self.findings.claims
@@ -134,3 +139,39 @@ class Reproduction:
             f"{held} of {len(claims)} claims hold here, in {self.seconds:.0f} s.", f"Settings: {settings}",
         ]  # fmt: skip
         return "\n".join(lines)
+
+
+def panels_figure(parts: Sequence[Panel], path: str | os.PathLike[str] | None = None) -> Any:
+    """The panels of an experiment, two or three a row: each curve's mean, and a point a seed."""
+    columns = 2 if len(parts) in (2, 4) else min(len(parts), 3)
+    width = 6.2 if len(parts) == 1 else 4.4
+    figure, axes = new_figure(columns, rows=-(-len(parts) // columns), width=width, height=3.6)
+    for ax in axes.flat[len(parts) :]:
+        ax.remove()
+    for ax, panel in zip(axes.flat, parts, strict=False):
+        _draw_panel(ax, panel, characters=int(11 * width))
+    return save(figure, path)
+
+
+def _draw_panel(ax: Any, panel: Panel, characters: int) -> None:
+    """Draws a panel under which so many characters fit beside one another."""
+    names = panel.curves[0].x if isinstance(panel.curves[0].x[0], str) else None
+    for curve in panel.curves:
+        x = np.arange(len(names)) if names else np.array(curve.x)
+        means = [np.mean(values) for values in curve.values]
+        style = {"marker": "_", "markersize": 24, "linewidth": 0} if names else {"marker": "o" if len(x) == 1 else ""}
+        (line,) = ax.plot(x, means, markeredgewidth=2, label=curve.label, **style)
+        for place, values in zip(x, curve.values, strict=True):
+            ax.plot(np.full(len(values), place), values, ".", color=line.get_color(), alpha=0.6)
+    titled(ax, panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
+    if names:
+        ax.set(xticks=range(len(names)), xlim=(-0.6, len(names) - 0.4))
+        wrapped = [textwrap.fill(name, characters // len(names), break_long_words=False) for name in names]
+        ax.set_xticklabels(wrapped, fontsize=8)
+    elif panel.logarithmic:
+        ticks = sorted({place for curve in panel.curves for place in curve.x})
+        ax.set_xscale("log")
+        ax.set_xticks(ticks, [f"{place:,g}" for place in ticks], fontsize=7)
+        ax.minorticks_off()
+    if len(panel.curves) > 1:
+        ax.legend(frameon=False, fontsize=8)

@@ -29,11 +29,10 @@ from ...deployment.quantization import quantize
 from ...kernels import default_backend, one_thread
 from ...network import MLP
 from ...training.evaluation import Report, compare
-from ...training.loop import fit
 from ...training.optim import Adam
 from ..drift import noisy, rotated
 from .claims import Claim, Curve, Findings, Panel, at_least, at_most
-from .study import Budget, Study, accuracy, distilled, on_all_cores
+from .study import Budget, Study, accuracy, alone, distilled, on_all_cores
 
 SOURCE = "no paper, but what the library set itself beforehand"
 DATA = "fashion-mnist" if is_at_hand(FASHION_MNIST) else "digits"  # of which no download is needed
@@ -80,20 +79,19 @@ QUICK = Settings(
 FULL = {"fashion-mnist": PHOTOGRAPHS, "digits": DIGITS}
 
 
-def run(study: Study, say: Callable[[str], None]) -> Findings:
+def run(study: Study, log: Callable[[str], None]) -> Findings:
     settings = QUICK if study.quick else FULL[DATA]
     choosing, proving = study.validation.split(0.5)
-    say(f"{DATA}: training the teacher on {len(study.training):,} images ...")
-    teacher = MLP((study.training.x.shape[1], *TEACHER, study.training.classes), dropout=DROPOUT)
-    fit(teacher, study.training, **settings.by_labels.options(seed=0))
+    log(f"{DATA}: training the teacher on {len(study.training):,} images ...")
+    teacher = alone(study.training, TEACHER, settings.by_labels, 0, DROPOUT)
     room = Classroom(study.training, choosing, teacher.logits(study.training.x), settings.by_teacher)
-    say(f"choosing a student of {', '.join(map(str, settings.widths))} units, and training {len(study.seeds)} ...")
+    log(f"choosing a student of {', '.join(map(str, settings.widths))} units, and training {len(study.seeds)} ...")
     trials = list(product(settings.widths, settings.temperatures))
     with on_all_cores(room) as run:
         scores = run((Classroom.score, *trial) for trial in trials)
         width, T = narrowest(trials, scores, ENOUGH / 100 * accuracy(teacher, choosing))
         students = run((Classroom.student, width, T, seed) for seed in study.seeds)
-    say("deploying and measuring, on one thread ...")
+    log("deploying and measuring, on one thread ...")
     with one_thread(default_backend()):
         streams = drifts(study.test.x)
         found = [deploy(teacher, student, study.training, proving, study.test, streams) for student in students]
@@ -220,17 +218,20 @@ def _claims(found: list[Deployed]) -> list[Claim]:
     lost = [100 * (each.report["student"].accuracy_mean - each.report["int8"].accuracy_mean) for each in found]
     vain = [float(each.courses[CALM].alarmed_at is not None) for each in found]
     return [
-        at_least(10, "times lower latency of one image, in int8", _each(found, Deployed.speed, "int8")),
-        at_most(20, "cost in int8, percent of the teacher's", _each(found, Deployed.cost_share, "int8"), decimals=1),
-        at_least(97, "accuracy in int8, percent of the teacher's", _each(found, Deployed.kept, "int8"), decimals=1),
-        at_most(0.3, "points of accuracy that int8 loses against floats", lost, decimals=2),
-        at_least(99.5, "accuracy of the cascade, percent of the teacher's", _each(found, Deployed.kept, cascade),
-                 decimals=1),
-        at_most(25, "cost of the cascade, percent of the teacher's", _each(found, Deployed.cost_share, cascade),
-                decimals=1),
-        at_most(0, f"alarms of the gate in {INPUTS:,} images without drift", vain),
+        at_least("int8_speedup", 10, "times lower latency of one image, in int8", _each(found, Deployed.speed, "int8")),
+        at_most("int8_cost_percent", 20, "cost in int8, percent of the teacher's",
+                _each(found, Deployed.cost_share, "int8"), decimals=1),
+        at_least("int8_accuracy_percent", 97, "accuracy in int8, percent of the teacher's",
+                 _each(found, Deployed.kept, "int8"), decimals=1),
+        at_most("int8_accuracy_loss", 0.3, "points of accuracy that int8 loses against floats", lost, decimals=2),
+        at_least("cascade_accuracy_percent", 99.5, "accuracy of the cascade, percent of the teacher's",
+                 _each(found, Deployed.kept, cascade), decimals=1),
+        at_most("cascade_cost_percent", 25, "cost of the cascade, percent of the teacher's",
+                _each(found, Deployed.cost_share, cascade), decimals=1),
+        at_most("false_alarms", 0, f"alarms of the gate in {INPUTS:,} images without drift", vain),
         *(
-            at_most(2000, f"images until the alarm, {name}", [float(each.courses[name].inputs) for each in found])
+            at_most(f"images_until_alarm_{name.split()[0]}", 2000, f"images until the alarm, {name}",
+                    [float(each.courses[name].inputs) for each in found])
             for name in found[0].courses if name != CALM
         ),
     ]  # fmt: skip

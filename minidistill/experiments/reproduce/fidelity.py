@@ -20,7 +20,7 @@ from ...data.augmentation import RandomShift
 from ...network import MLP
 from ...training.optim import Adam
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Budget, Study, accuracy, agreement, distilled, jittered_teacher, on_all_cores
+from .study import Budget, Study, accuracies, accuracy, agreement, distilled, jittered_teacher, on_all_cores
 
 SOURCE = "Stanton et al. 2021"
 DATA = "mnist"
@@ -50,15 +50,15 @@ class Classroom:
         said, test = self.teacher.logits(x), self.study.test
         students = [distilled(said, Dataset(x), HIDDEN, budget, seed, T) for seed in self.study.seeds]
         agreements = [agreement(student, self.answers, test) for student in students]
-        return agreements, [accuracy(student, test) for student in students]
+        return agreements, accuracies(students, test)
 
 
-def run(study: Study, say: Callable[[str], None]) -> Findings:
-    say("training the teacher ...")
+def run(study: Study, log: Callable[[str], None]) -> Findings:
+    log("training the teacher ...")
     teacher = jittered_teacher(study.training, HIDDEN, epochs=2 if study.quick else 15)
     room = Classroom(study, teacher, teacher.logits(study.test.x), STEPS // 40 if study.quick else STEPS)
     sizes, kinds = _sizes(len(study.training)), _kinds(study)
-    say(f"training students on {', '.join(f'{size:,}' for size in sizes)} images, and on {', '.join(kinds)} ...")
+    log(f"training students on {', '.join(f'{size:,}' for size in sizes)} images, and on {', '.join(kinds)} ...")
     with on_all_cores(room) as run:
         own = [study.training.take(size).x for size in sizes]
         found = run((Classroom.taught_on, x) for x in [*own, *kinds.values()])
@@ -97,12 +97,17 @@ def _claims(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Clai
     moved, clothes, noise = (by_kind[kind][0] for kind in ("moved", "clothes", "noise"))
     listed = ", ".join(f"{size:,}" for size in sizes)
     return [
-        always_above(0, "images, in percent, on which a student of its own shape disagrees with it", apart, decimals=2),
-        always_above(0, f"points of agreement that each step adds from {listed} images, the least", least, decimals=2),
-        always_above(0, "points of agreement that moving the images adds", differences(moved, own), decimals=2),
-        always_above(0, "points of agreement by which clothes teach digits better than noise",
+        always_above("disagreement", 0, "images, in percent, on which a student of its own shape disagrees with it",
+                     apart, decimals=2),
+        always_above("agreement_gain_more_images", 0,
+                     f"points of agreement that each step adds from {listed} images, the least", least, decimals=2),
+        always_above("agreement_gain_shifted_images", 0, "points of agreement that moving the images adds",
+                     differences(moved, own), decimals=2),
+        always_above("agreement_clothes_over_noise", 0,
+                     "points of agreement by which clothes teach digits better than noise",
                      differences(clothes, noise), decimals=1),
-        always_above(0, "points of agreement by which digits teach digits better than clothes",
+        always_above("agreement_digits_over_clothes", 0,
+                     "points of agreement by which digits teach digits better than clothes",
                      differences(own, clothes), decimals=1),
     ]  # fmt: skip
 

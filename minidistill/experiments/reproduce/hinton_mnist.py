@@ -88,13 +88,13 @@ class Unseen:
 Table = dict[int, dict[float, list[float]]]  # errors by units a layer and temperature, one a seed
 
 
-def run(study: Study, say: Callable[[str], None]) -> Findings:
+def run(study: Study, log: Callable[[str], None]) -> Findings:
     settings = QUICK if study.quick else FULL
-    say(f"training the teacher on {len(study.whole):,} images ...")
+    log(f"training the teacher on {len(study.whole):,} images ...")
     teacher = jittered_teacher(study.whole, settings.teacher, settings.teacher_epochs)
     answers = answers_to_views(teacher, study.whole.x)
     room = Classroom(study, settings.student, teacher, answers, teacher.logits(study.whole.x))
-    say(f"training students of {len(study.seeds)} seeds, taught by labels and by the teacher, by few digits, by T ...")
+    log(f"training students of {len(study.seeds)} seeds, taught by labels and by the teacher, by few digits, by T ...")
     cells = _cells(settings, study.seeds)
     groups: dict[str, list[tuple[Any, ...]]] = {
         "soft": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, seed) for seed in study.seeds],
@@ -232,27 +232,35 @@ def _equal_offsets(unseen: list[int], classes: int) -> list[np.ndarray]:
 
 def _claims_of_students(teacher: float, hard: list[float], soft: list[float]) -> list[Claim]:
     return [
-        at_most(75, "errors of the teacher", [teacher], 67),
-        at_most(161, "errors of the student taught by labels", hard, 146),
-        at_most(90, "errors of the student taught by soft targets", soft, 74),
-        always_above(0, "errors that soft targets spare", differences(hard, soft), 146 - 74),
+        at_most("teacher_errors", 75, "errors of the teacher", [teacher], 67),
+        at_most("student_errors_labels", 161, "errors of the student taught by labels", hard, 146),
+        at_most("student_errors_soft_targets", 90, "errors of the student taught by soft targets", soft, 74),
+        always_above("errors_saved_soft_targets", 0, "errors that soft targets spare",
+                     differences(hard, soft), 146 - 74),
     ]
 
 
 def _claims_of_views(teacher: float, by_views: float, one_view: list[float], soft: list[float]) -> list[Claim]:
     return [
-        always_above(0, "errors that nine views spare the teacher", [teacher - by_views]),
-        always_above(0, "errors that they spare a student", differences(one_view, soft[: len(one_view)])),
+        always_above("errors_saved_nine_views_teacher", 0, "errors that nine views spare the teacher",
+                     [teacher - by_views]),
+        always_above("errors_saved_nine_views_student", 0, "errors that they spare a student",
+                     differences(one_view, soft[: len(one_view)])),
     ]
 
 
 def _claims_of_threes(found: list[Unseen]) -> list[Claim]:
     return [
-        at_most(206, "errors of a student that never saw a 3", [student.plain for student in found], 206),
-        at_most(115, "... its bias mended, by a rule without labels", [student.by_rule for student in found], 109),
-        at_most(109, "... its bias chosen by the test images", [student.by_test for student in found], 109),
-        at_most(133, "of its errors those on threes", [student.on_unseen for student in found], 133),
-        at_most(14, "... its bias mended, by that rule", [student.by_rule_on_unseen for student in found], 14),
+        at_most("errors_unseen_3", 206, "errors of a student that never saw a 3",
+                [student.plain for student in found], 206),
+        at_most("bias_corrected_errors_unseen_3", 115, "... its bias mended, by a rule without labels",
+                [student.by_rule for student in found], 109),
+        at_most("test_bias_errors_unseen_3", 109, "... its bias chosen by the test images",
+                [student.by_test for student in found], 109),
+        at_most("errors_on_3_unseen_3", 133, "of its errors those on threes",
+                [student.on_unseen for student in found], 133),
+        at_most("bias_corrected_errors_on_3_unseen_3", 14, "... its bias mended, by that rule",
+                [student.by_rule_on_unseen for student in found], 14),
     ]
 
 
@@ -261,18 +269,22 @@ def _claims_of_two_digits(found: list[Unseen]) -> list[Claim]:
         [getattr(student, name) / 100 for student in found] for name in ("plain", "by_rule", "by_test")
     )
     return [
-        at_most(47.3, "percent wrong of a student that saw 7s and 8s alone", plain, 47.3, 1),
-        at_most(13.2, "... its biases mended, by a rule without labels", by_rule, 13.2, 1),
-        at_most(13.2, "... its biases chosen by the test images", by_test, 13.2, 1),
+        at_most("error_percent_only_7_and_8", 47.3, "percent wrong of a student that saw 7s and 8s alone",
+                plain, 47.3, 1),
+        at_most("bias_corrected_error_percent_only_7_and_8", 13.2, "... its biases mended, by a rule without labels",
+                by_rule, 13.2, 1),
+        at_most("test_bias_error_percent_only_7_and_8", 13.2, "... its biases chosen by the test images",
+                by_test, 13.2, 1),
     ]
 
 
 def _claims_of_temperatures(table: Table) -> list[Claim]:
     best = min(table[NARROW], key=lambda T: np.mean(table[NARROW][T]))
     return [
-        Claim(f"best T of 2x{NARROW} units: below 8", [best], best < 8, 4, 1),
+        Claim(f"best_temperature_{NARROW}_units", f"best T of 2x{NARROW} units: below 8", [best], best < 8, 4, 1),
         *(
-            at_most(10, f"percent by which errors of 2x{units} differ from T=8 to 20", _apart(table[units]), decimals=1)
+            at_most(f"error_change_t8_to_t20_{units}_units", 10,
+                    f"percent by which errors of 2x{units} differ from T=8 to 20", _apart(table[units]), decimals=1)
             for units in list(table)[1:]
         ),
     ]

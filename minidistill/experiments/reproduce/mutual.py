@@ -14,18 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...data import Dataset
 from ...distillation.mutual import mutual_learning
 from ...losses import SoftTarget
 from ...network import MLP
+from ...training.selection import highest
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Budget, Study, accuracy, alone, distilled, highest, on_all_cores
+from .study import Study, Trainer, accuracies, accuracy, on_all_cores
 
 SOURCE = "Zhang et al. 2018"
 DATA = "fashion-mnist"
 SEEDS = 5
 
-IMAGES = 5_000
 HIDDEN = (128,)
 COHORTS = (2, 4)
 EPOCHS = 30
@@ -34,22 +33,23 @@ TRIALS = ((0.5, 0.05), (0.5, 0.1), (0.8, 0.05), (0.8, 0.1))  # of those that hav
 T = 1.0  # the paper's
 
 
-def run(study: Study, say: Callable[[str], None]) -> Findings:
-    data = study.training.take(min(IMAGES, len(study.training)))
+def run(study: Study, log: Callable[[str], None]) -> Findings:
     cohorts = COHORTS[:1] if study.quick else COHORTS
-    room = Classroom(study, data, 3 if study.quick else EPOCHS)
-    with on_all_cores(room) as run:
-        say("choosing how networks learn alone, from a teacher and from peers ...")
-        rate = highest(RATES, run((Classroom.score_alone, rate) for rate in RATES))
-        taught = highest(TRIALS, run((Classroom.score_taught, rate, trial) for trial in TRIALS))
-        together = highest(TRIALS, run((Classroom.score_peers, cohorts[0], trial) for trial in TRIALS))
-        say(f"training cohorts of {' and '.join(map(str, cohorts))}, {len(study.seeds)} times ...")
-        hard = run((Classroom.alone, rate, seed) for seed in study.seeds)
-        soft = run((Classroom.taught, rate, taught, seed) for seed in study.seeds)
-        by_size = {size: run((Classroom.peers, size, together, seed) for seed in study.seeds) for size in cohorts}
+    trainer = CohortTrainer.of(study, HIDDEN, EPOCHS)
+    with on_all_cores(trainer) as run:
+        log("choosing how networks learn alone, from a teacher and from peers ...")
+        rate = highest(RATES, run((CohortTrainer.score_alone, rate) for rate in RATES))
+        taught = highest(TRIALS, run((CohortTrainer.score_taught, rate, trial) for trial in TRIALS))
+        together = highest(TRIALS, run((CohortTrainer.score_peers, cohorts[0], trial) for trial in TRIALS))
+        log(f"training cohorts of {' and '.join(map(str, cohorts))}, {len(study.seeds)} times ...")
+        hard = run((CohortTrainer.tested_alone, rate, seed) for seed in study.seeds)
+        soft = run((CohortTrainer.tested_taught, rate, taught, seed) for seed in study.seeds)
+        by_size = {
+            size: run((CohortTrainer.tested_peers, size, together, seed) for seed in study.seeds) for size in cohorts
+        }
     found = Outcome(hard, soft, by_size)
     settings = {
-        "network": HIDDEN, "images": len(data), "epochs": room.epochs, "temperature": T, "rate_alone": rate,
+        "network": HIDDEN, "images": len(trainer.data), "epochs": trainer.epochs, "temperature": T, "rate_alone": rate,
         "taught": taught, "together": together, "seeds": study.seeds,
     }  # fmt: skip
     return Findings(_claims(found), [_panel(found)], settings)
@@ -64,48 +64,37 @@ class Outcome:
     together: dict[int, list[float]]  # by the number of peers, the mean over them
 
 
-@dataclass(frozen=True)
-class Classroom:
-    study: Study
-    data: Dataset
-    epochs: int
+class CohortTrainer(Trainer):
+    """Networks alone, with a trained teacher, and with peers."""
 
-    def budget(self, rate: float) -> Budget:
-        return Budget(self.epochs, rate, batch_size=100)
-
-    def _alone(self, rate: float, seed: int) -> MLP:
-        return alone(self.data, HIDDEN, self.budget(rate), seed)
-
-    def _taught(self, rate_alone: float, trial: tuple[float, float], seed: int) -> MLP:
+    def by_teacher(self, rate_alone: float, trial: tuple[float, float], seed: int) -> MLP:
         """By a network that differs in its first weights, trained before."""
-        alpha, rate = trial
-        answers = self._alone(rate_alone, _seed_of_peer(seed, 1)).logits(self.data.x)       # (N,C)
-        return distilled(answers, self.data, HIDDEN, self.budget(rate), _seed_of_peer(seed, 0), T, alpha)
+        answers = self.alone(_seed_of_peer(seed, 1), rate_alone).logits(self.data.x)        # (N,C)
+        return self.distilled(answers, _seed_of_peer(seed, 0), T, *trial)
 
-    def _together(self, size: int, trial: tuple[float, float], seed: int) -> list[MLP]:
+    def together(self, size: int, trial: tuple[float, float], seed: int) -> list[MLP]:
         alpha, rate = trial
-        sizes = (self.data.x.shape[1], *HIDDEN, self.data.classes)
-        networks = [MLP(sizes, seed=_seed_of_peer(seed, k)) for k in range(size)]
+        networks = [self.network(_seed_of_peer(seed, k)) for k in range(size)]
         mutual_learning(networks, self.data, SoftTarget(T, alpha), **self.budget(rate).options(seed))
         return networks
 
     def score_alone(self, rate: float) -> float:
-        return accuracy(self._alone(rate, 0), self.study.validation)
+        return self.validated([self.alone(0, rate)])
 
     def score_taught(self, rate_alone: float, trial: tuple[float, float]) -> float:
-        return accuracy(self._taught(rate_alone, trial, 0), self.study.validation)
+        return self.validated([self.by_teacher(rate_alone, trial, 0)])
 
     def score_peers(self, size: int, trial: tuple[float, float]) -> float:
-        return _mean(self._together(size, trial, 0), self.study.validation)
+        return self.validated(self.together(size, trial, 0))
 
-    def alone(self, rate: float, seed: int) -> float:
-        return accuracy(self._alone(rate, _seed_of_peer(seed, 0)), self.study.test)
+    def tested_alone(self, rate: float, seed: int) -> float:
+        return accuracy(self.alone(_seed_of_peer(seed, 0), rate), self.study.test)
 
-    def taught(self, rate_alone: float, trial: tuple[float, float], seed: int) -> float:
-        return accuracy(self._taught(rate_alone, trial, seed), self.study.test)
+    def tested_taught(self, rate_alone: float, trial: tuple[float, float], seed: int) -> float:
+        return accuracy(self.by_teacher(rate_alone, trial, seed), self.study.test)
 
-    def peers(self, size: int, trial: tuple[float, float], seed: int) -> float:
-        return _mean(self._together(size, trial, seed), self.study.test)
+    def tested_peers(self, size: int, trial: tuple[float, float], seed: int) -> float:
+        return float(np.mean(accuracies(self.together(size, trial, seed), self.study.test)))
 
 
 def _seed_of_peer(seed: int, k: int) -> int:
@@ -113,18 +102,17 @@ def _seed_of_peer(seed: int, k: int) -> int:
     return seed * max(COHORTS) + k
 
 
-def _mean(networks: list[MLP], data: Dataset) -> float:
-    return float(np.mean([accuracy(network, data) for network in networks]))
-
-
 def _claims(found: Outcome) -> list[Claim]:
     fewest, size = min(found.together), max(found.together)
     pair, most = found.together[fewest], found.together[size]
     return [
-        always_above(0, "points of two peers over one alone", differences(pair, found.alone), decimals=2),
-        always_above(0, "points of two peers over one with a trained teacher", differences(pair, found.taught),
+        always_above("gain_2_peers_over_alone", 0, "points of two peers over one alone",
+                     differences(pair, found.alone), decimals=2),
+        always_above("gain_2_peers_over_teacher", 0, "points of two peers over one with a trained teacher",
+                     differences(pair, found.taught),
                      decimals=2),
-        always_above(0, f"points of {size} peers over two", differences(most, pair), decimals=2),
+        always_above(f"gain_{size}_peers_over_2", 0, f"points of {size} peers over two",
+                     differences(most, pair), decimals=2),
     ]  # fmt: skip
 
 

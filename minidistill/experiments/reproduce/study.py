@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What the experiments share: images parted in three, students taught by labels or by a teacher, errors counted."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -12,19 +12,20 @@ from ...data import Dataset, digits, fashion_mnist, mnist
 from ...data.augmentation import RandomShift
 from ...distillation.soft_targets import SoftTargets
 from ...distillation.student import distill
-from ...losses import SoftTarget
+from ...losses import Loss, SoftTarget
 from ...network import MLP
 from ...support.processes import own_processes, usable_cores
 from ...training.loop import fit
 from ...training.optim import SGD, Adam
-from ...training.schedules import CosineSchedule
+from ...training.selection import best
 
 LOADERS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "digits": digits}
 HELD_OUT, QUICK_HELD_OUT = 1 / 6, 1 / 4  # of the images to train on: 10,000 of 60,000; in a quick run 2,000
 QUICK_IMAGES, QUICK_TEST = 8_000, 2_000  # of a quick run, to train and to be measured on
 MAX_NORM = 3.5
+FEW_IMAGES = 5_000
 
-Choice = TypeVar("Choice")
+Trial = TypeVar("Trial", bound=tuple[Any, ...])
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class Study:
         if held_out:
             whole, test = training, validation
         return cls(training, validation, test, whole, list(range(seeds)), quick)
+
+    def selected(
+        self, trials: Iterable[Trial], student: Callable[..., MLP], validation: Dataset | None = None
+    ) -> tuple[Trial, list[MLP]]:
+        """The trial whose student(0, *trial) is best on the validation images, and its students, one per seed."""
+        seen = validation or self.validation
+        trial = best(trials, lambda trial: accuracy(student(0, *trial), seen))
+        return trial, [student(seed, *trial) for seed in self.seeds]
 
 
 @contextmanager
@@ -79,10 +88,12 @@ class Budget:
         return f"{self.epochs} epochs, {self.optimizer.__name__} from {self.rate}, batch {self.batch_size}"
 
 
-def alone(data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int) -> MLP:
-    """A network that learns from labels."""
-    network = MLP((data.x.shape[1], *hidden, data.classes), seed=seed)
-    fit(network, data, **budget.options(seed))
+def alone(
+    data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, dropout: float = 0.0, loss: Loss | None = None
+) -> MLP:
+    """A network trained from labels, by default with cross-entropy."""
+    network = MLP((data.x.shape[1], *hidden, data.classes), dropout=dropout, seed=seed)
+    fit(network, data, loss, **budget.options(seed))
     return network
 
 
@@ -93,6 +104,38 @@ def distilled(
     network = MLP((data.x.shape[1], *hidden, answers.shape[1]), seed=seed)
     distill(SoftTargets.of(answers, data), network, data, SoftTarget(T, alpha), **budget.options(seed))
     return network
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How networks of one shape are trained on few images, in batches of 100. It can be sent to another process."""
+
+    study: Study
+    data: Dataset
+    hidden: tuple[int, ...]
+    epochs: int
+
+    @classmethod
+    def of(cls, study: Study, hidden: tuple[int, ...], epochs: int, *rest: Any) -> Self:
+        """With the first 5,000 training images; 3 epochs in a quick study."""
+        data = study.training.take(min(FEW_IMAGES, len(study.training)))
+        return cls(study, data, hidden, 3 if study.quick else epochs, *rest)
+
+    def budget(self, rate: float) -> Budget:
+        return Budget(self.epochs, rate, batch_size=100)
+
+    def network(self, seed: int, hidden: tuple[int, ...] | None = None) -> MLP:
+        return MLP((self.data.x.shape[1], *(hidden or self.hidden), self.data.classes), seed=seed)
+
+    def alone(self, seed: int, rate: float) -> MLP:
+        return alone(self.data, self.hidden, self.budget(rate), seed)
+
+    def distilled(self, answers: np.ndarray, seed: int, T: float, alpha: float, rate: float) -> MLP:
+        return distilled(answers, self.data, self.hidden, self.budget(rate), seed, T, alpha)
+
+    def validated(self, networks: Iterable[MLP]) -> float:
+        """Mean accuracy on the validation images."""
+        return float(np.mean(accuracies(networks, self.study.validation)))
 
 
 def jittered_teacher(
@@ -116,16 +159,10 @@ def accuracy(network: MLP, data: Dataset) -> float:
     return 100 * float((network.predict(data.x) == data.y).mean())
 
 
+def accuracies(networks: Iterable[MLP], data: Dataset) -> list[float]:
+    return [accuracy(network, data) for network in networks]
+
+
 def agreement(network: MLP, answers: np.ndarray, data: Dataset) -> float:
     """Of the images, in percent, that a network gives the same class as the teacher's logits (N,C) do."""
     return 100 * float((network.predict(data.x) == answers.argmax(axis=1)).mean())
-
-
-def highest(choices: Sequence[Choice], scores: Sequence[float]) -> Choice:
-    """The choice with the highest of the scores, one each; of equal ones the first."""
-    return choices[int(np.argmax(scores))]
-
-
-def best(choices: Sequence[Choice], score: Callable[[Choice], float]) -> Choice:
-    """The same, of a function that scores a choice on the validation images."""
-    return highest(choices, [score(choice) for choice in choices])

@@ -6,15 +6,14 @@ import json
 import numpy as np
 import pytest
 
-from minidistill.experiments.leaderboard.board import Board, Row, holm, paired_p
-from minidistill.experiments.pictures import leaderboard_figure
+from minidistill.experiments.leaderboard.board import Board, MethodRow, holm, leaderboard_figure, paired_p
 
 SOFT = [95.0, 96.0, 97.0, 95.5, 96.5]
 
 
 def row(method, differences, note=""):
     accuracies = [soft + difference for soft, difference in zip(SOFT, differences, strict=True)]
-    return Row(method, accuracies, list(differences), [90.0] * 5, 0.5, {"temperature": 4.0}, 95.0, note)
+    return MethodRow(method, accuracies, list(differences), [90.0] * 5, 0.5, {"temperature": 4.0}, 95.0, note)
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def test_the_most_accurate_stands_first(board):
 
 def test_only_what_differs_with_every_seed_is_marked(board):
     assert board.different == {"worse"}
-    assert [row["differs"] for row in board.to_dict()["rows"]] == [False, False, True]
+    assert [row["significant"] for row in board.to_dict()["rows"]] == [False, False, True]
     lines = str(board).splitlines()
     assert [line.split()[0] for line in lines if " * " in line] == ["worse"]
 

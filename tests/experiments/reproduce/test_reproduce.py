@@ -38,8 +38,10 @@ def test_the_quick_form_gives_every_claim_and_the_figure(name, tmp_path):
     found = json.loads(done.stdout)
     assert found["name"] == name
     assert found["settings"]["seeds"] == [0]
+    ids = [claim["id"] for claim in found["claims"]]
+    assert len(set(ids)) == len(ids)
     for claim in found["claims"]:
-        assert set(claim) == {"claim", "paper", "mean", "std", "values", "holds"}
+        assert set(claim) == {"id", "claim", "paper", "mean", "std", "values", "holds"}
         assert claim["values"]
     assert figure.read_bytes().startswith(b"\x89PNG")
 

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""Adapters of minidistill: the readable NumPy code, which is the reference of all results, and the compiled kernels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...data import Dataset
+from ...data.augmentation import RandomShift
+from ...kernels import compiled_epochs, load_backend
+from ...losses import CrossEntropy
+from ...network import MLP
+from ...training.loop import fit
+from ...training.optim import SGD
+from .cases import (
+    MOMENTUM,
+    RATE,
+    SOFT,
+    Adapter,
+    Forward,
+    LossGradient,
+    Product,
+    TeacherEpoch,
+    Training,
+    Work,
+    forward_work,
+    loss_work,
+    teacher_work,
+    training_work,
+)  # fmt: skip
+
+
+def _network_work(run: Callable[[], Any], network: MLP, state: Any) -> Work:
+    """Training whose reset restores the first parameters and clears the optimizer's state."""
+    first = network.parameters.copy()
+
+    def reset() -> None:
+        network.parameters[:], state[:] = first, 0
+
+    return training_work(run, lambda: [network.parameters], reset)
+
+
+def numpy_training(case: Training, threads: int) -> Work:
+    """The readable loop, as in training/run.py."""
+    network, optimizer, loss = case.network(), SGD(RATE, momentum=MOMENTUM), SOFT if case.distil else CrossEntropy()
+    state, batches = optimizer.initial_state(network.parameters), list(case.data.batches(case.batch))
+
+    def run() -> None:
+        for k, (x, y, t) in enumerate(batches):
+            logits, cache = network.forward(x, training=True, step=k)
+            _, dlogits = loss(logits, t, y, network.ops)
+            network.backward(dlogits, cache)
+            optimizer.update(network, state, RATE, k + 1)
+
+    return _network_work(run, network, state)
+
+
+def minidistill_training(case: Training, threads: int) -> Work:
+    """A compiled epoch in one call."""
+    from ...kernels import cpu
+
+    network, (x, y, t) = case.network(), case.data
+    state = SGD().initial_state(network.parameters)
+    order, rates = np.arange(len(x)), np.full(case.steps, RATE)
+    plan, optimizer = cpu.plan(case.sizes, batch=case.batch, threads=threads), cpu.UpdateRule(momentum=MOMENTUM)
+    soft = {"targets": t, "alpha": SOFT.alpha, "temperature": SOFT.temperature} if case.distil else {}
+
+    def run() -> None:
+        arrays = network.parameters, network.gradients, state, x, order
+        cpu.train_steps(plan, *arrays, case.batch, rates, labels=y, optimizer=optimizer, **soft)
+
+    return _network_work(run, network, state)
+
+
+def card_training(case: Training, threads: int) -> Work:
+    """An epoch in one launch on an NVIDIA card; to the card and back once."""
+    load_backend("cuda")  # ImportError says what is missing
+    network, (x, y, t) = case.network().copy("cuda"), case.data
+    state = SGD().initial_state(network.parameters)
+    loss, optimizer = SOFT if case.distil else CrossEntropy(), SGD(RATE, momentum=MOMENTUM)
+    epochs = compiled_epochs(network, loss, optimizer, case.batch, y, t)
+    assert epochs is not None
+    order, rates = np.arange(len(x)), np.full(case.steps, RATE)
+
+    def run() -> None:
+        list(epochs.losses(x, y, t, state, order, rates, 0))
+
+    return _network_work(run, network, state)
+
+
+def fitting_teacher(case: TeacherEpoch, threads: int, backend: str = "cpu") -> Work:
+    """`fit`, as anybody calls it."""
+    data, optimizer = Dataset(*case.data[:2]), SGD(RATE, momentum=MOMENTUM, max_weight_norm=case.max_norm)
+    options: Any = {"epochs": 1, "batch_size": case.batch, "optimizer": optimizer, "augment": RandomShift(case.pixels)}
+
+    def make(dropout: float) -> Work:
+        network, first = MLP(case.sizes, dropout=dropout, backend=backend), case.network().parameters
+
+        def reset() -> None:
+            network.parameters[:] = first
+
+        return training_work(lambda: fit(network, data, **options), lambda: [network.parameters], reset)
+
+    return teacher_work(make, case.dropout)
+
+
+def numpy_teacher(case: TeacherEpoch, threads: int) -> Work:
+    return fitting_teacher(case, threads, "numpy")
+
+
+def numpy_loss(case: LossGradient, threads: int) -> Work:
+    s, y, t = case.data
+    return loss_work(lambda: SOFT(s, t, y))
+
+
+def minidistill_loss(case: LossGradient, threads: int) -> Work:
+    from ...kernels import cpu
+
+    s, y, t = case.data
+    ds = np.empty_like(s)  # as in training, where its place is kept; the peers bring memory of their own
+    return loss_work(lambda: cpu.distillation_loss(s, t, y, SOFT.temperature, SOFT.alpha, threads=threads, out=ds))
+
+
+def numpy_forward(case: Forward, threads: int) -> Work:
+    network, x = case.network(), case.data.x
+    return forward_work(lambda: network.forward(x)[0])
+
+
+def minidistill_forward(case: Forward, threads: int) -> Work:
+    from ...kernels import cpu
+
+    plan, network, x = cpu.plan(case.sizes, batch=case.batch, threads=threads), case.network(), case.data.x
+    parameters = network.parameters
+    return forward_work(lambda: cpu.forward(plan, parameters, x))
+
+
+def numpy_product(case: Product, threads: int) -> Work:
+    (A, B), C = case.data, np.empty((case.M, case.N), np.float32)
+    return Work(lambda: np.matmul(A, B, out=C), lambda: [C])
+
+
+def rung(name: str) -> Adapter:
+    """The adapter of a rung of the ladder in kernels/matmul.py."""
+
+    def adapter(case: Product, threads: int) -> Work:
+        from ...kernels.cpu import matmul
+
+        (A, B), C, multiply = case.data, np.empty((case.M, case.N), np.float32), getattr(matmul, name)
+        return Work(lambda: multiply(A, B, C), lambda: [C])
+
+    return adapter
