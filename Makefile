@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels test-kernel-widths test-cuda-sim cuda-extra peers lint student notebooks course docs \
+.PHONY: demo test test-kernels test-kernel-widths test-cuda-sim cuda-extra test-pytorch lint student notebooks course docs \
 	test-docs results zoo gate quantize floor compress interactive reproduce leaderboard bench latency ptx cuda clean
 
 demo: $(VENV)/demo.installed
@@ -40,10 +40,11 @@ cuda-extra: $(VENV)/cuda.installed
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # The tests that compare with PyTorch; `make test` runs them too once it is there.
-peers: $(VENV)/peers.installed
-	$(ONE_THREAD) $(BIN)/python -m pytest tests/peers
+test-pytorch: $(VENV)/pytorch.installed
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/pytorch
 
 # The notebooks to work in, without answers; what is there already is kept.
 student: $(VENV)/student.installed
@@ -178,6 +179,6 @@ $(VENV)/card.installed: pyproject.toml | $(VENV)/cuda.installed
 	$(BIN)/python -m pip install --quiet --group card
 	touch $@
 
-$(VENV)/peers.installed: pyproject.toml | $(VENV)/test.installed
-	$(BIN)/python -m pip install --quiet --group peers
+$(VENV)/pytorch.installed: pyproject.toml | $(VENV)/test.installed
+	$(BIN)/python -m pip install --quiet --group pytorch
 	touch $@

@@ -3,22 +3,22 @@
 
 Every gradient here is written and derived by hand. Read the source in this order; each file needs only those above it:
 
-    ops            all the maths: each operation forward and, right under it, backward
-    network        MLP: one flat parameter vector, layers are views of it
-    losses/        one distillation method a file; begin with soft_target
-    optim          SGD, Adam; learning-rate schedules
-    training       fit(): the one training loop
-    distillation   distill(): a teacher's softened outputs teach a student
-    evaluation     compare(): what the student kept, and what it costs
+    ops             all the maths: each operation forward and, right under it, backward
+    network         MLP: one flat parameter vector, layers are views of it
+    losses/         one distillation method per file; begin with soft_target
+    training/       optim, one training step, the loop: fit(); evaluation: compare()
+    distillation/   distill(): a student trains on a teacher's softened outputs; teachers, ensembles, chains
 
-Beside the path: teachers (models of any kind as teachers), teacher_checks (warnings about unsuitable ones), schemes
-(ensembles, chains, mutual learning), data/ (digits, MNIST, your own), augmentation, checkpoint (go
-on after a kill), gradcheck (finite differences), check_loss and check_training (what is wrong with a loss or a training
-loop of yours; mistakes and known_formulas are what they know), sweep (a grid of settings), prune (smaller networks from
-trained ones), quantization (integer networks from trained ones), compression (what each of these keeps and costs),
-serving/ (the teacher keeps watch over its student), export/ (to C and ONNX; from PyTorch and scikit-learn), reproduce/
-(the papers' results, again), leaderboard/ (every method beside every other), course (what is wrong with an answer to an
-exercise), plots, demo, cli; kernels/ (the same maths compiled), bench and peers (how fast).
+Beside the path, from the lowest layer to the highest; each imports only from those before it:
+
+    support/        checks of arguments, files, processes, figures, text
+    kernels/        the same maths, compiled for CPU and GPU; its README says how to read it
+    data/           Dataset, digits, spirals, MNIST, tables, augmentation
+    diagnosis/      what is wrong with a loss, a gradient or a training loop
+    deployment/     pruning, quantization, cascade, quality gate
+    export/         to C, ONNX, safetensors and PyTorch, and back
+    experiments/    demo, sweeps, the papers' results again, leaderboard, benchmarks
+    cli/            the command line
 """
 
 TYPE_CHECKING = False  # True to type checkers; typing itself is slow to import
@@ -35,19 +35,29 @@ PUBLIC = {  # file: its public names. The methods of losses/ are listed there, a
     "losses": ("CrossEntropy", "SoftTarget", "TopK", "TopKTarget", "WeightedSum"),
     "network": ("MLP", "Outputs"),
     "ops": (),
-    "training.optim": ("SGD", "Adam", "AdamW", "Constant", "Cosine", "Linear", "Step", "WarmUp"),
+    "training.optim": ("SGD", "Adam", "AdamW"),
+    "training.schedules": ("ConstantSchedule", "CosineSchedule", "LinearSchedule", "StepSchedule", "WarmUp"),
     "deployment.prune": ("prune_weights", "remove_units"),
     "deployment.quantization": ("QuantizationAwareMLP", "QuantizedMLP", "quantize"),
     "diagnosis.check_training": ("check_training",),
-    "distillation.schemes": ("Ensemble", "NoisyTeacher", "assist", "born_again", "data_impressions", "mutual",
-                             "pseudo_label", "self_train"),
+    "distillation.chains": ("born_again", "teacher_assistant"),
+    "distillation.ensembles": ("Ensemble", "NoisyTeacher"),
+    "distillation.mutual": ("mutual_learning",),
+    "distillation.unlabeled": ("data_impressions", "pseudo_label", "self_train"),
     "deployment": ("Cascade", "QualityGate"),
     "distillation.soft_targets": ("SoftTargets",),
-    "training.loop": ("History", "TrainingDiverged", "fit"),
+    "training.history": ("History", "TrainingDiverged"),
+    "training.loop": ("fit",),
 }  # fmt: skip
 RENAMED = {  # old public name: new one
+    "Constant": "ConstantSchedule",
+    "Cosine": "CosineSchedule",
     "Jitter": "RandomShift",
+    "Linear": "LinearSchedule",
     "StandardisedTarget": "StandardizedTarget",
+    "Step": "StepSchedule",
+    "assist": "teacher_assistant",
+    "mutual": "mutual_learning",
     "pseudo_labelled": "pseudo_label",
 }
 FOLDERS = {file.split(".")[0] for file in PUBLIC}
@@ -66,18 +76,12 @@ if TYPE_CHECKING:
     from .diagnosis.check_loss import check_loss
     from .diagnosis.check_training import check_training
     from .diagnosis.gradcheck import check_direction, check_gradient
-    from .distillation.schemes import (
-        Ensemble,
-        NoisyTeacher,
-        assist,
-        born_again,
-        data_impressions,
-        mutual,
-        pseudo_label,
-        self_train,
-    )
+    from .distillation.chains import born_again, teacher_assistant
+    from .distillation.ensembles import Ensemble, NoisyTeacher
+    from .distillation.mutual import mutual_learning
     from .distillation.soft_targets import SoftTargets
     from .distillation.student import distill
+    from .distillation.unlabeled import data_impressions, pseudo_label, self_train
     from .kernels import use_backend
     from .losses import (
         DIST,
@@ -108,8 +112,10 @@ if TYPE_CHECKING:
     )
     from .network import MLP, Outputs
     from .training.evaluation import Report, compare
-    from .training.loop import History, TrainingDiverged, fit
-    from .training.optim import SGD, Adam, AdamW, Constant, Cosine, Linear, Step, WarmUp
+    from .training.history import History, TrainingDiverged
+    from .training.loop import fit
+    from .training.optim import SGD, Adam, AdamW
+    from .training.schedules import ConstantSchedule, CosineSchedule, LinearSchedule, StepSchedule, WarmUp
 else:
 
     def __getattr__(name: str) -> object:
@@ -142,10 +148,10 @@ __all__ = [
     "AdamW",
     "Annealed",
     "Cascade",
-    "Constant",
+    "ConstantSchedule",
     "ContrastiveRepresentation",
     "CorrelationCongruence",
-    "Cosine",
+    "CosineSchedule",
     "CrossEntropy",
     "Dataset",
     "DecoupledKD",
@@ -154,7 +160,7 @@ __all__ = [
     "History",
     "JensenShannon",
     "LabelNoise",
-    "Linear",
+    "LinearSchedule",
     "LogitMatching",
     "Mixup",
     "NoisyTeacher",
@@ -174,7 +180,7 @@ __all__ = [
     "SoftTarget",
     "SoftTargets",
     "StandardizedTarget",
-    "Step",
+    "StepSchedule",
     "TopK",
     "TopKTarget",
     "TotalVariation",
@@ -183,7 +189,6 @@ __all__ = [
     "VirtualTeacher",
     "WarmUp",
     "WeightedSum",
-    "assist",
     "born_again",
     "check_direction",
     "check_gradient",
@@ -199,13 +204,14 @@ __all__ = [
     "load_idx",
     "load_table",
     "mnist",
-    "mutual",
+    "mutual_learning",
     "prune_weights",
     "pseudo_label",
     "quantize",
     "remove_units",
     "self_train",
     "spirals",
+    "teacher_assistant",
     "use_backend",
     "with_label_noise",
 ]

@@ -26,10 +26,10 @@ from .support.checks import (
     check_rows,
     check_seed,
     check_whole,
-    has_card_interface,
 )
 from .support.deprecation import renamed_attribute
 from .support.files import read_npz, write_npz
+from .support.gpu_arrays import has_gpu_interface
 
 ACTIVATIONS = ("relu", "tanh", "gelu")
 DTYPES = ("float32", "float64")
@@ -219,7 +219,7 @@ class MLP:
 
         On the backend "cuda" x may be an array on the card, of CuPy or PyTorch, and stays there.
         """
-        if self.backend == "cuda" and self.passes is not None and has_card_interface(x):
+        if self.passes is not None and self.passes.takes_gpu_arrays and has_gpu_interface(x):
             return self.passes.logits(x)
         x = check_rows("x", x, columns=self.sizes[0], dtype=self.dtype)
         if self.passes is not None:

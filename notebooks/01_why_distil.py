@@ -18,7 +18,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidistill import MLP, SGD, Cosine, SoftTarget, SoftTargets, compare, digits, distill, fit
+from minidistill import MLP, SGD, CosineSchedule, SoftTarget, SoftTargets, compare, digits, distill, fit
 from minidistill.diagnosis.exercises import check
 
 # %% [markdown]
@@ -100,13 +100,13 @@ check(
 # `fit` shows the network all training images in small portions, again and again. One round through all images is an
 # *epoch*. After each portion every parameter is changed a little, so that the answers to that portion get better. How
 # far it is changed is set by the *learning rate*, here 0.1, which falls towards 0 during the training
-# (`SGD(Cosine(0.1))`; notebook 5 says why). The cell may take a minute.
+# (`SGD(CosineSchedule(0.1))`; notebook 5 says why). The cell may take a minute.
 #
 # *Accuracy* is the share of images whose digit the network reads rightly. It is measured on the test images, which the
 # network has never seen: anyone can learn answers by heart.
 
 # %%
-fit(teacher, train, epochs=40, batch_size=64, optimizer=SGD(Cosine(0.1)), seed=0)
+fit(teacher, train, epochs=40, batch_size=64, optimizer=SGD(CosineSchedule(0.1)), seed=0)
 right = teacher.predict(test.x) == test.y     # (500,)
 print(f"the teacher reads {right.mean():.1%} of the test images, {np.count_nonzero(~right)} of 500 it gets wrong")
 
@@ -127,7 +127,7 @@ SEEN = 150
 
 def steps(seed, rate, images=SEEN):
     """The same number of training steps, whoever teaches and however many images there are."""
-    return {"epochs": 200 * SEEN // images, "batch_size": 30, "optimizer": SGD(Cosine(rate)), "seed": seed}
+    return {"epochs": 200 * SEEN // images, "batch_size": 30, "optimizer": SGD(CosineSchedule(rate)), "seed": seed}
 
 
 def learn_alone(seed, images=SEEN):

@@ -22,11 +22,11 @@ import numpy as np
 from minidistill import (
     MLP,
     SGD,
-    Constant,
-    Cosine,
+    ConstantSchedule,
+    CosineSchedule,
     CrossEntropy,
-    Linear,
-    Step,
+    LinearSchedule,
+    StepSchedule,
     WarmUp,
     digits,
     fit,
@@ -466,7 +466,7 @@ def cosine(rate, progress):
 
 # %% tags=["check"]
 at = np.array([0.0, 0.2, 0.5, 0.9])
-check("cosine", lambda: [cosine(0.3, p) for p in at], [Cosine(0.3)(p) for p in at], mistakes={
+check("cosine", lambda: [cosine(0.3, p) for p in at], [CosineSchedule(0.3)(p) for p in at], mistakes={
     "the cosine went all the way round: from 0 to pi, not to 2 pi": 0.3 * (1 + np.cos(2 * np.pi * at)) / 2,
     "add 1 to the cosine: it is negative in the second half": 0.3 * np.cos(np.pi * at) / 2,
     "add 1 to the cosine, which is negative in the second half, and halve": 0.3 * np.cos(np.pi * at),
@@ -478,8 +478,8 @@ check("cosine", lambda: [cosine(0.3, p) for p in at], [Cosine(0.3)(p) for p in a
 }, factors={"2": 2.0})
 
 # %%
-schedules = {"constant": Constant(0.1), "in steps": Step(0.1), "straight": Linear(0.1), "cosine": Cosine(0.1),
-             "cosine after a warm-up": WarmUp(Cosine(0.1))}
+schedules = {"constant": ConstantSchedule(0.1), "in steps": StepSchedule(0.1), "straight": LinearSchedule(0.1),
+             "cosine": CosineSchedule(0.1), "cosine after a warm-up": WarmUp(CosineSchedule(0.1))}
 figure, ax = plt.subplots(figsize=(5.2, 3.0), layout="constrained")
 progress = np.linspace(0, 1, 200, endpoint=False)
 for name, schedule in schedules.items():
@@ -506,7 +506,8 @@ plt.show()
 
 # %%
 teacher = MLP((64, 256, 256, 10), dropout=0.3, seed=0)
-history = fit(teacher, learning, epochs=40, batch_size=64, optimizer=SGD(Cosine(0.1)), validation=validation, seed=0)
+options = {"epochs": 40, "batch_size": 64, "optimizer": SGD(CosineSchedule(0.1))}
+history = fit(teacher, learning, validation=validation, seed=0, **options)
 print(teacher)
 for epoch in (1, 2, 5, 10, 20, 40):
     print(str(history).splitlines()[epoch])
@@ -519,7 +520,7 @@ for rate in (0.0, 0.3):
     found = []
     for seed in range(3):
         network = MLP((64, 256, 256, 10), dropout=rate, seed=seed)
-        fit(network, learning, epochs=40, batch_size=64, optimizer=SGD(Cosine(0.1)), seed=seed)
+        fit(network, learning, epochs=40, batch_size=64, optimizer=SGD(CosineSchedule(0.1)), seed=seed)
         probabilities = network.predict_proba(validation.x)                     # (N,C)
         loss, _ = ops.cross_entropy_forward(network.logits(validation.x), validation.y)
         found.append((100 * accuracy(probabilities, validation.y), loss))
@@ -543,6 +544,6 @@ for rate in (0.0, 0.3):
 #
 # - `minidistill/ops.py`: `sgd_update`, `adam_update` and `dropout_mask`, derived in `docs/maths/ops.md`.
 # - `minidistill/training/optim.py`: the schedules and `SGD`.
-# - `minidistill/training/loop.py`: `fit`, and `train_step`, which is our loop's body.
+# - `minidistill/training/run.py`: `train_step`, the body of our loop; `minidistill/training/loop.py`: `fit`.
 #
 # Next: notebook 6, temperature and dark knowledge.

@@ -19,7 +19,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidistill import MLP, SGD, Cosine, digits, fit, ops
+from minidistill import MLP, SGD, CosineSchedule, digits, fit, ops
 from minidistill.diagnosis.exercises import check
 from minidistill.experiments.pictures import softened
 
@@ -36,7 +36,7 @@ learning, validation = everything.split(len(everything) - 300, seed=0)
 
 def trained_teacher(seed):
     network = MLP((64, 256, 256, 10), dropout=0.3, seed=seed)
-    fit(network, learning, epochs=40, batch_size=64, optimizer=SGD(Cosine(0.1)), seed=seed)
+    fit(network, learning, epochs=40, batch_size=64, optimizer=SGD(CosineSchedule(0.1)), seed=seed)
     return network
 
 

@@ -19,7 +19,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidistill import MLP, SGD, Cosine, SoftTarget, check_loss, digits, fit, ops
+from minidistill import MLP, SGD, CosineSchedule, SoftTarget, check_loss, digits, fit, ops
 from minidistill.diagnosis.exercises import check
 from minidistill.diagnosis.gradcheck import check_gradient, numerical_gradient
 
@@ -37,7 +37,7 @@ from minidistill.diagnosis.gradcheck import check_gradient, numerical_gradient
 everything, test = digits()
 learning, validation = everything.split(len(everything) - 300, seed=0)
 teacher = MLP((64, 256, 256, 10), dropout=0.3, seed=0)
-fit(teacher, learning, epochs=40, batch_size=64, optimizer=SGD(Cosine(0.1)), seed=0)
+fit(teacher, learning, epochs=40, batch_size=64, optimizer=SGD(CosineSchedule(0.1)), seed=0)
 student = MLP((64, 32, 10), seed=0)
 fit(student, learning.take(150, seed=0), epochs=10, batch_size=30, optimizer=SGD(0.05), seed=0)
 

@@ -18,7 +18,19 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidistill import MLP, SGD, Cosine, CrossEntropy, SoftTarget, SoftTargets, compare, digits, distill, fit, ops
+from minidistill import (
+    MLP,
+    SGD,
+    CosineSchedule,
+    CrossEntropy,
+    SoftTarget,
+    SoftTargets,
+    compare,
+    digits,
+    distill,
+    fit,
+    ops,
+)
 from minidistill.diagnosis.exercises import check
 from minidistill.training.evaluation import accuracy, agreement
 
@@ -32,7 +44,7 @@ from minidistill.training.evaluation import accuracy, agreement
 everything, test = digits()
 learning, validation = everything.split(len(everything) - 300, seed=0)
 teacher = MLP((64, 256, 256, 10), dropout=0.3, seed=0)
-fit(teacher, learning, epochs=40, batch_size=64, optimizer=SGD(Cosine(0.1)), seed=0)
+fit(teacher, learning, epochs=40, batch_size=64, optimizer=SGD(CosineSchedule(0.1)), seed=0)
 
 SIZES, SEEN = (64, 32, 10), 150
 student = MLP(SIZES, seed=0)
@@ -262,7 +274,7 @@ BUDGET = {"epochs": 200, "batch_size": 30}
 def trained(method, seed, rate, T=4.0):
     data = learning.take(SEEN, seed=seed)
     network = MLP(SIZES, seed=seed)
-    options = {**BUDGET, "optimizer": SGD(Cosine(rate)), "seed": seed}
+    options = {**BUDGET, "optimizer": SGD(CosineSchedule(rate)), "seed": seed}
     if method in ("alone", "smoothed"):
         fit(network, data, CrossEntropy(0.1 if method == "smoothed" else 0.0), **options)
         return network
@@ -483,7 +495,7 @@ plt.show()
 #
 # - `minidistill/distillation/student.py`: `distill`; `minidistill/distillation/soft_targets.py`: `SoftTargets` with
 #   its fingerprints.
-# - `minidistill/training/loop.py`: `train_step`, your exercise 1.
+# - `minidistill/training/run.py`: `train_step`, your exercise 1.
 # - `minidistill/training/evaluation.py`: `compare`, `agreement` and `expected_calibration_error`.
 # - `minidistill/experiments/demo.py`: `run_demo`, this notebook as one command.
 #

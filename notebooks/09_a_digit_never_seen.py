@@ -18,7 +18,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidistill import MLP, Adam, Cosine, SoftTarget, digits, distill, fit, ops
+from minidistill import MLP, Adam, CosineSchedule, SoftTarget, digits, distill, fit, ops
 from minidistill.diagnosis.exercises import check
 from minidistill.experiments.reproduce.hinton_mnist import ALTERED, ROUNDS, SHARP, offsets_by_teacher, with_a_hole
 
@@ -35,7 +35,7 @@ seen = train.subset(~np.isin(train.y, unseen))       # the transfer set
 is_three = np.isin(test.y, unseen)                   # (500,) bool
 
 teacher = MLP((64, 128, 128, 10), dropout=0.2, seed=0)
-fit(teacher, train, epochs=60, optimizer=Adam(Cosine(0.002)), progress=False)
+fit(teacher, train, epochs=60, optimizer=Adam(CosineSchedule(0.002)), progress=False)
 wrong = teacher.predict(test.x) != test.y            # (500,)
 print(f"images to learn from: {len(train)}, without 3s: {len(seen)}, of which 3s: {(seen.y == 3).sum()}")
 print(f"test images: {len(test)}, of which 3s: {is_three.sum()}")
@@ -101,7 +101,7 @@ def learner(seed):
 
 
 def settings(seed, epochs):
-    return {"epochs": epochs, "optimizer": Adam(Cosine(0.002)), "seed": seed, "progress": False}
+    return {"epochs": epochs, "optimizer": Adam(CosineSchedule(0.002)), "seed": seed, "progress": False}
 
 
 def by_labels(data, seed, epochs=100):

@@ -19,7 +19,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidistill import MLP, SGD, Adam, Cosine, Dataset, SoftTarget, digits, distill, fit, with_label_noise
+from minidistill import MLP, SGD, Adam, CosineSchedule, Dataset, SoftTarget, digits, distill, fit, with_label_noise
 from minidistill.diagnosis.exercises import check
 
 # %% [markdown]
@@ -35,7 +35,7 @@ from minidistill.diagnosis.exercises import check
 # %%
 train, test = digits()
 teacher = MLP((64, 256, 10), dropout=0.3)
-fit(teacher, train, epochs=20, optimizer=SGD(Cosine(0.1)))
+fit(teacher, train, epochs=20, optimizer=SGD(CosineSchedule(0.1)))
 
 
 def accuracy(network):
@@ -47,7 +47,7 @@ def student(data, width, seed, T=None, teacher=teacher, alpha=0.9, steps=1500):
     network = MLP((64, width, 10), "tanh", seed=seed)  # of three ReLU units one would often be dead
     batch = min(32, len(data))
     epochs = max(1, steps * batch // len(data))
-    options = {"epochs": epochs, "batch_size": batch, "optimizer": Adam(Cosine(0.01)), "seed": seed}
+    options = {"epochs": epochs, "batch_size": batch, "optimizer": Adam(CosineSchedule(0.01)), "seed": seed}
     if T is None:
         fit(network, data, **options)
     else:
@@ -231,7 +231,7 @@ noisy = with_label_noise(train, 0.4, seed=0)
 rows = {"teacher": [], "student alone": [], "student taught": []}
 for seed in SEEDS:
     mistaken = MLP((64, 256, 10), dropout=0.5, seed=100 + seed)
-    fit(mistaken, noisy, epochs=15, optimizer=SGD(Cosine(0.02)), seed=seed)
+    fit(mistaken, noisy, epochs=15, optimizer=SGD(CosineSchedule(0.02)), seed=seed)
     rows["teacher"].append(accuracy(mistaken))
     rows["student alone"].append(accuracy(student(noisy, 128, seed)))
     rows["student taught"].append(accuracy(student(noisy, 128, seed, T=2.0, teacher=mistaken, alpha=1.0)))

@@ -24,7 +24,7 @@ from minidistill import (
     MLP,
     NKD,
     Adam,
-    Cosine,
+    CosineSchedule,
     CrossEntropy,
     DecoupledKD,
     JensenShannon,
@@ -324,7 +324,7 @@ check("nckd", lambda: nckd(many_s, many_t, many_y, T), right, factors={"T": T, "
 # %%
 train, test = digits()
 teacher = MLP((64, 128, 128, 10), dropout=0.3, seed=0)
-fit(teacher, train, optimizer=Adam(Cosine(0.002)), epochs=60, seed=0)
+fit(teacher, train, optimizer=Adam(CosineSchedule(0.002)), epochs=60, seed=0)
 targets = teacher.logits(train.x).astype(np.float64)                            # (N,C)
 print(f"teacher on the test images: {accuracy(teacher.predict_proba(test.x), test.y):.1%}")
 
@@ -441,7 +441,7 @@ few = train.subset(np.arange(400))
 
 def student_accuracy(loss, seed):
     student = MLP((64, 16, 10), seed=seed)
-    settings = {"optimizer": Adam(Cosine(0.01)), "epochs": 60, "batch_size": 64, "seed": seed}
+    settings = {"optimizer": Adam(CosineSchedule(0.01)), "epochs": 60, "batch_size": 64, "seed": seed}
     if loss is None:
         fit(student, few, CrossEntropy(), **settings)
     else:

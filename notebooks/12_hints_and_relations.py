@@ -23,7 +23,7 @@ from minidistill import (
     MLP,
     Adam,
     CorrelationCongruence,
-    Cosine,
+    CosineSchedule,
     Hint,
     ProbabilisticTransfer,
     RelationalAngle,
@@ -47,7 +47,7 @@ from minidistill.training.evaluation import accuracy
 # %%
 train, test = digits()
 teacher = MLP((64, 96, 48, 10), dropout=0.2, seed=0)
-fit(teacher, train, optimizer=Adam(Cosine(0.002)), epochs=60, seed=0)
+fit(teacher, train, optimizer=Adam(CosineSchedule(0.002)), epochs=60, seed=0)
 student = MLP((64, 16, 10), seed=1)
 
 said, seen = teacher.outputs(train.x[:32]), student.outputs(train.x[:32])
@@ -359,7 +359,7 @@ def trained(loss, seed, hint_first=False):
     settings = {"batch_size": 64, "seed": seed}
     if hint_first:
         distill(teacher, student, few, Hint(), epochs=20, optimizer=Adam(0.01), **settings)
-    distill(teacher, student, few, loss, epochs=60, optimizer=Adam(Cosine(0.01)), **settings)
+    distill(teacher, student, few, loss, epochs=60, optimizer=Adam(CosineSchedule(0.01)), **settings)
     return student
 
 

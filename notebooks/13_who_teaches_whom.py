@@ -23,19 +23,19 @@ import numpy as np
 from minidistill import (
     MLP,
     SGD,
-    Cosine,
+    CosineSchedule,
     Dataset,
     Ensemble,
     SoftTarget,
-    assist,
     born_again,
     data_impressions,
     digits,
     distill,
     fit,
-    mutual,
+    mutual_learning,
     ops,
     self_train,
+    teacher_assistant,
 )
 from minidistill.diagnosis.exercises import check
 
@@ -52,7 +52,7 @@ SIZES, EPOCHS, SEEDS = (64, 32, 10), 60, range(4)
 
 
 def options(seed):
-    return {"epochs": EPOCHS, "batch_size": 25, "optimizer": SGD(Cosine(0.05)), "seed": seed}
+    return {"epochs": EPOCHS, "batch_size": 25, "optimizer": SGD(CosineSchedule(0.05)), "seed": seed}
 
 
 def accuracy(network):
@@ -156,8 +156,8 @@ ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# The library's `Ensemble` takes the mean of probabilities; a list of teachers is one too. `Ensemble.weighed` chooses
-# weights by rows that no member has seen [ENS-1].
+# The library's `Ensemble` takes the mean of probabilities; a list of teachers is one too. `Ensemble.fit_weights`
+# chooses weights by rows that no member has seen [ENS-1].
 
 # %%
 together = Ensemble(teachers)
@@ -232,7 +232,7 @@ check("peers", lambda: peers(s1, s2, y, 2.0, 0.7), (ds1, ds2), factors={"T": 2.0
 def cohort(seed, count=2):
     """The accuracies of networks that learn together; the first began as the student of this seed alone."""
     networks = [MLP(SIZES, seed=seed + 50 * k) for k in range(count)]
-    mutual(networks, few, SoftTarget(1.0, 0.5), **options(seed))
+    mutual_learning(networks, few, SoftTarget(1.0, 0.5), **options(seed))
     return accuracy(networks[0])
 
 
@@ -287,8 +287,8 @@ check("chain", lambda: lessons(chain), "T teaches A, A teaches B, B teaches C; t
 })
 
 # %% [markdown]
-# The library's `born_again` and `assist` do this. Here is a chain of three generations that know 150 images, and an
-# assistant between a wide teacher and a student of 8 units. Each is set beside the same thing without a chain.
+# The library's `born_again` and `teacher_assistant` do this. Here is a chain of three generations that know 150 images,
+# and an assistant between a wide teacher and a student of 8 units. Each is set beside the same thing without a chain.
 
 # %%
 def generations(seed):
@@ -304,14 +304,14 @@ for k in range(3):
 
 # %%
 wide = MLP((64, 256, 256, 10), dropout=0.3, seed=0)
-fit(wide, train, epochs=15, optimizer=SGD(Cosine(0.1)))
+fit(wide, train, epochs=15, optimizer=SGD(CosineSchedule(0.1)))
 direct, assisted = [], []
 for seed in SEEDS:
     small = MLP((64, 8, 10), seed=seed)
     distill(wide, small, few, SoftTarget(4.0, 0.9), **options(seed))
     direct.append(accuracy(small))
     between, small = MLP((64, 32, 10), seed=seed + 50), MLP((64, 8, 10), seed=seed)
-    assist(wide, [between, small], few, SoftTarget(4.0, 0.9), **options(seed))
+    teacher_assistant(wide, [between, small], few, SoftTarget(4.0, 0.9), **options(seed))
     assisted.append(accuracy(small))
 print(f"the wide teacher: {accuracy(wide):.1f}%; the difference is to a student that it taught directly")
 shown("8 units, taught directly", direct, direct)
@@ -431,7 +431,8 @@ check("what is missing", missing, "seeds", mistakes={
 #
 # ## Read next in the source
 #
-# - `minidistill/distillation/schemes.py`: `Ensemble`, `mutual`, `born_again`, `self_train` and `data_impressions`.
+# - `minidistill/distillation/`: `Ensemble` (ensembles.py), `born_again` (chains.py), `mutual_learning` (mutual.py),
+#   `self_train` and `data_impressions` (unlabeled.py).
 # - `minidistill/experiments/reproduce/mutual.py` and `minidistill/experiments/reproduce/born_again.py`: the papers'
 #   claims, tried on Fashion-MNIST; what came of them is in [docs/evidence/results.md](../docs/evidence/results.md).
 #

@@ -449,7 +449,7 @@ for name, seconds in times.items():
 #
 # `fit` asks its backend whether it can do whole epochs. The compiled one can, for the cross-entropy and for soft
 # targets: the loop over batches, both passes, the loss and the update are one call, on one flat vector of parameters.
-# A loss that it does not know takes the loop that one reads in `minidistill/training/loop.py`. We make use of that:
+# A loss that it does not know takes the loop that one reads in `minidistill/training/run.py`. We make use of that:
 # `1.0 * CrossEntropy()` is a sum of losses with one member, the same mathematics, and it takes the loop.
 
 # %%

@@ -25,7 +25,7 @@ import numpy as np
 from minidistill import (
     MLP,
     SGD,
-    Cosine,
+    CosineSchedule,
     QuantizationAwareMLP,
     SoftTarget,
     compress,
@@ -56,14 +56,15 @@ from minidistill.kernels import default_backend, one_thread
 everything, test = digits()
 learning, validation = everything.split(len(everything) - 300, seed=0)
 teacher = MLP((64, 256, 256, 10), dropout=0.3, seed=0)
-fit(teacher, learning, epochs=40, batch_size=64, optimizer=SGD(Cosine(0.1)), seed=0)
+fit(teacher, learning, epochs=40, batch_size=64, optimizer=SGD(CosineSchedule(0.1)), seed=0)
 answers = soft_targets(teacher, learning, 10)
 LOSS, SEEDS, RATES = SoftTarget(4.0, 0.9), range(5), (0.02, 0.03, 0.05, 0.1)
 
 
 def distilled(width, seed, rate, epochs=40):
     network = MLP((64, width, 10), seed=seed)
-    distill(answers, network, learning, LOSS, epochs=epochs, batch_size=32, optimizer=SGD(Cosine(rate)), seed=seed)
+    optimizer = SGD(CosineSchedule(rate))
+    distill(answers, network, learning, LOSS, epochs=epochs, batch_size=32, optimizer=optimizer, seed=seed)
     return network
 
 
@@ -566,7 +567,7 @@ print(f"loss {losses[0]:.2f} when rounded, {losses[-1]:.2f} at the end; "
 
 # %%
 def learnt_on(network, seed, taught=True, epochs=10, rate=0.02):
-    options = {"epochs": epochs, "batch_size": 64, "optimizer": SGD(Cosine(rate)), "seed": seed}
+    options = {"epochs": epochs, "batch_size": 64, "optimizer": SGD(CosineSchedule(rate)), "seed": seed}
     if taught:
         distill(answers, network, learning, LOSS, **options)
     else:
@@ -622,7 +623,7 @@ def cut_at_once(network):
 
 def cut_in_steps(network, teacher=None):
     smaller = network.copy()
-    options = {"epochs": 20, "batch_size": 32, "optimizer": SGD(Cosine(0.05)), "seed": network.seed}
+    options = {"epochs": 20, "batch_size": 32, "optimizer": SGD(CosineSchedule(0.05)), "seed": network.seed}
     prune_weights(smaller, learning, 0.9, teacher=teacher, loss=LOSS if teacher else None, **options)
     return smaller
 

@@ -27,7 +27,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minidistill import MLP, SGD, Cascade, Cosine, QualityGate, SoftTarget, digits, distill, fit, ops, quantize
+from minidistill import MLP, SGD, Cascade, CosineSchedule, QualityGate, SoftTarget, digits, distill, fit, ops, quantize
 from minidistill.deployment.bounds import add_evidence, alarm_level, evidence, lower_bound
 from minidistill.deployment.cascade import calibration_backward, calibration_forward, fit_temperature
 from minidistill.diagnosis.exercises import check
@@ -44,9 +44,10 @@ from minidistill.export import c_source, to_c
 everything, test = digits()
 learning, validation = everything.split(len(everything) - 500, seed=0)
 teacher = MLP((64, 256, 256, 10), dropout=0.3, seed=0)
-fit(teacher, learning, epochs=40, batch_size=32, optimizer=SGD(Cosine(0.1)), seed=0)
+fit(teacher, learning, epochs=40, batch_size=32, optimizer=SGD(CosineSchedule(0.1)), seed=0)
 student = MLP((64, 16, 10), seed=0)
-distill(teacher, student, learning, SoftTarget(4.0, 0.9), epochs=40, batch_size=32, optimizer=SGD(Cosine(0.05)), seed=0)
+distill(teacher, student, learning, SoftTarget(4.0, 0.9), epochs=40, batch_size=32, optimizer=SGD(CosineSchedule(0.05)),
+        seed=0)
 
 
 def accuracy(model, data=test):                  # in percent
@@ -441,9 +442,9 @@ plt.show()
 # %%
 no_nines = learning.subset(np.asarray(learning.y) != 9)
 blind_teacher, blind_student = MLP((64, 256, 10), dropout=0.3, seed=0), MLP((64, 16, 10), seed=0)
-fit(blind_teacher, no_nines, epochs=30, batch_size=32, optimizer=SGD(Cosine(0.1)), seed=0)
+fit(blind_teacher, no_nines, epochs=30, batch_size=32, optimizer=SGD(CosineSchedule(0.1)), seed=0)
 distill(blind_teacher, blind_student, no_nines, SoftTarget(4.0, 0.9), epochs=30, batch_size=32,
-        optimizer=SGD(Cosine(0.05)), seed=0)
+        optimizer=SGD(CosineSchedule(0.05)), seed=0)
 nines = np.asarray(test.y) == 9
 cases = {name: (student, teacher, after, test.y) for name, after in worlds.items()}
 cases["nothing but 9s, never seen"] = (blind_student, blind_teacher, x[nines], np.asarray(test.y)[nines])

@@ -8,6 +8,7 @@ Each command imports what it needs when it runs, so that --help is quick.
 """
 
 import argparse
+import contextlib
 import io
 import json
 import math
@@ -329,10 +330,25 @@ def bench(options: argparse.Namespace) -> None:
     _show(options, options.figure, lambda: run_bench(options.quick, say=_say))
 
 
+def compile_kernels() -> None:
+    """Compiles what training and prediction in float32 need, which takes about half a minute; it stays on disk."""
+    import numpy as np
+
+    from ..data import Dataset
+    from ..kernels import load_backend
+    from ..network import MLP
+    from ..training.loop import fit
+
+    with contextlib.suppress(ImportError):  # numba is missing or cannot start: `describe` says so
+        load_backend("cpu")
+        data = Dataset(np.eye(4, dtype=np.float32), np.arange(4) % 2)
+        network = MLP((4, 3, 2), backend="cpu")
+        fit(network, data, epochs=1, batch_size=2, validation=data)
+        network.predict_proba(data.x)
+
+
 def info(options: argparse.Namespace) -> None:
     if options.compile:
-        from ..kernels import compile_kernels
-
         _say("compiling the kernels for this machine, once ...")
         compile_kernels()
     from .. import __version__
@@ -429,7 +445,7 @@ class _Lesson:
         result = {
             "network": repr(self.network), "out": self.options.out, "epochs": last.epoch, "loss": last.loss,
             "validation_accuracy": best.validation_accuracy, "validation_loss": best.validation_loss,
-            "kept_epoch": best.epoch, "seconds": float(history.column("seconds").sum()),
+            "best_epoch": best.epoch, "seconds": float(history.column("seconds").sum()),
         }
         text = f"{last.epoch} epochs in {result['seconds']:.1f} s, training loss {last.loss:.4f}"
         if self.validation is not None:
@@ -455,12 +471,13 @@ def _told(teacher: Any, raw: "Dataset", scaled: "Dataset", classes: int) -> "Sof
 
 
 def _optimizer(options: argparse.Namespace) -> "Optimizer":
-    from ..training.optim import SGD, Adam, Cosine
+    from ..training.optim import SGD, Adam
+    from ..training.schedules import CosineSchedule
 
     rate = options.learning_rate
     if options.optimizer == "adam":
-        return Adam(Cosine(0.003 if rate is None else rate))
-    return SGD(Cosine(0.1 if rate is None else rate), clip_norm=1.0)  # a rare column, standardised, can be huge
+        return Adam(CosineSchedule(0.003 if rate is None else rate))
+    return SGD(CosineSchedule(0.1 if rate is None else rate), clip_norm=1.0)  # a rare column, standardised, can be huge
 
 
 # ---------------------------------------------------------------------------------------------- reading and writing

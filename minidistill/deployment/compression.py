@@ -23,9 +23,10 @@ from ..network import MLP
 from ..support.checks import check_number, check_seed, check_whole
 from ..support.figures import ALONE, DISTILLED, INK, TEACHER, new_figure, save, titled
 from ..support.text import aligned
-from ..training.evaluation import Report, Row, compare
+from ..training.evaluation import Report, ReportRow, compare
 from ..training.loop import fit
-from ..training.optim import SGD, Cosine
+from ..training.optim import SGD
+from ..training.schedules import CosineSchedule
 from ..training.selection import best
 from .prune import remove_units
 from .quantization import QuantizationAwareMLP, quantize
@@ -39,7 +40,7 @@ CALIBRATION = 1000                    # rows that determine the ranges of activa
 A_MILLION = 1_000_000
 
 
-def cost_of_a_million(row: Row, price: float) -> float:
+def cost_of_a_million(row: ReportRow, price: float) -> float:
     """What a million predictions take of one core, at the price of a core-hour, in its currency."""
     return price * A_MILLION / row.throughput / 3600
 
@@ -53,14 +54,14 @@ class Compression:
     settings: dict[str, Any]
     seconds: float
 
-    def cost(self, row: Row) -> float:
+    def cost(self, row: ReportRow) -> float:
         """Of a million predictions on one core."""
         return cost_of_a_million(row, self.price)
 
     @property
     def front(self) -> list[str]:
         """The models that no other beats in accuracy and latency at once, the quickest first (Pareto)."""
-        kept: list[Row] = []
+        kept: list[ReportRow] = []
         for row in sorted(self.report.rows, key=lambda row: (row.latency_us, -row.accuracy_mean)):
             if not kept or row.accuracy_mean > kept[-1].accuracy_mean:
                 kept.append(row)
@@ -187,13 +188,12 @@ class _Training:
         return self._trained(student, FINE_TUNING * rate, T, max(1, round(FINE_TUNING * self.epochs)))
 
     def _trained(self, student: MLP, rate: float, T: float | None, epochs: int) -> MLP:
-        options: dict[str, Any] = {
-            "epochs": epochs, "batch_size": self.batch_size, "optimizer": SGD(Cosine(rate)), "seed": student.seed,
-        }  # fmt: skip
+        options: dict[str, Any] = {"epochs": epochs, "batch_size": self.batch_size, "seed": student.seed}
+        optimizer = SGD(CosineSchedule(rate))
         if T is None:
-            fit(student, self.data, **options)
+            fit(student, self.data, optimizer=optimizer, **options)
         else:
-            distill(self.targets, student, self.data, SoftTarget(T, ALPHA), **options)
+            distill(self.targets, student, self.data, SoftTarget(T, ALPHA), optimizer=optimizer, **options)
         return student
 
 

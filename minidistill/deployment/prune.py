@@ -30,7 +30,8 @@ from ..support.checks import (
     check_whole,
     options_of,
 )
-from ..training.loop import History, fit
+from ..training.history import History
+from ..training.loop import fit
 
 SETTLING = 0.75  # of the epochs, after which no more weights are cut
 SALIENCIES = ("variance", "gradient")

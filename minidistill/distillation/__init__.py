@@ -5,7 +5,10 @@
     soft_targets     SoftTargets: the teacher's logits, kept with the rows that they belong to
     teachers         models of any kind as teachers
     teacher_checks   warnings about unsuitable teachers
-    schemes          ensembles, chains, mutual learning, unlabeled rows
+    ensembles        teachers made of teachers
+    chains           each student is the teacher of the next one
+    mutual           networks that train together, without a teacher
+    unlabeled        rows that only the teacher labels, and rows synthesized from it
 """
 
 from .soft_targets import SoftTargets

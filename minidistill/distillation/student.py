@@ -16,7 +16,8 @@ from ..data.dataset import check_dataset
 from ..losses import Loss, SoftTarget, wants_hidden
 from ..network import MLP, Outputs
 from ..support.checks import check_logits, check_options, options_of
-from ..training.loop import History, fit
+from ..training.history import History
+from ..training.loop import fit
 from .soft_targets import SoftTargets, soft_targets
 from .teacher_checks import check_order, diagnose
 from .teachers import as_teacher

@@ -19,7 +19,7 @@ import numpy as np
 from .. import ops
 from ..network import MLP
 from ..support.checks import check_logits, check_rows, check_whole
-from ..training.evaluation import class_probabilities, number_of_classes
+from ..training.probabilities import class_probabilities, number_of_classes
 
 FLOOR = 0.1  # eps, the sum of the floors under all classes
 

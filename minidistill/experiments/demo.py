@@ -22,7 +22,8 @@ from ..support.checks import check_seed, check_whole
 from ..support.text import sample_std
 from ..training.evaluation import Report, accuracy, compare
 from ..training.loop import fit
-from ..training.optim import SGD, Cosine
+from ..training.optim import SGD
+from ..training.schedules import CosineSchedule
 
 TEACHER_SIZES = (64, 512, 512, 10)
 STUDENT_SIZES = (64, 32, 10)
@@ -141,7 +142,7 @@ def run_demo(seeds: int = 5, seed: int = 0, say: Callable[[str], None] = lambda 
 
 def train_teacher(data: Dataset, seed: int) -> MLP:
     teacher = MLP(TEACHER_SIZES, dropout=0.3, seed=seed)
-    fit(teacher, data, epochs=40, batch_size=64, optimizer=SGD(Cosine(0.1)), seed=seed)
+    fit(teacher, data, epochs=40, batch_size=64, optimizer=SGD(CosineSchedule(0.1)), seed=seed)
     return teacher
 
 
@@ -174,7 +175,7 @@ class _Classroom:
         return self.images.take(IMAGES_SEEN, seed=seed)
 
     def _budget(self, seed: int, rate: float) -> dict[str, Any]:
-        return {"epochs": self.EPOCHS, "batch_size": self.BATCH, "optimizer": SGD(Cosine(rate)), "seed": seed}
+        return {"epochs": self.EPOCHS, "batch_size": self.BATCH, "optimizer": SGD(CosineSchedule(rate)), "seed": seed}
 
     def validated(self, validation: Dataset, seeds: Iterable[int], train: Callable[[int], MLP]) -> float:
         return float(np.mean(_accuracies([train(seed) for seed in seeds], validation)))

@@ -25,22 +25,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 
 from .. import ops
 from ..support.checks import check_choice
-
-if TYPE_CHECKING:
-    from ..deployment.quantization import QuantizedMLP
-    from ..losses import Loss
-    from ..network import MLP
-    from ..training.optim import Optimizer
-    from .cpu.int8 import IntegerPasses
-    from .cpu.passes import Epochs, Passes
-    from .cuda.passes import Epochs as CudaEpochs
-    from .cuda.passes import Passes as CudaPasses
+from .protocols import Epochs, IntegerNetwork, IntegerPasses, Network, Passes
 
 BACKENDS = ("numpy", "cpu", "cuda")
 CHOICES = (*BACKENDS, "auto")
@@ -139,23 +130,23 @@ def _compiled() -> ModuleType | Exception:
     return cpu
 
 
-def compiled_passes(network: "MLP") -> "Passes | CudaPasses | None":
+def _passes_of(backend: str) -> ModuleType:
+    """The module of a backend, other than "numpy", with its compiled passes."""
+    return importlib.import_module(f".{backend}.passes", __name__)
+
+
+def compiled_passes(network: Network) -> Passes | None:
     """The network's passes in one call each, where its backend has more than the functions of ops.py; else None."""
-    if network.ops is ops:
+    if load_backend(network.backend) is ops:
         return None
-    if network.backend == "cuda":
-        from .cuda.passes import Passes as CudaPasses
-
-        return CudaPasses(network)
-    from .cpu.passes import Passes
-
-    return Passes(network)
+    passes: Passes = _passes_of(network.backend).Passes(network)
+    return passes
 
 
 def compiled_epochs(
-    network: "MLP", loss: "Loss", optimizer: "Optimizer", batch_size: int, labels: Any, targets: Any
-) -> "Epochs | CudaEpochs | None":
-    """Epochs in one call each, where network, loss and optimizer are compilable and the loss has what it needs."""
+    network: Network, loss: Any, optimizer: Any, batch_size: int, labels: Any, targets: Any
+) -> Epochs | None:
+    """Epochs in one call each, where loss and optimizer are `Compilable` and the loss has what it needs; else None."""
     constants, rule = (part.compiled() if hasattr(part, "compiled") else None for part in (loss, optimizer))
     if network.passes is None or constants is None or rule is None:
         return None
@@ -164,35 +155,16 @@ def compiled_epochs(
     has_teacher = alpha == 0 or isinstance(targets, numpy.ndarray) or callable(targets)
     if not (has_labels and has_teacher):  # the kernels read them without a check
         return None
-    if network.backend == "cuda":
-        from .cuda.passes import Epochs as CudaEpochs
-
-        return CudaEpochs(network, constants, rule, batch_size)
-    from .cpu.passes import Epochs
-
-    return Epochs(network, constants, rule, batch_size)
+    epochs: Epochs = _passes_of(network.backend).Epochs(network, constants, rule, batch_size)
+    return epochs
 
 
-def compiled_integers(network: "QuantizedMLP") -> "IntegerPasses | None":
-    """A quantised network's pass in one call, where its backend has compiled products of bytes; else None."""
-    if network.backend != "cpu":
+def compiled_integers(network: IntegerNetwork) -> IntegerPasses | None:
+    """The pass of a network of integers in one call, where its backend has compiled products of bytes; else None."""
+    if load_backend(network.backend) is ops:
         return None
-    from .cpu.int8 import IntegerPasses
-
-    return IntegerPasses(network)
-
-
-def compile_kernels() -> None:
-    """Compiles what training and prediction in float32 need, which takes about half a minute; it stays on disk."""
-    from ..data import Dataset
-    from ..network import MLP
-    from ..training.loop import fit
-
-    if isinstance(_compiled(), ModuleType):
-        x, y = numpy.eye(4, dtype=numpy.float32), numpy.arange(4) % 2
-        network = MLP((4, 3, 2), backend="cpu")
-        fit(network, Dataset(x, y), epochs=1, batch_size=2, validation=Dataset(x, y))
-        network.predict_proba(x)
+    passes: IntegerPasses | None = _passes_of(network.backend).integers(network)
+    return passes
 
 
 @contextmanager
@@ -223,9 +195,9 @@ def describe() -> dict[str, Any]:
     }
     card = _on_card()
     if isinstance(card, ModuleType):
-        found.update(card.find_card())
+        found.update(card.find_gpu())
     else:
-        found["card"] = f"none: {card}"
+        found["gpu"] = f"none: {card}"
     if isinstance(_compiled(), Exception):
         return found
     import numba

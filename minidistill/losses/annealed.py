@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Annealing: the temperature or the teacher's weight goes with the progress of training, as a learning rate does.
 
-A student that trusts its teacher first and the labels at the end can end above the teacher: `alpha=Linear(1, 0)` is the
-teacher annealing of Clark et al. 2019 (BAM), whose target (1-alpha) onehot(y) + alpha p is, at T = 1, the
-loss (1-alpha) CE + alpha KL. A high temperature shows a far larger teacher's general outline first, a low one the
+A student that trusts its teacher first and the labels at the end can end above it. `alpha=LinearSchedule(1, 0)`
+is the teacher annealing of Clark et al. 2019 (BAM), whose target (1-alpha) onehot(y) + alpha p is, at T = 1, the loss
+(1-alpha) CE + alpha KL. A high temperature shows a far larger teacher's general outline first, a low one the
 details later; that is the idea, though not the very loss, of annealing KD (Jafari et al. 2021).
 """
 
@@ -23,10 +23,10 @@ Schedule = Callable[[float], float]  # from the progress of training, in [0, 1),
 
 @dataclass(frozen=True)
 class Annealed(Addable):
-    """A loss whose temperature and alpha are schedules: Annealed(SoftTarget(), temperature=Linear(8, 1)).
+    """A loss whose temperature and alpha are schedules: Annealed(SoftTarget(), temperature=LinearSchedule(8, 1)).
 
     loss         any loss of minidistill.losses that has what is annealed
-    temperature  a function of the progress in [0, 1), such as Linear, Cosine or Step; None leaves the loss's own
+    temperature  a function of the progress in [0, 1), such as LinearSchedule; None leaves the loss's own
     alpha        likewise
 
     `fit` asks for it once an epoch, so that each epoch has one loss, and is compiled where that loss is. Outside of
@@ -41,12 +41,12 @@ class Annealed(Addable):
     def __post_init__(self) -> None:
         schedules = self._schedules()
         if not schedules:
-            raise ValueError("temperature or alpha must be a schedule, such as Linear(8, 1), got neither")
+            raise ValueError("temperature or alpha must be a schedule, such as LinearSchedule(8, 1), got neither")
         known = is_dataclass(self.loss) and not isinstance(self.loss, type)
         names = {field.name for field in fields(self.loss)} if known else set()
         for name, schedule in schedules.items():
             if not callable(schedule):
-                raise TypeError(f"{name} must be a schedule, such as Linear(8, 1), got {schedule!r}")
+                raise TypeError(f"{name} must be a schedule, such as LinearSchedule(8, 1), got {schedule!r}")
             if name not in names:
                 raise TypeError(f"loss must be a loss with {name}, such as SoftTarget(), got {self.loss!r}")
         for progress in (0.0, 0.5, 1.0):

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from .gpu_arrays import has_gpu_interface, to_host
+
 # Intervals that float32 needs, whatever the dtype of a network:
 TEMPERATURES = "[1e-6, 1e6)"  # the inverse of 1e-39 overflows
 LIMITS = "[1e-37, 1e38]"      # smaller ones become zero, larger ones infinite
@@ -219,22 +221,12 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
-def has_card_interface(values: Any) -> bool:
-    """Whether `values` is an array in the memory of a card: one of CuPy, PyTorch, JAX or numba."""
-    try:
-        return hasattr(values, "__cuda_array_interface__")  # PyTorch's are properties, and raise for what is not
-    except Exception:
-        return False
-
-
 def as_array(name: str, values: Any) -> np.ndarray:
     """`values` as an array; TypeError or ValueError where it has masked values or rows of different lengths."""
     if type(values) is np.ndarray and values.dtype.kind != "O":
         return values  # as most are: a prediction of one row takes 3 microseconds in all
-    if has_card_interface(values):
-        from ..kernels import load_backend
-
-        return np.asarray(load_backend("cuda").adopted(values).copy_to_host())
+    if has_gpu_interface(values):
+        return to_host(values)
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked one: what stands for its missing values?")
     try:

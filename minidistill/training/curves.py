@@ -2,16 +2,13 @@
 """The figure of a training run: its loss and validation accuracy per epoch."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..support.figures import new_figure, save, titled
 
-if TYPE_CHECKING:
-    from .loop import History
 
-
-def learning_curves(histories: "History | dict[str, History]", path: str | os.PathLike[str] | None = None) -> Any:
-    """Loss and validation accuracy over the epochs, of one run or of several by name."""
+def learning_curves(histories: Any, path: str | os.PathLike[str] | None = None) -> Any:
+    """Loss and validation accuracy per epoch of a History, or of several in a dictionary by name."""
     runs = histories if isinstance(histories, dict) else {"": histories}
     figure, axes = new_figure(columns=2)
     for name, history in runs.items():

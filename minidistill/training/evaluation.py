@@ -16,24 +16,19 @@ from ..data import Dataset
 from ..support.checks import check_labels, check_probabilities, check_whole
 from ..support.text import aligned, sample_std
 from .baselines import warn_if_inaccurate
+from .probabilities import number_of_classes, predict_proba
 
 TIMING_SECONDS = 0.05  # how long each model is called for each of its two timings, in each round,
 FEWEST_CALLS = 5
 MOST_RETENTION = 1.05  # above it, the teacher was probably used wrongly
 ROUNDS = 5             # in which models that are compared take turns
-
-
-def predict_proba(model: Any, x: np.ndarray, classes: int | None = None, name: str = "model") -> np.ndarray:
-    """Probabilities (N,C) of any model that has predict_proba; several models in a list give their mean."""
-    if isinstance(model, list | tuple):
-        if not model:
-            raise ValueError(f"{name} is an empty list: at least one model is needed")
-        members = [predict_proba(member, x, classes, name) for member in model]             # each (N,C)
-        widest = max(rows.shape[1] for rows in members)  # the same where `classes` is given
-        return np.asarray(np.mean([np.pad(rows, ((0, 0), (0, widest - rows.shape[1]))) for rows in members], axis=0))
-    if not hasattr(model, "predict_proba"):
-        raise TypeError(f"{name} must be a model with predict_proba, got {model!r}")
-    return class_probabilities(model, x, classes)
+COSTS = {  # field of a row: its title in the table, and its format
+    "parameters": ("parameters", ",d"),
+    "bytes": ("bytes", ",d"),
+    "multiply_adds": ("multiply-adds", ",d"),
+    "latency_us": ("latency of one, us", ",.1f"),
+    "throughput": ("throughput, 1/s", ",.0f"),
+}
 
 
 def accuracy(probabilities: np.ndarray, y: np.ndarray) -> float:
@@ -74,7 +69,7 @@ def seconds_per_call(model: Any, x: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One model, or the same model trained from several seeds; fractions unless the name says otherwise."""
 
     name: str
@@ -95,10 +90,9 @@ class Row:
         """Whether the retention is above 105%."""
         return self.retention > MOST_RETENTION
 
-    def ratios_to(self, teacher: "Row") -> dict[str, float | None]:
+    def ratios_to(self, teacher: "ReportRow") -> dict[str, float | None]:
         """Each cost as a share of the teacher's."""
-        costs = ("parameters", "bytes", "multiply_adds", "latency_us", "throughput")
-        pairs = {name: (getattr(self, name), getattr(teacher, name)) for name in costs}
+        pairs = {name: (getattr(self, name), getattr(teacher, name)) for name in COSTS}
         return {name: mine / theirs if mine and theirs else None for name, (mine, theirs) in pairs.items()}
 
 
@@ -106,13 +100,13 @@ class Row:
 class Report:
     """The figures of a teacher and its students; print it, or take `to_dict()`."""
 
-    rows: list[Row]
+    rows: list[ReportRow]
 
     @property
-    def teacher(self) -> Row:
+    def teacher(self) -> ReportRow:
         return self.rows[0]
 
-    def __getitem__(self, name: str) -> Row:
+    def __getitem__(self, name: str) -> ReportRow:
         for row in self.rows:
             if row.name == name:
                 return row
@@ -130,17 +124,14 @@ class Report:
             "retention": lambda row: f"{row.retention:.1%}" + " (suspicious)" * row.suspicious,
             "agreement with teacher": lambda row: f"{row.agreement:.1%}",
             "calibration error": lambda row: f"{row.calibration_error:.3f}",
-            "parameters": lambda row: self._with_ratio(row, "parameters", ",d"),
-            "bytes": lambda row: self._with_ratio(row, "bytes", ",d"),
-            "multiply-adds": lambda row: self._with_ratio(row, "multiply_adds", ",d"),
-            "latency of one, us": lambda row: self._with_ratio(row, "latency_us", ",.1f"),
-            "throughput, 1/s": lambda row: self._with_ratio(row, "throughput", ",.0f"),
         }
         table = [["", *(row.name for row in self.rows)]]
         table += [[title, *(show(row) for row in self.rows)] for title, show in lines.items()]
+        for name, (title, form) in COSTS.items():
+            table.append([title, *(self._with_ratio(row, name, form) for row in self.rows)])
         return aligned(table)
 
-    def _with_ratio(self, row: Row, name: str, form: str) -> str:
+    def _with_ratio(self, row: ReportRow, name: str, form: str) -> str:
         value, ratio = getattr(row, name), row.ratios_to(self.teacher)[name]
         if value is None:
             return "-"
@@ -178,7 +169,7 @@ def compare(teacher: Any, students: Mapping[str, Any], data: Dataset, *, check_t
 
 def measure(
     name: str, models: Any, data: Dataset, taught: np.ndarray | None = None, *, classes: int | None = None
-) -> Row:
+) -> ReportRow:
     """The figures of one model, or of those that several seeds gave, beside a teacher's probabilities (N,C).
 
     Without those the model is its own teacher: it agrees with itself and keeps all of its accuracy. `classes` is its
@@ -199,7 +190,7 @@ def measure(
     accuracies = [accuracy(answer, y) for answer in answers]
     mean, reference = float(np.mean(accuracies)), accuracy(taught, y)
     first = models[0]
-    return Row(
+    return ReportRow(
         name=name,
         accuracy_mean=mean,
         accuracy_std=sample_std(accuracies),
@@ -233,7 +224,7 @@ def _throughput(model: Any, data: Dataset) -> float:
     return len(data) / seconds_per_call(model, data.x)
 
 
-def _quicker(row: Row, model: Any, data: Dataset) -> Row:
+def _quicker(row: ReportRow, model: Any, data: Dataset) -> ReportRow:
     """The row with the times of another round where those are shorter; a call longer than a round is not made again."""
     latency, throughput = row.latency_us, row.throughput
     if latency / 1e6 < TIMING_SECONDS:
@@ -259,40 +250,3 @@ def size_of(model: Any, name: str) -> int | None:
         return None if None in sizes else sum(size for size in sizes if size is not None)
     size = getattr(model, name, None)
     return None if size is None else int(size)
-
-
-def class_probabilities(model: Any, x: np.ndarray, classes: int | None = None) -> np.ndarray:
-    """predict_proba's rows, each column at the index of its class: a class never seen has probability 0.
-
-    `classes_` lists the classes of a model that leaves some out, as of scikit-learn's. Returns (N, classes); unless
-    given, `classes` is the number that the model has.
-    """
-    name = type(model).__name__
-    if isinstance(model, type):
-        raise TypeError(f"a model must be given, got the class {model.__name__}")
-    found = check_probabilities(f"predict_proba of {name}", model.predict_proba(x))
-    width = found.shape[1]
-    columns = np.asarray(getattr(model, "classes_", range(width)))              # (width,)
-    numbers = columns.tolist()
-    if columns.dtype.kind not in "iu" or len(set(numbers)) != width or min(numbers) < 0:
-        raise ValueError(f"classes_ of {name} must be {width} whole numbers from 0, got {numbers}")
-    if classes is None:
-        classes = max(numbers) + 1
-    if max(numbers) >= classes or (width < classes and not hasattr(model, "classes_")):
-        raise ValueError(f"{name} must have {classes} classes, it gives probabilities of {numbers}")
-    probabilities: np.ndarray = np.zeros((len(found), classes), found.dtype)
-    probabilities[:, columns] = found
-    return probabilities
-
-
-def number_of_classes(model: Any) -> int | None:
-    """The number of classes that a model, or the first member of a list that states it, has; None where none does.
-
-    It is stated by `sizes`, as of an MLP or a QuantizedMLP, or by `classes`, as of an Ensemble. The `classes_` of a
-    scikit-learn model do not state it: they lack the classes that its training rows lacked.
-    """
-    if isinstance(model, list | tuple):
-        return next((count for count in map(number_of_classes, model) if count is not None), None)
-    sizes = getattr(model, "sizes", None)
-    count = sizes[-1] if isinstance(sizes, tuple) else getattr(model, "classes", None)
-    return int(count) if isinstance(count, int | np.integer) else None

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from minidistill import MLP, SGD, Adam, Dataset, SoftTarget, digits, distill, fit, mutual, spirals
+from minidistill import MLP, SGD, Adam, Dataset, SoftTarget, digits, distill, fit, mutual_learning, spirals
 from minidistill.data.scaling import apart, column_sizes, fault_of_scale, warn_if_badly_scaled
 
 BADLY_SCALED = r"the inputs are badly scaled: column 2 .*data\.standardize\(mean, scale\).*fold_standardization"
@@ -107,7 +107,7 @@ def test_distill_and_mutual_name_a_raw_table_too():
     with pytest.warns(UserWarning, match=BADLY_SCALED):
         distill(by_nearest, MLP((4, 8, 4)), data, SoftTarget(), epochs=1, optimizer=SGD(1e-9))
     with pytest.warns(UserWarning, match=BADLY_SCALED):
-        mutual([MLP((4, 8, 4)), MLP((4, 8, 4), seed=1)], data, epochs=1, optimizer=SGD(1e-9))
+        mutual_learning([MLP((4, 8, 4)), MLP((4, 8, 4), seed=1)], data, epochs=1, optimizer=SGD(1e-9))
 
 
 def test_rows_are_judged_as_the_augmentation_leaves_them():

@@ -11,7 +11,7 @@ from minidistill import MLP, Dataset, TrainingDiverged, compress, digits, distil
 from minidistill.cli import main
 from minidistill.deployment.compression import RATES, Compression
 from minidistill.deployment.quantization import QuantizedMLP
-from minidistill.training.evaluation import Report, Row
+from minidistill.training.evaluation import Report, ReportRow
 
 TRAINING, TEST = digits()
 FORMS = ["teacher", "teacher int8", "alone", "distilled", "pruned", "int8", "int8-aware"]
@@ -30,7 +30,7 @@ def found(teacher):
 
 
 def row(name, accuracy, latency, throughput=1000.0):
-    return Row(name, accuracy, 0.0, [accuracy], 1.0, 1.0, 0.0, 10, 40, 9, latency, throughput)
+    return ReportRow(name, accuracy, 0.0, [accuracy], 1.0, 1.0, 0.0, 10, 40, 9, latency, throughput)
 
 
 def test_the_forms_stand_beside_the_teacher_and_each_is_as_small_as_it_says(found):

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from minidistill import MLP, SGD, Cosine, Dataset, SoftTarget, digits, distill, fit
+from minidistill import MLP, SGD, CosineSchedule, Dataset, SoftTarget, digits, distill, fit
 from minidistill.deployment.prune import (
     cut_weights,
     density,
@@ -74,7 +74,7 @@ def test_learning_on_wins_back_what_one_cut_costs():
     fit(student, few, epochs=40)
     cut, pruned = student.copy(), student.copy()
     cut_weights(cut, 0.9)
-    prune_weights(pruned, few, 0.9, epochs=40, optimizer=SGD(Cosine(0.05)))
+    prune_weights(pruned, few, 0.9, epochs=40, optimizer=SGD(CosineSchedule(0.05)))
     accuracies = [(one.predict(test.x) == test.y).mean() for one in (cut, pruned)]
     assert accuracies[1] > accuracies[0] + 0.05
 

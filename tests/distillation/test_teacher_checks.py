@@ -11,7 +11,8 @@ from minidistill import MLP, SGD, Dataset, Hint, SoftTarget, SoftTargets, compar
 from minidistill.data.augmentation import Mixup, with_label_noise
 from minidistill.distillation.teacher_checks import class_counts, diagnose, warn_if_one_hot
 from minidistill.distillation.teachers import floored_logits
-from minidistill.training.evaluation import Report, warn_if_inaccurate
+from minidistill.training.baselines import warn_if_inaccurate
+from minidistill.training.evaluation import Report
 
 INACCURATE = (
     r"the teacher's accuracy on the labeled rows is [\d.]+%.* nearest centroids reach [\d.]+%.*"

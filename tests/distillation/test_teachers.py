@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Outputs of any model become logits by one rule, probabilities of 0 included, and its number of classes is stated."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -25,7 +24,7 @@ from minidistill import (
     losses,
     quantize,
 )
-from minidistill.distillation.schemes import NoisyTeacher, pseudo_label
+from minidistill.distillation.ensembles import NoisyTeacher
 from minidistill.distillation.teachers import (
     FLOOR,
     as_probabilities,
@@ -34,9 +33,10 @@ from minidistill.distillation.teachers import (
     floored_logits,
     mixture_logits,
 )
+from minidistill.distillation.unlabeled import pseudo_label
 from minidistill.network import Outputs
 from minidistill.ops import softmax_forward
-from minidistill.training.evaluation import class_probabilities, number_of_classes
+from minidistill.training.probabilities import class_probabilities, number_of_classes
 
 RESULTS = Path(__file__).parents[2] / "docs" / "evidence" / "results" / "floor.json"
 X = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
@@ -84,9 +84,7 @@ def test_the_floor_is_the_one_that_was_chosen_on_validation_rows():
 
 def test_the_rule_that_was_measured_is_the_rule_of_the_library():
     pytest.importorskip("sklearn")
-    spec = importlib.util.spec_from_file_location("measure_floor", RESULTS.parents[1] / "measure_floor.py")
-    measure_floor = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(measure_floor)
+    from measure import floor as measure_floor
     p = Counting().predict_proba(X)
     np.testing.assert_allclose(measure_floor.floored(p)[f"{FLOOR:g}"], floored_logits(p), rtol=1e-12)
 

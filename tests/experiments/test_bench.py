@@ -376,9 +376,7 @@ def test_the_module_imports_no_peer():
 
 
 def test_the_readme_table_has_each_library_once_a_network(found):
-    spec = importlib.util.spec_from_file_location("quote_results", ROOT / "tools" / "quote_results.py")
-    quote_results = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(quote_results)
+    import quote_results
     text = quote_results.bench_table(found.to_dict())
     assert "| µs a step, 1 thread | minidistill | NumPy |" in text
     assert "| 784-800-800-10, batch 128 | 4,000 | 6,000 (1.5x) |" in text

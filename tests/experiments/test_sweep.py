@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidistill import MLP, SGD, Cosine, Dataset, SoftTarget, SoftTargets, digits, distill, fit, use_backend
+from minidistill import MLP, SGD, CosineSchedule, Dataset, SoftTarget, SoftTargets, digits, distill, fit, use_backend
 from minidistill.cli import main
 from minidistill.experiments.sweep import Point, Sweep, _sealed, sweep
 
@@ -89,7 +89,7 @@ def test_the_points_are_the_grid_in_order(serial):
 
 def test_the_options_reach_the_student(teacher):
     one = {"temperatures": [2], "alphas": [0.5], "widths": [6], "seeds": [3]}
-    options = {"epochs": 8, "batch_size": 50, "optimizer": SGD(Cosine(0.3)), "patience": 1}
+    options = {"epochs": 8, "batch_size": 50, "optimizer": SGD(CosineSchedule(0.3)), "patience": 1}
     result = sweep(
         teacher, TRAINING, VALIDATION, **one, **options, hidden_layers=2, activation="tanh", dropout=0.2,
         executor=Serial(),
@@ -398,7 +398,7 @@ def test_where_all_fail_there_is_no_best(teacher):
         ({"activation": "step"}, "activation must be one of"),
         ({"dropout": 1}, "dropout must be in [0, 1), got 1"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"optimizer": "sgd"}, "optimizer must be an optimizer, such as SGD(Cosine(0.1))"),
+        ({"optimizer": "sgd"}, "optimizer must be an optimizer, such as SGD(CosineSchedule(0.1))"),
         ({"optimizer": SGD(lambda progress: 0.1)}, "whose schedule can be told from others"),
         ({"classes": 4}, "validation.y must be 0 to 3"),
         ({"classes": 11}, "teacher logits must have 11 columns, got shape (150, 10)"),

@@ -2,7 +2,6 @@
 """The C file: compiled without a warning and without undefined behaviour, it gives the network's logits."""
 
 import ctypes
-import importlib.util
 import platform
 import re
 import shutil
@@ -267,10 +266,7 @@ def test_code_and_data_beside_the_weights_are_under_ten_kibibytes(tmp_path, size
 @pytest.mark.compiles
 @pytest.mark.one_width
 def test_from_c_a_row_takes_under_a_third_of_the_quickest_call_from_python(tmp_path, monkeypatch):
-    path = Path(__file__).parents[2] / "tools" / "measure" / "export.py"
-    spec = importlib.util.spec_from_file_location("measure_export", path)
-    measure_export = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(measure_export)
+    from measure import export as measure_export
     monkeypatch.setattr(measure_export, "PASSES", 1)
     nanoseconds = measure_export.latencies(network((64, 32, 10)), tmp_path)
     from_python = [took for way, took in nanoseconds.items() if not way.startswith("C")]

@@ -136,4 +136,4 @@ def test_each_command_takes_a_backend(capsys):
 
 def test_info_tells_of_the_card_or_what_is_missing_for_one(capsys):
     main(["info", "--json"])
-    assert json.loads(capsys.readouterr().out)["card"]
+    assert json.loads(capsys.readouterr().out)["gpu"]

@@ -11,12 +11,12 @@ from minidistill import (
     SGD,
     Annealed,
     ContrastiveRepresentation,
-    Cosine,
+    CosineSchedule,
     CrossEntropy,
-    Linear,
+    LinearSchedule,
     LogitMatching,
     SoftTarget,
-    Step,
+    StepSchedule,
     WeightedSum,
     distill,
     fit,
@@ -36,19 +36,19 @@ def taught_by(loss, backend="numpy", **options):
 
 
 def test_the_loss_of_each_progress_has_that_temperature_and_that_alpha():
-    loss = Annealed(SoftTarget(), temperature=Linear(8, 1), alpha=Step(0.8, at=(0.5,), factor=0.5))
+    loss = Annealed(SoftTarget(), temperature=LinearSchedule(8, 1), alpha=StepSchedule(0.8, at=(0.5,), factor=0.5))
     assert [loss.at_progress(progress) for progress in (0.0, 0.25, 0.5)] == [
         SoftTarget(8.0, 0.8), SoftTarget(6.25, 0.8), SoftTarget(4.5, 0.4)
     ]  # fmt: skip
 
 
 def test_what_has_no_schedule_stays():
-    assert Annealed(SoftTarget(3.0, 0.7), alpha=Linear(1, 0)).at_progress(0.5) == SoftTarget(3.0, 0.5)
-    assert Annealed(NKD(1.2, 3.0, 0.7), temperature=Cosine(2, 1)).at_progress(0.0) == NKD(1.2, 2.0, 0.7)
+    assert Annealed(SoftTarget(3.0, 0.7), alpha=LinearSchedule(1, 0)).at_progress(0.5) == SoftTarget(3.0, 0.5)
+    assert Annealed(NKD(1.2, 3.0, 0.7), temperature=CosineSchedule(2, 1)).at_progress(0.0) == NKD(1.2, 2.0, 0.7)
 
 
 def test_outside_of_fit_it_is_the_loss_of_the_beginning():
-    value, ds = Annealed(SoftTarget(3.0), alpha=Linear(0.9, 0))(S, T_LOGITS, Y)
+    value, ds = Annealed(SoftTarget(3.0), alpha=LinearSchedule(0.9, 0))(S, T_LOGITS, Y)
     wanted, dwanted = SoftTarget(3.0, 0.9)(S, T_LOGITS, Y)
     assert value == wanted
     np.testing.assert_array_equal(ds, dwanted)
@@ -87,18 +87,18 @@ def test_a_constant_schedule_is_the_loss_itself_to_the_bit():
 
 
 def test_annealing_changes_what_is_learned():
-    apart = taught_by(Annealed(SoftTarget(8.0), temperature=Linear(8, 1))) - taught_by(SoftTarget(8.0))
+    apart = taught_by(Annealed(SoftTarget(8.0), temperature=LinearSchedule(8, 1))) - taught_by(SoftTarget(8.0))
     assert np.abs(apart).max() > 1e-4
 
 
 def test_a_sum_anneals_its_parts():
-    part = Annealed(SoftTarget(), temperature=Linear(8, 2))
+    part = Annealed(SoftTarget(), temperature=LinearSchedule(8, 2))
     assert (0.5 * part + CrossEntropy()).at_progress(0.5) == WeightedSum((SoftTarget(5.0), CrossEntropy()), (0.5, 1.0))
     np.testing.assert_array_equal(taught_by(part + 0.0 * LogitMatching()), taught_by(part))
 
 
 def test_a_run_that_was_stopped_goes_on_at_its_own_temperature(tmp_path):
-    loss = Annealed(SoftTarget(), temperature=Linear(8, 1))
+    loss = Annealed(SoftTarget(), temperature=LinearSchedule(8, 1))
     whole = taught_by(loss)
     path = tmp_path / "run.npz"
 
@@ -110,13 +110,13 @@ def test_a_run_that_was_stopped_goes_on_at_its_own_temperature(tmp_path):
         taught_by(loss, checkpoint=path, callbacks=[stop])
     np.testing.assert_array_equal(taught_by(loss, checkpoint=path), whole)
     with pytest.raises(ValueError, match="it is of another run: loss was Annealed"):
-        taught_by(Annealed(SoftTarget(), temperature=Linear(9, 1)), checkpoint=path)
+        taught_by(Annealed(SoftTarget(), temperature=LinearSchedule(9, 1)), checkpoint=path)
 
 
 def test_labels_are_asked_for_as_soon_as_alpha_is_below_1():
     unlabelled = type(DATA)(DATA.x)
     student = MLP((2, 5, 3), dtype=np.float64)
-    loss = Annealed(SoftTarget(), alpha=Linear(1, 0))
+    loss = Annealed(SoftTarget(), alpha=LinearSchedule(1, 0))
     with pytest.raises(ValueError, match=r"y \(labels\) is missing"):
         fit(student, unlabelled, loss, targets=TEACHER.logits(DATA.x), **OPTIONS)
 
@@ -129,7 +129,7 @@ def test_a_loss_of_hidden_activations_is_annealed_too_and_what_it_owns_learns():
             seen.append((self.temperature, self.student_embedding, self.student_embedding.parameters.copy()))
             return super().between(h, g)
 
-    contrast = Annealed(Watched(width=4), temperature=Linear(1, 0.2))
+    contrast = Annealed(Watched(width=4), temperature=LinearSchedule(1, 0.2))
     for loss in (contrast, SoftTarget() + 0.1 * contrast):
         seen.clear()
         taught_by(loss)
@@ -150,7 +150,7 @@ def test_the_compiled_backend_compiles_each_epoch_and_means_the_same():
         made.append(loss)
         init(self, network, loss, *settings)
 
-    loss = Annealed(SoftTarget(), temperature=Linear(8, 1), alpha=Linear(1, 0))
+    loss = Annealed(SoftTarget(), temperature=LinearSchedule(8, 1), alpha=LinearSchedule(1, 0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Epochs, "__init__", counted)
         compiled = taught_by(loss, backend="cpu")
@@ -163,11 +163,12 @@ def test_the_compiled_backend_compiles_each_epoch_and_means_the_same():
     [
         (lambda: Annealed(SoftTarget()), ValueError, "temperature or alpha must be a schedule, .* got neither"),
         (lambda: Annealed(SoftTarget(), 4.0), TypeError, r"temperature must be a schedule, .* got 4\.0"),
-        (lambda: Annealed(LogitMatching(), Linear(8, 1)), TypeError, "loss must be a loss with temperature, .* got Lo"),
-        (lambda: Annealed(SoftTarget, Linear(8, 1)), TypeError, "loss must be a loss with temperature, .* got <class"),
-        (lambda: Annealed("soft", alpha=Linear(1, 0)), TypeError, "loss must be a loss with alpha, .* got 'soft'"),
-        (lambda: Annealed(SoftTarget(), Linear(8, 0)), ValueError, r"temperature must be in \[1e-6, 1e6\), got 0"),
-        (lambda: Annealed(SoftTarget(), alpha=Linear(0, 2)), ValueError, r"alpha must be in \[0, 1\], got 2"),
+        (lambda: Annealed(LogitMatching(), LinearSchedule(8, 1)), TypeError, "a loss with temperature, .* got Lo"),
+        (lambda: Annealed(SoftTarget, LinearSchedule(8, 1)), TypeError, "a loss with temperature, .* got <class"),
+        (lambda: Annealed("soft", alpha=LinearSchedule(1, 0)), TypeError, "must be a loss with alpha, .* got 'soft'"),
+        (lambda: Annealed(SoftTarget(), LinearSchedule(8, 0)), ValueError,
+         r"temperature must be in \[1e-6, 1e6\), got 0"),
+        (lambda: Annealed(SoftTarget(), alpha=LinearSchedule(0, 2)), ValueError, r"alpha must be in \[0, 1\], got 2"),
     ],
 )
 def test_what_cannot_be_annealed_is_refused_where_it_is_made(make, error, message):

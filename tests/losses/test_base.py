@@ -22,7 +22,7 @@ from minidistill import (
     check_loss,
     distill,
     fit,
-    mutual,
+    mutual_learning,
 )
 from minidistill.diagnosis.gradcheck import check_gradient
 from minidistill.network import Outputs
@@ -184,7 +184,7 @@ def network():
     [
         lambda: fit(network(), DATA, SoftTarget),
         lambda: distill(network(), network(), DATA, SoftTarget),
-        lambda: mutual([MLP((6, 5, 4), seed=seed) for seed in (0, 1)], DATA, SoftTarget),
+        lambda: mutual_learning([MLP((6, 5, 4), seed=seed) for seed in (0, 1)], DATA, SoftTarget),
         lambda: check_loss(SoftTarget),
         lambda: check_loss(SOFT, same_as=SoftTarget),
         lambda: 0.5 * SoftTarget,
@@ -224,7 +224,7 @@ WRONG_RETURNS = {
 
 
 def with_a_peer(network, *rest, **settings):
-    return mutual([network, MLP((6, 4))], *rest, **settings)
+    return mutual_learning([network, MLP((6, 4))], *rest, **settings)
 
 
 @pytest.mark.parametrize("got", WRONG_RETURNS)

@@ -5,7 +5,6 @@ The browser's tests want selenium and Debian's packages chromium and chromium-dr
 open the page's own markup, style and script as a file, without the rest of the site.
 """
 
-import importlib.util
 import math
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measure import interactive as measure_interactive
 
 from minidistill import CrossEntropy, SoftTarget
 from minidistill.ops import softmax_forward
@@ -20,10 +20,6 @@ from minidistill.ops import softmax_forward
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "guides" / "interactive.md").read_text()
 
-MEASURE = DOCS.parent / "tools" / "measure" / "interactive.py"
-spec = importlib.util.spec_from_file_location("measure_interactive", MEASURE)
-measure_interactive = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(measure_interactive)
 
 MEASURED = measure_interactive.from_script((DOCS / "_static" / "interactive_logits.js").read_text())
 IMAGES = {image["y"]: image for image in MEASURED["images"]}

@@ -4,17 +4,21 @@
 import ast
 import io
 import os
+import re
 import subprocess
 import sys
 import tokenize
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import minidistill
 
-PACKAGE = Path(minidistill.__file__).parent
-READING_PATH = ("ops", "network", "losses/soft_target", "training/optim", "training/loop", "distillation/student")
+ROOT = Path(__file__).parents[2]
+PACKAGE, TESTS = ROOT / "minidistill", ROOT / "tests"
+READING_PATH = ("ops", "network", "losses/soft_target", "training/optim", "training/run", "training/loop",
+                "distillation/student")  # fmt: skip
 MOST_LINES = 900
 MOST_OF_NUMPY = 0.4  # of the processor time of importing NumPy: 30 milliseconds of 75
 
@@ -78,9 +82,9 @@ def test_a_method_is_imported_when_it_is_asked_for(tmp_path):
 
 
 def test_the_schemes_are_imported_when_one_is_asked_for(tmp_path):
-    code = "import sys, minidistill; {} print(*sys.modules)"
-    assert "minidistill.distillation.schemes" not in in_a_new_process(code.format(""), tmp_path).split()
-    assert "minidistill.distillation.schemes" in in_a_new_process(code.format("minidistill.mutual;"), tmp_path).split()
+    code, module = "import sys, minidistill; {} print(*sys.modules)", "minidistill.distillation.mutual"
+    assert module not in in_a_new_process(code.format(""), tmp_path).split()
+    assert module in in_a_new_process(code.format("minidistill.mutual_learning;"), tmp_path).split()
 
 
 def test_every_method_is_public_and_nothing_else_is_made_up():
@@ -90,12 +94,44 @@ def test_every_method_is_public_and_nothing_else_is_made_up():
             _ = module.Reversed
 
 
-def test_every_source_file_has_a_test_file():
-    tested_together = ("cross_entropy", "soft_target", "top_k", "labels_and_teacher",  # in test_losses, _invariants
-                       "soft_targets")  # in test_distillation  # fmt: skip
-    tests = {path.name for path in Path(__file__).parent.glob("test_*.py")}
+TESTED_ELSEWHERE = (  # by the tests of what they are made for
+    "losses/labels_and_teacher",
+    "losses/cross_entropy", "losses/soft_target", "losses/top_k",
+)  # fmt: skip
+
+
+def test_every_source_file_has_a_test_file_where_it_is_expected():
+    """That of kernels/cpu/simd.py is kernels/cpu/test_simd.py, or with its folder kernels/test_cpu.py."""
     for path in PACKAGE.rglob("*.py"):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts[-1] in ("__init__", "__main__", "peers", "cache") or parts[-1] in tested_together:
-            continue  # peers stand in test_bench, the cache in test_kernels_cpu
-        assert f"test_{'_'.join(parts)}.py" in tests
+        file = path.relative_to(PACKAGE).with_suffix("")
+        if not file.name.startswith("__") and str(file) not in TESTED_ELSEWHERE:
+            beside, of_folder = file.parent / f"test_{file.name}.py", file.parent.parent / f"test_{file.parent.name}.py"
+            assert (TESTS / beside).exists() or (TESTS / of_folder).exists(), file
+
+
+# ---------------------------------------------------------------------------------------------- structure
+
+MOST_ENTRIES = 15
+MOST_LINES_OF_A_FILE = 400
+ONE_ALGORITHM = "one algorithm"  # what the docstring of a longer file says
+MOST_LONG_FILES = 2
+
+
+def test_the_top_of_the_package_is_a_table_of_contents():
+    entries = {path.name for path in PACKAGE.iterdir() if not path.name.startswith("__")} - {"py.typed"}
+    assert len(entries) <= MOST_ENTRIES, entries
+    readme = (ROOT / "README.md").read_text()
+    assert [entry for entry in entries if not re.search(rf"^  {re.escape(entry)}/? +\S", readme, re.MULTILINE)] == []
+
+
+def test_files_are_short():
+    long = [path for path in PACKAGE.rglob("*.py") if len(path.read_text().splitlines()) > MOST_LINES_OF_A_FILE]
+    assert len(long) <= MOST_LONG_FILES, long
+    assert [path for path in long if ONE_ALGORITHM not in ast.get_docstring(ast.parse(path.read_text()))] == []
+
+
+def test_no_module_imports_itself_through_others():
+    """Lazy imports and those for types included. The order of the layers is checked by import-linter in `make lint`."""
+    graph = pytest.importorskip("grimp").build_graph("minidistill")
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises CycleError

@@ -2,16 +2,13 @@
 """tools/quote_results.py: what the pages say was measured is what the results files hold, in tables and in
 sentences."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+import quote_results
 
 ROOT = Path(__file__).parents[2]
-spec = importlib.util.spec_from_file_location("quote_results", ROOT / "tools" / "quote_results.py")
-quote_results = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(quote_results)
 
 
 @pytest.mark.parametrize("page", quote_results.pages())

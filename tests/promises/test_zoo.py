@@ -95,7 +95,7 @@ def test_the_page_has_a_section_with_the_code(exhibit):
     for code in (exhibit.term, exhibit.loss, exhibit.loop):
         if code is not None:
             file = Path(code.__code__.co_filename).name
-            assert f"```{{literalinclude}} ../tests/material/zoo/{file}\n:pyobject: {code.__name__}\n```" in section
+            assert f"```{{literalinclude}} ../../tests/material/zoo/{file}\n:pyobject: {code.__name__}\n```" in section
     assert exhibit.shipped in " ".join(section.split())
 
 
@@ -114,5 +114,5 @@ def test_the_results_file_tells_of_the_exhibit_as_it_is(exhibit):
 
 
 def test_the_page_quotes_only_code_that_is_there():
-    for file, name in re.findall(r"\{literalinclude\} \.\./(\S+)\n:pyobject: (\w+)", PAGE):
+    for file, name in re.findall(r"\{literalinclude\} \.\./\.\./(\S+)\n:pyobject: (\w+)", PAGE):
         assert f"\ndef {name}(" in (DOCS.parent / file).read_text()

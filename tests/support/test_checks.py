@@ -15,10 +15,10 @@ from minidistill.support.checks import (
     check_number,
     check_rows,
     check_whole,
-    has_card_interface,
 )
 
 # ---------------------------------------------------------------------------------------------- whole numbers
+from minidistill.support.gpu_arrays import has_gpu_interface
 
 
 @pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.array(3)])
@@ -196,7 +196,7 @@ def test_a_tensor_that_will_not_say_where_it_is_counts_as_the_host_s():
         def __cuda_array_interface__(self):
             raise RuntimeError("cannot be had of a tensor that requires a gradient")
 
-    assert not has_card_interface(Tensor())
+    assert not has_gpu_interface(Tensor())
 
 
 def test_an_array_without_dimensions_is_the_number_in_it():

@@ -18,7 +18,7 @@ from minidistill import (
     MLP,
     SGD,
     Adam,
-    Cosine,
+    CosineSchedule,
     CrossEntropy,
     Dataset,
     RandomShift,
@@ -47,7 +47,7 @@ def train(path, backend="numpy", jitter=True, callbacks=()):
     """A run with everything that a checkpoint has to bring back; it stops early."""
     network = MLP((25, 16, 3), dropout=(0.1, 0.3), seed=4, backend=backend)
     history = fit(
-        network, pictures(0), epochs=80, batch_size=16, optimizer=Adam(Cosine(0.003)), seed=2, patience=20,
+        network, pictures(0), epochs=80, batch_size=16, optimizer=Adam(CosineSchedule(0.003)), seed=2, patience=20,
         validation=pictures(1), augment=RandomShift(1) if jitter else None, checkpoint=path, checkpoint_every=2,
         callbacks=callbacks,
     )  # fmt: skip
@@ -246,7 +246,7 @@ LOGITS = np.random.default_rng(0).normal(0, 1, (40, 2)).astype(np.float32)
         ({"seed": 1}, "seed was 0, is now 1$"),
         ({"loss": CrossEntropy(0.1)}, r"loss was CrossEntropy\(label_smoothing=0.0\), is now .*0.1\)$"),
         ({"optimizer": SGD(0.2)}, r"optimizer was SGD\(learning_rate=0.1,.*, is now SGD\(learning_rate=0.2,"),
-        ({"optimizer": SGD(Cosine(0.1))}, r"optimizer was .*, is now SGD\(learning_rate=Cosine\(rate=0.1"),
+        ({"optimizer": SGD(CosineSchedule(0.1))}, r"optimizer was .*, is now SGD\(learning_rate=CosineSchedule\("),
         ({"augment": noise}, r"augment was \[\], is now \[<function noise>\]$"),
         ({"network": {"sizes": (2, 5, 2)}}, r"sizes was \(2, 6, 2\), is now \(2, 5, 2\)$"),
         ({"network": {"dropout": 0}}, r"dropout was \(0.0, 0.2\), is now \(0.0, 0.0\)$"),
@@ -280,7 +280,7 @@ def test_the_file_of_another_run_is_refused_and_what_differs_is_named(tmp_path, 
          {"targets": TopK.of(2 * LOGITS, 1, 1.0), "loss": TopKTarget()}, "targets was"),
         ({"augment": noise}, {"augment": quiet}, r"augment was \[<function noise>\], is now \[<function quiet>\]"),
         ({"augment": [noise, quiet]}, {"augment": [quiet, noise]}, "augment was"),
-        ({"optimizer": SGD(Cosine(0.1))}, {"optimizer": SGD(Cosine(0.1, 0.01))}, "optimizer was"),
+        ({"optimizer": SGD(CosineSchedule(0.1))}, {"optimizer": SGD(CosineSchedule(0.1, 0.01))}, "optimizer was"),
     ],
     ids=["logits", "functions", "top k", "augment", "order", "schedule"],
 )  # fmt: skip

@@ -13,13 +13,13 @@ from minidistill import MLP, Dataset, compare
 from minidistill.training import evaluation
 from minidistill.training.evaluation import (
     Report,
-    Row,
+    ReportRow,
     accuracy,
     agreement,
     expected_calibration_error,
-    predict_proba,
     seconds_per_call,
 )
+from minidistill.training.probabilities import predict_proba
 
 
 @pytest.fixture(autouse=True)
@@ -271,7 +271,7 @@ def row(name, accuracies=(0.5,), **figures):
         "retention": 1.0, "agreement": 0.75, "calibration_error": 0.0456, "parameters": 1000, "bytes": 4000,
         "multiply_adds": 900, "latency_us": 80.0, "throughput": 5e5,
     }  # fmt: skip
-    return Row(name, **{**usual, **figures})
+    return ReportRow(name, **{**usual, **figures})
 
 
 def test_the_table_prints_figures_spreads_and_ratios():

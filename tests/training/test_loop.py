@@ -1,61 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""fit(): that it learns, that the same seed gives the same bits, when it stops, what it keeps, and what it refuses."""
+"""fit(): that it learns, when it stops, which parameters it keeps, and what it refuses."""
 
-import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from small_runs import Watch, noise, note_parameters, scripted, small
 
 from minidistill import (
     MLP,
     SGD,
     Adam,
-    Cosine,
+    CosineSchedule,
     CrossEntropy,
     Dataset,
-    History,
     SoftTarget,
     TrainingDiverged,
     digits,
     distill,
     fit,
-    mutual,
+    mutual_learning,
     spirals,
 )
-from minidistill.training.loop import Epoch
-
-
-@pytest.fixture
-def data():
-    """Twenty points of two arms: two full batches of 8 and one of 4."""
-    return spirals(20, classes=2, seed=3)
-
-
-def small(**options):
-    return MLP((2, 6, 2), **options)
-
-
-class Watch:
-    """A loss that notes what it is called with, and is otherwise cross-entropy."""
-
-    def __init__(self, fail_at=None, error=None):
-        self.labels, self.logits, self.fail_at, self.error = [], [], fail_at, error
-
-    def __call__(self, s, t, y, ops):
-        self.labels.append(y)
-        self.logits.append(s.copy())
-        if len(self.labels) == self.fail_at:
-            raise self.error
-        return CrossEntropy()(s, t, y, ops)
-
-
-def trained(data, **options):
-    """The parameters that a small network has after `fit`."""
-    network = small(dropout=0.2)
-    fit(network, data, **{"epochs": 3, "batch_size": 8, **options})
-    return network.parameters
-
 
 # ---------------------------------------------------------------------------------------------- it learns
 
@@ -69,7 +35,7 @@ def test_a_batch_larger_than_the_data_is_all_rows(data, backend):
     np.testing.assert_array_equal(networks[0].parameters, networks[1].parameters)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(Cosine(0.3)), SGD(0.1, nesterov=True), Adam(0.01)], ids=repr)
+@pytest.mark.parametrize("optimizer", [SGD(CosineSchedule(0.3)), SGD(0.1, nesterov=True), Adam(0.01)], ids=repr)
 def test_a_network_learns_spirals(optimizer):
     data, new = spirals(300, noise=0.1, seed=0), spirals(300, noise=0.1, seed=1)
     network = MLP((2, 32, 32, 3), activation="tanh")
@@ -100,134 +66,7 @@ def test_one_step_of_a_run_is_forward_loss_backward_update(data):
     np.testing.assert_allclose(network.parameters, by_hand.parameters, rtol=1e-12, atol=1e-15)
 
 
-# ---------------------------------------------------------------------------------------------- order and seeds
-
-
-def test_the_same_seed_gives_the_same_bits(data):
-    np.testing.assert_array_equal(trained(data, seed=4), trained(data, seed=4))
-
-
-def test_another_seed_gives_another_order(data):
-    assert (trained(data, seed=4) != trained(data, seed=5)).any()
-
-
-def test_numpys_global_randomness_plays_no_part(data):
-    np.random.seed(1)  # noqa: NPY002  the very thing that must not matter
-    first = trained(data).copy()
-    np.random.seed(2)  # noqa: NPY002
-    np.testing.assert_array_equal(trained(data), first)
-
-
-def rows_of_epochs(network, epochs, seed=4, **options):
-    """Which rows each epoch took, in order: the labels are the numbers of the rows."""
-    numbered = Dataset(np.eye(10, dtype=np.float32), np.arange(10))
-    watch = Watch()
-    fit(network, numbered, watch, epochs=epochs, batch_size=4, seed=seed, **options)
-    return np.concatenate(watch.labels).reshape(epochs, 10)
-
-
-def test_the_order_depends_on_the_seed_and_the_epoch_alone():
-    orders = rows_of_epochs(MLP((10, 10)), 2)
-    other = rows_of_epochs(
-        MLP((10, 7, 10), dropout=0.5, seed=9), 5, optimizer=Adam(), augment=lambda x, y, g: (x + g.normal(), y)
-    )
-    np.testing.assert_array_equal(other[:2], orders)
-    assert len({tuple(order) for order in other}) == 5
-    assert (rows_of_epochs(MLP((10, 10)), 1, seed=5)[0] != orders[0]).any()
-
-
-def test_every_epoch_takes_every_row_once():
-    for order in rows_of_epochs(MLP((10, 10)), 3):
-        assert sorted(order) == list(range(10))
-
-
-def test_the_last_smaller_batch_is_used_and_the_mean_loss_is_over_samples(data):
-    watch, network = Watch(), small()
-    history = fit(network, data, watch, epochs=1, batch_size=8)
-    assert [len(y) for y in watch.labels] == [8, 8, 4]
-    losses = [CrossEntropy()(s, None, y)[0] for s, y in zip(watch.logits, watch.labels, strict=True)]
-    assert history.epochs[0].loss == pytest.approx((8 * losses[0] + 8 * losses[1] + 4 * losses[2]) / 20, rel=1e-12)
-
-
-def test_a_batch_may_be_all_rows(data):
-    watch = Watch()
-    fit(small(), data, watch, epochs=2, batch_size=20)
-    assert [len(y) for y in watch.labels] == [20, 20]
-
-
-def test_each_step_has_a_dropout_mask_of_its_own():
-    network, masks = MLP((2, 40, 2), dropout=0.5), []
-
-    def forward(x, training=False, step=0, **how):
-        masks.append((training, step))
-        return MLP.forward(network, x, training, step, **how)
-
-    network.forward = forward
-    fit(network, spirals(20, classes=2), epochs=2, batch_size=8)
-    assert masks == [(True, step) for step in range(6)]
-
-
-def test_the_schedule_sees_progress_from_0_to_just_below_1(data):
-    seen = []
-    history = fit(small(), data, epochs=2, batch_size=8, optimizer=SGD(lambda progress: seen.append(progress) or 0.1))
-    assert {round(6 * progress, 9) for progress in seen} == {0, 1, 2, 3, 4, 5}
-    assert history.column("learning_rate").tolist() == [0.1, 0.1]
-
-
-def test_float64_networks_train_on_float32_rows_and_the_other_way_round(data):
-    for dtype, other in ((np.float32, np.float64), (np.float64, np.float32)):
-        network = small(dtype=dtype)
-        fit(network, Dataset(data.x.astype(other), data.y), epochs=1, batch_size=8)
-        assert network.parameters.dtype == dtype
-
-
-# ---------------------------------------------------------------------------------------------- augmentation
-
-
-def noise(x, y, generator):
-    return (x + generator.normal(0, 0.1, x.shape)).astype(x.dtype), y
-
-
-def test_augmentation_changes_what_is_seen_and_goes_by_the_seed(data):
-    np.testing.assert_array_equal(trained(data, augment=noise), trained(data, augment=noise))
-    assert (trained(data, augment=noise) != trained(data)).any()
-    assert (trained(data, augment=noise, seed=1) != trained(data, augment=noise)).any()
-
-
-def test_each_epoch_is_augmented_anew(data):
-    seen = []
-    fit(small(), data, epochs=2, batch_size=20, augment=lambda x, y, g: (seen.append(noise(x, y, g)[0]) or seen[-1], y))
-    assert not np.isin(seen[0], seen[1]).any()
-
-
-def test_an_augmentation_in_place_does_not_reach_the_data(data):
-    before = data.x.copy()
-
-    def erase(x, y, generator):
-        x[:] = 0
-        return x, y
-
-    fit(small(), data, epochs=1, batch_size=8, augment=erase)
-    np.testing.assert_array_equal(data.x, before)
-
-
 # ---------------------------------------------------------------------------------------------- when it stops
-
-
-def scripted(network, *accuracies):
-    """Gives `network` validation accuracies by script, ten rows of class 0; the parameters tell the epoch."""
-    script = iter(accuracies)
-
-    def logits(x):
-        right = round(10 * next(script))
-        return np.array([[1.0, 0.0]] * right + [[0.0, 1.0]] * (10 - right), np.float32)
-
-    network.logits = logits
-    return network, Dataset(np.zeros((10, 2), np.float32), np.zeros(10, int))
-
-
-def note_parameters(notes):
-    return lambda network, history: notes.append(network.parameters.copy())
 
 
 def test_early_stopping_waits_for_patience_and_restores_the_best(data):
@@ -258,14 +97,6 @@ def test_without_patience_the_last_epoch_stays(data):
     history = fit(network, data, epochs=3, batch_size=8, validation=validation, callbacks=[note_parameters(notes)])
     assert history.best.epoch == 2
     np.testing.assert_array_equal(network.parameters, notes[2])
-
-
-def test_of_two_equally_accurate_epochs_the_surer_one_is_better():
-    first, surer, unsure = (Epoch(1, 0.1, 1.0, loss, 0.9, 1.0) for loss in (0.5, 0.4, 0.6))
-    assert surer.is_better_than(first)
-    assert not unsure.is_better_than(first)
-    assert not first.is_better_than(first)
-    assert first.is_better_than(None)
 
 
 def test_validation_is_measured_on_the_network_after_the_epoch_and_never_trained_on(data):
@@ -325,118 +156,7 @@ def test_ctrl_c_in_the_first_epoch_leaves_the_network_as_it_came(data):
     np.testing.assert_array_equal(network.parameters, before)
 
 
-# ---------------------------------------------------------------------------------------------- NaN
-
-
-class Breaks:
-    """A loss that is right until its `at`-th call, and then gives this value or this gradient."""
-
-    def __init__(self, at, value=None, gradient=None):
-        self.at, self.value, self.gradient, self.calls = at, value, gradient, 0
-
-    def __call__(self, s, t, y, ops):
-        self.calls += 1
-        value, ds = CrossEntropy()(s, t, y, ops)
-        if self.calls != self.at:
-            return value, ds
-        return self.value or value, ds if self.gradient is None else np.full_like(ds, self.gradient)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_epoch_and_step(data, value):
-    network, notes = small(), []
-    with pytest.raises(TrainingDiverged, match=rf"the loss became {value} at epoch 3, step 2 of 3: try a learning rate "
-                                               r"below 0\.1, clip_norm=1\.0 in the optimizer, or standardised inputs"):
-        fit(network, data, Breaks(8, value), epochs=9, batch_size=8, callbacks=[note_parameters(notes)])
-    assert len(notes) == 2
-    np.testing.assert_array_equal(network.parameters, notes[1])
-
-
-def test_a_gradient_of_nan_in_the_last_step_of_all_does_not_pass(data):
-    network, notes = small(), []
-    with pytest.raises(TrainingDiverged, match="the parameters are no longer finite at epoch 2, step 3 of 3"):
-        fit(network, data, Breaks(6, gradient=math.nan), epochs=2, batch_size=8, callbacks=[note_parameters(notes)])
-    np.testing.assert_array_equal(network.parameters, notes[0])
-
-
-def test_a_rate_far_too_large_diverges_without_a_warning_of_numpy_and_the_network_stays_finite(data):
-    network = small()
-    with pytest.raises(TrainingDiverged, match=r"try a learning rate below 1e\+20"):
-        fit(network, data, epochs=50, batch_size=8, optimizer=SGD(1e20))
-    assert np.isfinite(network.parameters).all()
-
-
-def test_nan_from_an_augmentation_is_not_trained_on(data):
-    network, before = small(), small().parameters
-    with pytest.raises((TrainingDiverged, ValueError)):
-        fit(network, data, epochs=1, batch_size=8, augment=lambda x, y, g: (np.full_like(x, np.nan), y))
-    np.testing.assert_array_equal(network.parameters, before)
-
-
-# ---------------------------------------------------------------------------------------------- targets
-
-
-def test_targets_go_to_the_loss_row_for_row():
-    numbered = Dataset(np.eye(10, dtype=np.float32), np.arange(10))
-    logits = np.repeat(np.arange(10.0, dtype=np.float32)[:, None], 10, axis=1)  # row i says i
-    pairs = []
-
-    def loss(s, t, y, ops):
-        pairs.extend(zip(t[:, 0], y, strict=True))
-        return SoftTarget()(s, t, y, ops)
-
-    fit(MLP((10, 10)), numbered, loss, targets=logits, epochs=2, batch_size=4)
-    assert len(pairs) == 20
-    assert all(t == y for t, y in pairs)
-
-
-def test_a_function_for_targets_is_asked_about_what_the_network_sees(data):
-    asked, seen = [], []
-
-    def augment(x, y, generator):
-        seen.append(x + 1)
-        return seen[-1], y
-
-    def targets(x):
-        asked.append(x)
-        return np.zeros((len(x), 2), np.float32)
-
-    fit(small(), data, SoftTarget(), targets=targets, augment=augment, epochs=2, batch_size=8)
-    assert len(asked) == 6
-    assert all(a is s for a, s in zip(asked, seen, strict=True))
-
-
-# ---------------------------------------------------------------------------------------------- history
-
-
-def test_history_has_a_row_an_epoch_and_its_columns_are_arrays(data):
-    history = fit(small(), data, epochs=3, batch_size=8, validation=data, optimizer=SGD(Cosine(0.2)))
-    assert history.column("epoch").tolist() == [1, 2, 3]
-    np.testing.assert_allclose(history.column("learning_rate"), [0.2, 0.15, 0.05])
-    assert (history.column("seconds") > 0).all()
-    assert np.isfinite(history.column("validation_loss")).all()
-    assert History().column("loss").shape == (0,)
-
-
-def test_history_prints_a_table():
-    history = History([Epoch(1, 0.1, 2.25, 1.5, 0.375, 0.061), Epoch(2, 0.05, 1.125, 0.75, 1.0, 12.0)])
-    assert str(history) == (
-        "epoch      rate      loss val. loss val. acc.  seconds\n"
-        "    1       0.1    2.2500    1.5000    37.50%     0.06\n"
-        "    2      0.05    1.1250    0.7500   100.00%    12.00"
-    )
-
-
-def test_history_without_validation_prints_dashes_in_line():
-    header, line = str(History([Epoch(1, 0.1, 2.25, math.nan, math.nan, 0.061)])).splitlines()
-    assert line == "    1       0.1    2.2500         -         -     0.06"
-    assert len(line) == len(header)
-
-
-def test_without_validation_the_last_epoch_is_the_best(data):
-    history = fit(small(), data, epochs=3, batch_size=8)
-    assert history.best.epoch == 3
-    assert np.isnan(history.column("validation_accuracy")).all()
+# ---------------------------------------------------------------------------------------------- callbacks and progress
 
 
 def test_callbacks_are_called_in_order_after_each_epoch_with_network_and_history(data):
@@ -470,6 +190,7 @@ def test_a_progress_bar_is_shown_where_it_is_asked_for_and_by_default_only_in_a_
 
 
 # ---------------------------------------------------------------------------------------------- what it refuses
+
 
 ROWS, LABELS = np.ones((20, 2), np.float32), np.arange(20) % 2
 GOOD = Dataset(ROWS, LABELS)
@@ -552,7 +273,7 @@ def test_a_network_is_trained_by_one_thread_at_a_time(data, backend):
         trainings = (
             lambda: fit(network, data, **options),
             lambda: distill(other, network, data, **options),
-            lambda: mutual([other, network], data, **options),
+            lambda: mutual_learning([other, network], data, **options),
         )
         with ThreadPoolExecutor(1) as pool:
             for train in trainings:

@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from minidistill import MLP, SGD, Cosine, compress, digits, fashion_mnist, fit, mnist, use_backend  # noqa: E402
+from minidistill import MLP, SGD, CosineSchedule, compress, digits, fashion_mnist, fit, mnist, use_backend  # noqa: E402
 from minidistill.experiments.bench import processor  # noqa: E402
 
 SEEDS, TEACHER_EPOCHS, DROPOUT, RATE = 5, 20, 0.3, 0.1
@@ -30,7 +30,7 @@ def measure(name: str) -> dict[str, Any]:
     load, teacher_hidden, hidden, batch_size, epochs = CASES[name]
     training, test = load()
     teacher = MLP((training.x.shape[1], *teacher_hidden, training.classes), dropout=DROPOUT)
-    fit(teacher, training, epochs=TEACHER_EPOCHS, batch_size=batch_size, optimizer=SGD(Cosine(RATE)))
+    fit(teacher, training, epochs=TEACHER_EPOCHS, batch_size=batch_size, optimizer=SGD(CosineSchedule(RATE)))
     found = compress(teacher, training, test, hidden, epochs=epochs, batch_size=batch_size, seeds=SEEDS)
     found.plot(ROOT / "docs" / "evidence" / "images" / f"compress-{name.lower()}.png")
     return found.to_dict()

@@ -86,15 +86,15 @@ def sanitize() -> list[str]:
 def ours(case: Any) -> Work:
     cuda = load_backend("cuda")
     from minidistill.kernels.cuda.device import cuda as device
-    from minidistill.kernels.cuda.device import to_card
+    from minidistill.kernels.cuda.device import to_gpu
 
     if isinstance(case, Training):
         return card_training(case, 1)
     if isinstance(case, LossGradient):
-        s, y, t = map(to_card, case.data)
+        s, y, t = map(to_gpu, case.data)
         run = keeping(lambda: cuda.distillation_loss(s, t, y, SOFT.temperature, SOFT.alpha), device.synchronize)
         return Work(run, lambda: [run.kept[0], run.kept[1].copy_to_host()])
-    A, B = map(to_card, case.data)
+    A, B = map(to_gpu, case.data)
     run = keeping(lambda: cuda.product(A, B), device.synchronize)
     return Work(run, lambda: [run.kept.copy_to_host()])
 
@@ -247,7 +247,7 @@ def copy_bandwidth() -> float:
 
 def main() -> None:
     try:
-        machine = load_backend("cuda").find_card()
+        machine = load_backend("cuda").find_gpu()
     except ImportError as error:
         sys.exit(str(error))
     run_tests()

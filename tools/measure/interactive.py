@@ -16,7 +16,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from minidistill import MLP, SGD, Cosine, SoftTarget, digits, distill, fit, use_backend  # noqa: E402
+from minidistill import MLP, SGD, CosineSchedule, SoftTarget, digits, distill, fit, use_backend  # noqa: E402
 
 TEACHER_SIZES, STUDENT_SIZES = (64, 128, 10), (64, 32, 10)
 IMAGES_SEEN, SEED, RATE, T, ALPHA = 150, 0, 0.1, 4.0, 0.9
@@ -38,7 +38,7 @@ def measure() -> dict[str, Any]:
     fit(teacher, training, epochs=30, seed=SEED)
 
     seen = training.take(IMAGES_SEEN, seed=SEED)
-    budget: dict[str, Any] = {"epochs": 200, "batch_size": 30, "optimizer": SGD(Cosine(RATE)), "seed": SEED}
+    budget: dict[str, Any] = {"epochs": 200, "batch_size": 30, "optimizer": SGD(CosineSchedule(RATE)), "seed": SEED}
     students = {name: MLP(STUDENT_SIZES, seed=SEED, dtype=DTYPE) for name in ("untrained", "alone", "distilled")}
     fit(students["alone"], seen, **budget)
     distill(teacher, students["distilled"], seen, SoftTarget(T, ALPHA), **budget)

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from minidistill import (  # noqa: E402
     MLP,
     SGD,
-    Cosine,
+    CosineSchedule,
     Dataset,
     QuantizationAwareMLP,
     SoftTarget,
@@ -58,7 +58,7 @@ def measure_classroom(name: str) -> dict[str, Any]:
     """Accuracies on the test images, {form: [one a seed]}, and the bytes of each form."""
     load, teacher_sizes, sizes, batch_size, epochs, epochs_on = CLASSROOMS[name]
     training, test = load()
-    options = {"batch_size": batch_size, "epochs": epochs, "optimizer": SGD(Cosine(RATE))}
+    options = {"batch_size": batch_size, "epochs": epochs, "optimizer": SGD(CosineSchedule(RATE))}
     teacher = MLP(teacher_sizes, dropout=0.2)
     fit(teacher, training, **options)
     answers = soft_targets(teacher, training, teacher_sizes[-1])
@@ -67,7 +67,7 @@ def measure_classroom(name: str) -> dict[str, Any]:
     for seed in range(SEEDS):
         student = MLP(sizes, seed=seed)
         distill(answers, student, training, LOSS, seed=seed, **options)
-        on = {"seed": seed, "batch_size": batch_size, "epochs": epochs_on, "optimizer": SGD(Cosine(RATE_ON))}
+        on = {"seed": seed, "batch_size": batch_size, "epochs": epochs_on, "optimizer": SGD(CosineSchedule(RATE_ON))}
         for form, model in forms(student, answers, training, on).items():
             accuracies.setdefault(form, []).append(float((model.predict(test.x) == test.y).mean()))
             sizes_in_bytes[form] = model.nbytes

@@ -177,7 +177,7 @@ def training_work(run: Callable[[], Any], parameters: Callable[[], Sequence[Any]
 
 
 def numpy_training(case: Training, threads: int) -> Work:
-    """The readable loop, as in training.py."""
+    """The readable loop, as in training/run.py."""
     network, optimizer, loss = case.network(), SGD(RATE, momentum=MOMENTUM), SOFT if case.distil else CrossEntropy()
     first, state = network.copy().parameters, optimizer.initial_state(network.parameters)
     batches = list(case.data.batches(case.batch))
@@ -427,7 +427,7 @@ def teacher_work(make: Callable[[float], Work], dropout: float) -> Work:
 
 def fitting_teacher(case: TeacherEpoch, threads: int, backend: str = "cpu") -> Work:
     """`fit`, as anybody calls it."""
-    data, optimizer = Dataset(*case.data[:2]), SGD(RATE, momentum=MOMENTUM, max_norm=case.max_norm)
+    data, optimizer = Dataset(*case.data[:2]), SGD(RATE, momentum=MOMENTUM, max_weight_norm=case.max_norm)
     options: Any = {"epochs": 1, "batch_size": case.batch, "optimizer": optimizer, "augment": RandomShift(case.pixels)}
 
     def make(dropout: float) -> Work:

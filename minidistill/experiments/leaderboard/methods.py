@@ -17,12 +17,16 @@ from typing import Any
 
 from ... import losses
 from ...data import Dataset
-from ...distillation.schemes import NoisyTeacher, assist, born_again, data_impressions, mutual, self_train
+from ...distillation.chains import born_again, teacher_assistant
+from ...distillation.ensembles import NoisyTeacher
+from ...distillation.mutual import mutual_learning
 from ...distillation.student import distill
+from ...distillation.unlabeled import data_impressions, self_train
 from ...losses import CrossEntropy, Loss, SoftTarget, TopK, TopKTarget
 from ...network import MLP
 from ...training.loop import fit
-from ...training.optim import Adam, Linear
+from ...training.optim import Adam
+from ...training.schedules import LinearSchedule
 from ..reproduce.study import Budget
 
 REFERENCE, ALONE = "SoftTarget", "student alone"
@@ -132,7 +136,7 @@ def by_noisy_teacher(room: Classroom, seed: int, temperature: float, noise: floa
 
 def by_assistant(room: Classroom, seed: int, **setting: Any) -> MLP:
     chain = [room.network((room.assistant,), seed), room.student(seed)]
-    assist(room.teacher, chain, room.seen_by(seed), SoftTarget(**setting), **room.budget(seed))
+    teacher_assistant(room.teacher, chain, room.seen_by(seed), SoftTarget(**setting), **room.budget(seed))
     return chain[-1]
 
 
@@ -145,7 +149,7 @@ def by_generations(room: Classroom, seed: int, **setting: Any) -> MLP:
 def by_a_peer(room: Classroom, seed: int, **setting: Any) -> MLP:
     student = room.student(seed)
     peers = [student, room.student(seed + STRANGER)]
-    mutual(peers, room.seen_by(seed), SoftTarget(**setting), **room.budget(seed))
+    mutual_learning(peers, room.seen_by(seed), SoftTarget(**setting), **room.budget(seed))
     return student
 
 
@@ -166,8 +170,8 @@ def by_impressions(room: Classroom, seed: int, temperature: float, density: floa
 def annealed(start: float, what: str) -> Loss:
     """The teacher's weight from 1 to 0 at the temperature `start`, or the temperature from there to 1."""
     if what == "alpha":
-        return losses.Annealed(SoftTarget(start), alpha=Linear(1, 0))
-    return losses.Annealed(SoftTarget(alpha=ALPHA), temperature=Linear(start, 1))
+        return losses.Annealed(SoftTarget(start), alpha=LinearSchedule(1, 0))
+    return losses.Annealed(SoftTarget(alpha=ALPHA), temperature=LinearSchedule(start, 1))
 
 
 # ---------------------------------------------------------------------------------------------- what is tried

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...data import Dataset
-from ...distillation.schemes import assist
+from ...distillation.chains import teacher_assistant
 from ...losses import SoftTarget
 from ...network import MLP
 from ...training.loop import fit
-from ...training.optim import SGD, Cosine
+from ...training.optim import SGD
+from ...training.schedules import CosineSchedule
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
 from .study import Budget, Study, accuracy, alone, best, distilled, on_all_cores
 
@@ -42,7 +43,7 @@ def run(study: Study, say: Callable[[str], None]) -> Findings:
     widths = ASSISTANTS[::2] if study.quick else ASSISTANTS
     say("training the teacher ...")
     teacher = MLP((data.x.shape[1], *TEACHER, data.classes), dropout=0.3)
-    fit(teacher, data, epochs=epochs, batch_size=100, optimizer=SGD(Cosine(0.1)))
+    fit(teacher, data, epochs=epochs, batch_size=100, optimizer=SGD(CosineSchedule(0.1)))
     say(f"teaching students of {STUDENT[0]} units, alone, directly and through {', '.join(map(str, widths))} units ...")
     with on_all_cores(Classroom(study, data, teacher, epochs)) as run:
         jobs = [(Classroom.through, width) for width in widths]
@@ -101,7 +102,8 @@ class Classroom:
             inputs, classes = self.teacher.sizes[0], self.teacher.sizes[-1]
             assistant = MLP((inputs, width, classes), seed=seed)
             last = MLP((inputs, *STUDENT, classes), seed=seed)
-            assist(self.teacher, [assistant, last], self.data, SoftTarget(T, ALPHA), **self.budget(rate).options(seed))
+            options = self.budget(rate).options(seed)
+            teacher_assistant(self.teacher, [assistant, last], self.data, SoftTarget(T, ALPHA), **options)
             return last
 
         return self._taught(list(TRIALS), student)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...data import Dataset
-from ...distillation.schemes import Ensemble, born_again
+from ...distillation.chains import born_again
+from ...distillation.ensembles import Ensemble
 from ...losses import SoftTarget
 from ...network import MLP
 from .claims import Claim, Curve, Findings, Panel, always_above, differences

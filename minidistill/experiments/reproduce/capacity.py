@@ -17,7 +17,8 @@ from ...data import Dataset
 from ...data.augmentation import with_label_noise
 from ...network import MLP
 from ...training.loop import fit
-from ...training.optim import SGD, Cosine
+from ...training.optim import SGD
+from ...training.schedules import CosineSchedule
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
 from .study import Budget, Study, accuracy, alone, best, distilled, on_all_cores
 
@@ -178,5 +179,5 @@ def _panel(noisy: Noisy) -> Panel:
 
 def _teacher(data: Dataset, epochs: int, seed: int = 0) -> MLP:
     teacher = MLP((data.x.shape[1], 512, 512, data.classes), dropout=0.2, seed=seed)
-    fit(teacher, data, epochs=epochs, batch_size=128, optimizer=SGD(Cosine(0.1)), seed=seed)
+    fit(teacher, data, epochs=epochs, batch_size=128, optimizer=SGD(CosineSchedule(0.1)), seed=seed)
     return teacher

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...data import Dataset
-from ...distillation.schemes import mutual
+from ...distillation.mutual import mutual_learning
 from ...losses import SoftTarget
 from ...network import MLP
 from .claims import Claim, Curve, Findings, Panel, always_above, differences
@@ -86,7 +86,7 @@ class Classroom:
         alpha, rate = trial
         sizes = (self.data.x.shape[1], *HIDDEN, self.data.classes)
         networks = [MLP(sizes, seed=_seed_of_peer(seed, k)) for k in range(size)]
-        mutual(networks, self.data, SoftTarget(T, alpha), **self.budget(rate).options(seed))
+        mutual_learning(networks, self.data, SoftTarget(T, alpha), **self.budget(rate).options(seed))
         return networks
 
     def score_alone(self, rate: float) -> float:

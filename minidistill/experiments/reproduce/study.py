@@ -16,7 +16,8 @@ from ...losses import SoftTarget
 from ...network import MLP
 from ...support.processes import own_processes, usable_cores
 from ...training.loop import fit
-from ...training.optim import SGD, Adam, Cosine
+from ...training.optim import SGD, Adam
+from ...training.schedules import CosineSchedule
 
 LOADERS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "digits": digits}
 HELD_OUT, QUICK_HELD_OUT = 1 / 6, 1 / 4  # of the images to train on: 10,000 of 60,000; in a quick run 2,000
@@ -71,7 +72,7 @@ class Budget:
     optimizer: type[SGD] | type[Adam] = SGD
 
     def options(self, seed: int) -> dict[str, Any]:
-        optimizer = self.optimizer(Cosine(self.rate))
+        optimizer = self.optimizer(CosineSchedule(self.rate))
         return {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": optimizer, "seed": seed}
 
     def __str__(self) -> str:
@@ -99,7 +100,7 @@ def jittered_teacher(
 ) -> MLP:
     """A teacher of images: dropout, weights held to a norm, and each image moved by up to two pixels (section 3)."""
     teacher = MLP((data.x.shape[1], *hidden, data.classes), dropout=dropout, seed=seed)
-    optimizer = Adam(Cosine(0.001), max_norm=MAX_NORM)
+    optimizer = Adam(CosineSchedule(0.001), max_weight_norm=MAX_NORM)
     fit(teacher, data, epochs=epochs, batch_size=128, optimizer=optimizer, seed=seed, augment=RandomShift(2))
     return teacher
 

@@ -586,8 +586,8 @@ def _check(training: Dataset, validation: Dataset, optimizer: Optimizer) -> None
         raise ValueError(f"validation.x must have {training.x.shape[1]} columns, got shape {validation.x.shape}")
     if not isinstance(optimizer, Optimizer) or " at 0x" in repr(optimizer):
         raise TypeError(
-            "optimizer must be an optimizer, such as SGD(Cosine(0.1)), whose schedule can be told from others and sent "
-            f"to other processes, got {optimizer!r}"
+            "optimizer must be an optimizer, such as SGD(CosineSchedule(0.1)), whose schedule can be told from "
+            f"others and sent to other processes, got {optimizer!r}"
         )
 
 

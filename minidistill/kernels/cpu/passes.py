@@ -7,14 +7,12 @@ calls: a small network takes microseconds a step, and so does a call from Python
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import cpu
-
-if TYPE_CHECKING:
-    from ...network import MLP
+from .. import cpu, protocols
+from ..protocols import Network
 
 BATCH = 128  # rows that prediction takes through the layers together
 SECONDS_A_CALL = 0.2  # an epoch is cut into calls of about this length: between them Ctrl-C is heard
@@ -42,7 +40,9 @@ class Passes:
     loop, so calls at the same time need memory of their own.
     """
 
-    def __init__(self, network: "MLP") -> None:
+    takes_gpu_arrays = False
+
+    def __init__(self, network: Network) -> None:
         self.network = network
         self.idle = [self.plan_for(BATCH)]
 
@@ -94,7 +94,7 @@ class Passes:
 class Epochs:
     """Whole epochs of one training run. `loss` and `optimizer` are what their `compiled()` returns."""
 
-    def __init__(self, network: "MLP", loss: dict[str, float], optimizer: dict[str, Any], batch_size: int) -> None:
+    def __init__(self, network: Network, loss: dict[str, float], optimizer: dict[str, Any], batch_size: int) -> None:
         self.network = network
         self.batch_size = batch_size
         self.plan = Passes(network).plan_for(batch_size)
@@ -129,3 +129,10 @@ class Epochs:
             yield from values.tolist()
             done += len(values)
             self.steps_a_call = max(1, int(count * SECONDS_A_CALL / (time.perf_counter() - start)))
+
+
+def integers(network: protocols.IntegerNetwork) -> protocols.IntegerPasses:
+    """The compiled pass of a network of integers."""
+    from .int8 import IntegerPasses
+
+    return IntegerPasses(network)

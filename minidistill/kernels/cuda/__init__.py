@@ -14,35 +14,36 @@ import math
 import numpy as np
 
 from ...ops import hash32, kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
+from ...support.gpu_arrays import as_numba_array
 from . import losses as cuda_losses
 from . import matmul as cuda_matmul
 from . import rows as cuda_rows
-from .device import THREADS, adopted, block_count, empty, find_card, is_on_card, to_card
+from .device import THREADS, block_count, empty, find_gpu, is_on_gpu, to_gpu
 from .losses import FEW_CLASSES
 from .rows import ADAM, PARTS, SGD, WARP, threshold_and_scale
 
-find_card()  # or say what is missing
+find_gpu()  # or say what is missing
 
 
 def _here(array):
     """Another library's array on the card as one of numba's; others as they are."""
-    return adopted(array) if is_on_card(array) else array
+    return as_numba_array(array) if is_on_gpu(array) else array
 
 
 def _flat(array, dtype=None):
-    array = to_card(array, dtype)
+    array = to_gpu(array, dtype)
     return array.reshape(array.size)
 
 
 def _returned(found, shape, like):
     """`found`, in its shape, where `like` is: on the host or on the card."""
     found = found.reshape(shape)
-    return found if is_on_card(like) else found.copy_to_host()
+    return found if is_on_gpu(like) else found.copy_to_host()
 
 
 def _written(found, into):
     """Puts a flat array on the card into an array of the host, or sees that it is there already."""
-    if not is_on_card(into):
+    if not is_on_gpu(into):
         into[...] = found.copy_to_host().reshape(into.shape)
 
 
@@ -159,7 +160,7 @@ def dropout_mask(shape, rate, seed, step, layer, dtype=np.float32):
 def dropout_forward(a, rate, seed, step, layer):
     a = _here(a)
     mask = _mask_on_card(a.shape, rate, seed, step, layer, a.dtype)
-    return dropout_backward(a, mask), mask if is_on_card(a) else mask.copy_to_host()
+    return dropout_backward(a, mask), mask if is_on_gpu(a) else mask.copy_to_host()
 
 
 def dropout_backward(da, mask):
@@ -209,7 +210,7 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     labels = _flat(y if whole else np.zeros(0), np.int64)
     y = _flat(np.zeros(0) if whole or y is None else y, dtype)
     t = _flat(np.zeros(0) if t is None else t, dtype)
-    ds, values, order = empty(B * C, dtype), empty(B, dtype), to_card(np.arange(B))
+    ds, values, order = empty(B * C, dtype), empty(B, dtype), to_gpu(np.arange(B))
     numbers = alpha, temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
     few = C <= FEW_CLASSES
     blocks = block_count(B, WARP if few else 1)
@@ -238,7 +239,7 @@ def soft_target_backward(cache):
 def top_k_target_forward(s, indices, log_p, T):
     s = _here(s)
     (B, C), dtype = s.shape, np.dtype(s.dtype).type
-    indices, log_p = to_card(indices, np.int64), to_card(log_p, dtype)
+    indices, log_p = to_gpu(indices, np.int64), to_gpu(log_p, dtype)
     k, ds, values = indices.shape[1], empty(B * C, dtype), empty(B, dtype)
     rows = indices.reshape(B * k), log_p.reshape(B * k)
     kernel = cuda_losses.top_k_kernel(dtype)

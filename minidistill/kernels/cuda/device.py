@@ -15,7 +15,7 @@ import numpy as np
 from numba import config, cuda, types
 from numba.cuda.cudadrv import devicearray
 
-from ...support.checks import has_card_interface
+from ...support.gpu_arrays import as_numba_array, has_gpu_interface
 from .. import rows
 from ..threads import exclusive
 
@@ -104,12 +104,12 @@ else:
 # ------------------------------------------------------------------------------------------------------------- the card
 
 
-def find_card():
+def find_gpu():
     """What the card is, in words. ImportError, with what to do, where there is none that these kernels run on."""
     if SIMULATED:
         if find_spec("numba_cuda") is None:
             raise ImportError("numba's own simulator knows no aligned shared memory: pip install 'minidistill[cuda]'")
-        return {"card": "numba's simulator", "compute_capability": "none"}
+        return {"gpu": "numba's simulator", "compute_capability": "none"}
     try:
         device = cuda.current_context().device
     except Exception as error:  # no driver, no card, a card in use by another alone: the driver's own words
@@ -119,7 +119,7 @@ def find_card():
         found, wanted = (".".join(map(str, pair)) for pair in (device.compute_capability, OLDEST))
         raise ImportError(f"the card has compute capability {found}, and {wanted} or newer is wanted")
     name = device.name.decode() if isinstance(device.name, bytes) else device.name
-    return {"card": name, "compute_capability": ".".join(map(str, device.compute_capability))}
+    return {"gpu": name, "compute_capability": ".".join(map(str, device.compute_capability))}
 
 
 def multiprocessors():
@@ -135,34 +135,21 @@ def block_count(items, items_a_block=THREADS):
 # --------------------------------------------------------------------------------------------------- arrays that cross
 
 
-def is_on_card(array):
+def is_on_gpu(array):
     """Whether an array lives on a card: one of numba (the simulator's too), CuPy, PyTorch or JAX."""
-    return has_card_interface(array) or devicearray.is_cuda_ndarray(array)
+    return has_gpu_interface(array) or devicearray.is_cuda_ndarray(array)
 
 
-def to_card(array, dtype=None, name="an array on the card"):
+def to_gpu(array, dtype=None, name="an array on the card"):
     """`array` on the card, contiguous and of this dtype. What is there already stays where it is, uncopied."""
-    if not is_on_card(array):
+    if not is_on_gpu(array):
         array = np.ascontiguousarray(array, dtype)
         return _within_memory(array.nbytes, lambda: cuda.to_device(array))
-    array = adopted(array)
+    array = as_numba_array(array)
     if (dtype is not None and array.dtype != dtype) or not array.is_c_contiguous():
         order = "contiguous" if array.is_c_contiguous() else "not contiguous"
         raise TypeError(f"{name} must be contiguous {np.dtype(dtype or array.dtype)}, got {order} {array.dtype}")
     return array
-
-
-def adopted(array):
-    """Another library's array on the card, as numba's, in the same memory; numba's own as they are."""
-    if devicearray.is_cuda_ndarray(array):
-        return array
-    if not SIMULATED:
-        return cuda.as_cuda_array(array)
-
-    class Host:  # the simulator's card is the host's memory, and NumPy knows the same interface by another name
-        __array_interface__ = array.__cuda_array_interface__
-
-    return devicearray.FakeCUDAArray(np.asarray(Host()))
 
 
 def begins_wide(array):

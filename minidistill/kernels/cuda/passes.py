@@ -8,21 +8,19 @@ activations, errors, the optimizer's state) is put on the card once and stays.
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...support.checks import check_no_overflow
 from .. import cuda
+from ..protocols import IntegerNetwork, Network
 from . import epochs as cuda_epochs
 from . import matmul as cuda_matmul
 from . import rows as cuda_rows
-from .device import SIMULATED, THREADS, WARP, block_count, empty, multiprocessors, to_card
+from .device import SIMULATED, THREADS, WARP, block_count, empty, multiprocessors, to_gpu
 from .losses import FEW_CLASSES
 from .rows import PARTS, threshold_and_scale
-
-if TYPE_CHECKING:
-    from ...network import MLP
 
 BATCH = 4096            # rows that prediction takes through the layers together
 STEPS_A_CALL = 256      # between two calls Ctrl-C is heard
@@ -48,7 +46,9 @@ class PassCache(NamedTuple):
 class Passes:
     """The passes of one network, a launch or two a layer."""
 
-    def __init__(self, network: "MLP") -> None:
+    takes_gpu_arrays = True
+
+    def __init__(self, network: Network) -> None:
         self.network = network
         self.real = _number_type(network)
 
@@ -56,8 +56,8 @@ class Passes:
         """Logits (N,C) of x (N,I), on the host or on the card, in evaluation mode."""
         if len(x.shape) != 2 or x.shape[1] != self.network.sizes[0]:
             raise ValueError(f"x must have shape (N, {self.network.sizes[0]}), got {x.shape}")
-        parameters, (N, I) = to_card(self.network.parameters), x.shape
-        x = to_card(x, self.network.dtype, "x (which is on the card)").reshape(N * I)
+        parameters, (N, I) = to_gpu(self.network.parameters), x.shape
+        x = to_gpu(x, self.network.dtype, "x (which is on the card)").reshape(N * I)
         portions = []
         for start in range(0, N, BATCH):
             B = min(BATCH, N - start)
@@ -72,16 +72,16 @@ class Passes:
         if x.ndim != 2 or x.shape[1] != self.network.sizes[0]:  # the kernels do not check what they read
             raise ValueError(f"x must have shape (B, {self.network.sizes[0]}), got {x.shape}")
         B = len(x)
-        x = to_card(x, self.network.dtype).reshape(x.size)
-        logits, cache = self._forward(to_card(self.network.parameters), x, B, training, step)
+        x = to_gpu(x, self.network.dtype).reshape(x.size)
+        logits, cache = self._forward(to_gpu(self.network.parameters), x, B, training, step)
         return logits.copy_to_host().reshape(B, -1), cache
 
     def backward(self, dlogits: np.ndarray, cache: PassCache, input_gradient: bool) -> np.ndarray | None:
         network, B = self.network, cache.B
         if dlogits.shape != (B, network.sizes[-1]):
             raise ValueError(f"dlogits must have shape {(B, network.sizes[-1])}, got {dlogits.shape}")
-        parameters, gradients = to_card(network.parameters), empty(network.num_parameters, network.dtype)
-        dz = to_card(dlogits, network.dtype).reshape(dlogits.size)
+        parameters, gradients = to_gpu(network.parameters), empty(network.num_parameters, network.dtype)
+        dz = to_gpu(dlogits, network.dtype).reshape(dlogits.size)
         place, dx = network.num_parameters, None
         for layer in range(len(network.sizes) - 2, -1, -1):
             I, O = network.sizes[layer : layer + 2]
@@ -144,7 +144,7 @@ class Passes:
 class Epochs:
     """Whole epochs of one training run, for the two losses that are compiled: a launch for hundreds of steps."""
 
-    def __init__(self, network: "MLP", loss: dict[str, float], optimizer: dict[str, Any], batch_size: int) -> None:
+    def __init__(self, network: Network, loss: dict[str, float], optimizer: dict[str, Any], batch_size: int) -> None:
         self.network, self.batch = network, batch_size
         self.real = _number_type(network)
         sizes, dtype = network.sizes, network.dtype
@@ -187,7 +187,7 @@ class Epochs:
         ]
         # parameters, state and losses lie in one piece, and come back in one copy
         changed = np.concatenate([network.parameters, state.reshape(-1), np.full(steps, np.nan, network.dtype)])
-        on_card, order = to_card(changed), to_card(order, np.int64)
+        on_card, order = to_gpu(changed), to_gpu(order, np.int64)
         pieces = on_card[:P], self.gradients, on_card[P : 2 * P], on_card[len(state) * P : (len(state) + 1) * P]
         table = self._table(rates, first_step, order.size)
         smoothing = self.loss["label_smoothing"]
@@ -199,9 +199,9 @@ class Epochs:
             rows = order[start * self.batch : some.stop * self.batch]
             found = on_card[changed.size - steps :][some]
             self.kernel[self.blocks, THREADS](
-                *self.plan, *pieces, *data, rows, self.batch, *(to_card(column[some]) for column in table), settings,
+                *self.plan, *pieces, *data, rows, self.batch, *(to_gpu(column[some]) for column in table), settings,
                 found, *map(real, numbers), *self.limits, network.seed & 0xFFFFFFFF, first_step + start,
-                to_card(arrivals),
+                to_gpu(arrivals),
             )  # fmt: skip
             if steps > STEPS_A_CALL and not np.isfinite(found[-1:].copy_to_host()).all():
                 break
@@ -216,7 +216,7 @@ class Epochs:
         """`array`, flat on the card; where it is the one of the call before, it is there already."""
         known, on_card = self.on_card.get(name, (self, None))
         if known is not array:
-            on_card = to_card(np.zeros(0) if array is None else np.reshape(array, -1), dtype)
+            on_card = to_gpu(np.zeros(0) if array is None else np.reshape(array, -1), dtype)
             self.on_card[name] = array, on_card
         return on_card
 
@@ -230,7 +230,11 @@ class Epochs:
         return tuple(np.ascontiguousarray(column, self.network.dtype) for column in columns)
 
 
-def _number_type(network: "MLP") -> Any:
+def integers(network: IntegerNetwork) -> None:
+    """There are no kernels of bytes for the GPU."""
+
+
+def _number_type(network: Network) -> Any:
     return network.dtype.type
 
 
@@ -240,7 +244,7 @@ def _settings(optimizer: dict[str, Any]) -> tuple[float, ...]:
     return tuple(float(optimizer[name]) for name in ("weight_decay", *own))
 
 
-def _plan(network: "MLP", batch: int) -> tuple[Any, ...]:
+def _plan(network: Network, batch: int) -> tuple[Any, ...]:
     """The first arguments of an epoch: sizes, places in one piece of memory, dropout, and that memory."""
     layers, end = len(network.sizes) - 1, 0
 
@@ -255,6 +259,6 @@ def _plan(network: "MLP", batch: int) -> tuple[Any, ...]:
     errors = [take(batch * max(network.sizes)) for _ in range(cuda_epochs.ERRORS)]
     values, parts = take(batch), take(2 * PARTS)
     thresholds, scales = zip(*(threshold_and_scale(rate, network.dtype.type) for rate in network.dropout), strict=True)
-    places = [to_card(np.array(numbers, np.int64)) for numbers in (network.sizes, outputs, kept)]
-    dropout = to_card(np.array(thresholds, np.uint32)), to_card(np.array(scales, network.dtype))
-    return *places, *dropout, to_card(np.array(errors, np.int64)), values, parts, empty(end, network.dtype)
+    places = [to_gpu(np.array(numbers, np.int64)) for numbers in (network.sizes, outputs, kept)]
+    dropout = to_gpu(np.array(thresholds, np.uint32)), to_gpu(np.array(scales, network.dtype))
+    return *places, *dropout, to_gpu(np.array(errors, np.int64)), values, parts, empty(end, network.dtype)

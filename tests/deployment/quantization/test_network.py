@@ -13,7 +13,7 @@ from minidistill.deployment.quantization.codes import TOP, requantized
 from minidistill.deployment.quantization.conversion import activation_table
 from minidistill.deployment.quantization.network import accumulated
 from minidistill.support.files import read_arrays, write_npz
-from minidistill.training.evaluation import class_probabilities
+from minidistill.training.probabilities import class_probabilities
 
 RANDOM = np.random.default_rng(0)
 

@@ -8,6 +8,7 @@ import minidistill
 from minidistill import MLP, CrossEntropy, Dataset, fit, losses
 from minidistill.experiments.leaderboard import methods as room_of_methods
 from minidistill.experiments.leaderboard.methods import BY_NAME, GENERATIONS, METHODS, TRIALS, Classroom
+from minidistill.training.run import Run
 
 SEEN, BATCH = 40, 8
 
@@ -26,8 +27,12 @@ def room():
 
 
 def test_every_loss_and_every_scheme_takes_part():
-    schemes = set(minidistill.PUBLIC["schemes"]) - {"pseudo_label"}  # which is a part of self_train
-    assert set(losses.METHODS) | schemes | {"SoftTarget", "TopKTarget"} <= set(BY_NAME)
+    files = ("chains", "ensembles", "mutual", "unlabeled")
+    schemes = {name for file in files for name in minidistill.PUBLIC[f"distillation.{file}"]}
+    schemes -= {"pseudo_label"}  # which is a part of self_train
+    names = {"teacher_assistant": "assist", "mutual_learning": "mutual"}  # on the leaderboard
+    wanted = {*losses.METHODS, "SoftTarget", "TopKTarget", *(names.get(scheme, scheme) for scheme in schemes)}
+    assert wanted <= set(BY_NAME)
     assert len(BY_NAME) == len(METHODS)
 
 
@@ -55,24 +60,22 @@ def test_every_trial_of_a_method_trains_another_student(name, room):
     assert len(found) == TRIALS
 
 
-MORE = {"assist": 2, "born_again": 1 + GENERATIONS, "mutual": 1}  # runs, of which mutual has two in one
+RUNS = {"assist": 2, "born_again": 1 + GENERATIONS}  # of the others 1
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_all_have_the_same_steps_images_order_and_first_weights(name, room, monkeypatch):
     seen = []
-    run = minidistill.training.loop.Run
+    start = Run.__post_init__
 
-    class Watched(run):
-        def __post_init__(self):
-            super().__post_init__()
-            seen.append((self.network.parameters.copy(), self.data, self.seed, self.epochs * self.steps))
+    def watched_start(run):
+        start(run)
+        seen.append((run.networks[0].parameters.copy(), run.data, run.seed, run.epochs * run.steps))
 
-    monkeypatch.setattr(minidistill.training.loop, "Run", Watched)
-    monkeypatch.setattr(minidistill.distillation.schemes, "Run", Watched)
+    monkeypatch.setattr(Run, "__post_init__", watched_start)
     BY_NAME[name].train(room, 2, **BY_NAME[name].trials[0])
-    assert len(seen) == (2 if name == "mutual" else MORE.get(name, 1))
-    first_weights, data, seed, steps = seen[0 if name == "mutual" else -1]
+    assert len(seen) == RUNS.get(name, 1)
+    first_weights, data, seed, steps = seen[-1]
     np.testing.assert_array_equal(first_weights, room.student(2).parameters)
     assert (seed, steps) == (2, 10 * SEEN // BATCH)
     if name not in ("self_train", "data_impressions"):

@@ -23,7 +23,7 @@ from minidistill.experiments.reproduce.deploy import (
     narrowest,
     watched,
 )
-from minidistill.training.evaluation import Report, Row
+from minidistill.training.evaluation import Report, ReportRow
 
 WITHOUT_PHOTOGRAPHS = """
 import importlib
@@ -36,7 +36,7 @@ DRIFTS = [name for name in drifts(np.zeros((1, 4))) if name != CALM]
 
 
 def row(name, accuracy, latency, throughput):
-    return Row(name, accuracy, 0.0, [accuracy], accuracy / 0.9, 1.0, 0.0, 10, 40, 9, latency, throughput)
+    return ReportRow(name, accuracy, 0.0, [accuracy], accuracy / 0.9, 1.0, 0.0, 10, 40, 9, latency, throughput)
 
 
 def deployed(rows=(), **alarms):

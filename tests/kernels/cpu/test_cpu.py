@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cpu.py: the names of ops.py with the same results, and an epoch in one call that is training.py's loop."""
+"""kernels/cpu.py: the names of ops.py with the same results, and an epoch in one call, as in training/run.py."""
 
 import inspect
 import os
@@ -166,7 +166,7 @@ def test_the_passes_are_those_of_the_network(sizes, activation, dropout, dtype):
 
 
 def the_loop(network, state, x, y, t, order, batch, loss, optimizer, rates, step):
-    """What training.py does, step by step."""
+    """What training/run.py does, step by step."""
     losses = []
     for k, rate in enumerate(rates):
         rows = order[k * batch : (k + 1) * batch]
@@ -183,7 +183,7 @@ OPTIMIZERS = [
     (SGD(momentum=0.8, nesterov=True, weight_decay=0.01), cpu.Optimizer(cpu.SGD, 0.8, True, 0.01)),
     (Adam(), cpu.Optimizer(cpu.ADAM)),
     (AdamW(clip_norm=0.3), cpu.Optimizer(cpu.ADAM, weight_decay=0.01, clip_norm=0.3)),
-    (SGD(clip_norm=0.2, max_norm=0.9), cpu.Optimizer(cpu.SGD, clip_norm=0.2, max_norm=0.9)),
+    (SGD(clip_norm=0.2, max_weight_norm=0.9), cpu.Optimizer(cpu.SGD, clip_norm=0.2, max_norm=0.9)),
 ]
 LOSSES = [
     (CrossEntropy(), {}),

@@ -13,7 +13,7 @@ from minidistill import (
     SGD,
     Adam,
     AdamW,
-    Cosine,
+    CosineSchedule,
     CrossEntropy,
     Dataset,
     LabelNoise,
@@ -135,12 +135,12 @@ def test_prediction_of_many_rows_is_that_of_each_row():
 @pytest.mark.parametrize(
     "optimizer",
     [
-        SGD(Cosine(0.05)),
+        SGD(CosineSchedule(0.05)),
         SGD(0.05, nesterov=True, weight_decay=0.01),
         SGD(0.05, momentum=0.0, clip_norm=0.5),
-        SGD(0.1, max_norm=0.9),
+        SGD(0.1, max_weight_norm=0.9),
         Adam(0.003),
-        AdamW(0.003, weight_decay=0.1, clip_norm=1.0, max_norm=1.5),
+        AdamW(0.003, weight_decay=0.1, clip_norm=1.0, max_weight_norm=1.5),
     ],
     ids=repr,
 )

@@ -9,7 +9,7 @@ from cards import Elsewhere, assert_same, both_dtypes, numbers
 
 from minidistill import ops
 from minidistill.kernels import cuda
-from minidistill.kernels.cuda.device import is_on_card, to_card
+from minidistill.kernels.cuda.device import is_on_gpu, to_gpu
 
 pytestmark = pytest.mark.cuda
 
@@ -37,18 +37,18 @@ def test_linear(dtype):
 
 def test_what_lives_on_the_card_is_read_where_it_is_and_the_result_stays_there():
     s = numbers(0, 5, 10)
-    q, _ = cuda.softmax_forward(Elsewhere(to_card(s)), 2.0)
-    assert is_on_card(q)
+    q, _ = cuda.softmax_forward(Elsewhere(to_gpu(s)), 2.0)
+    assert is_on_gpu(q)
     assert_same(q.copy_to_host(), ops.softmax_forward(s, 2.0)[0])
 
 
 def test_every_function_reads_arrays_of_another_library():
     s, t, y = numbers(0, 5, 10), numbers(1, 5, 10), np.arange(5)
-    a, b = (Elsewhere(to_card(array)) for array in (s, t))
+    a, b = (Elsewhere(to_gpu(array)) for array in (s, t))
     assert_same(cuda.product(a, b, b_turned=True).copy_to_host(), s @ t.T, size=(abs(s) @ abs(t.T)).max())
     assert_same(cuda.relu_backward(a, b).copy_to_host(), s * (t > 0))
     assert_same(cuda.linear_backward(a, (b, b), skip_dx=True)[2].copy_to_host(), s.sum(axis=0), abs(s).sum())
-    value, ds = cuda.distillation_loss(a, b, Elsewhere(to_card(y)), 2.0, 0.5)
+    value, ds = cuda.distillation_loss(a, b, Elsewhere(to_gpu(y)), 2.0, 0.5)
     reference, expected = cuda.distillation_loss(s, t, y, 2.0, 0.5)
     assert value == reference
     np.testing.assert_array_equal(ds.copy_to_host(), expected)
@@ -56,7 +56,7 @@ def test_every_function_reads_arrays_of_another_library():
 
 def test_parameters_on_the_card_are_changed_there():
     w, dw, v = numbers(0, 9), numbers(1, 9), np.zeros(9, np.float32)
-    on_card = to_card(w)
-    cuda.sgd_update(Elsewhere(on_card), dw, to_card(v), 0.1)
+    on_card = to_gpu(w)
+    cuda.sgd_update(Elsewhere(on_card), dw, to_gpu(v), 0.1)
     ops.sgd_update(w, dw, v, 0.1)
     assert_same(on_card.copy_to_host(), w)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cuda_epochs.py: an epoch in one launch is the loop of training.py."""
+"""kernels/cuda_epochs.py: an epoch in one launch is the loop of training/run.py."""
 
 import numpy as np
 import pytest
@@ -8,15 +8,16 @@ from cards import LABELS, ROWS, SIZES, TEACHER, AllAtOnce, close, pair
 from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, Dataset, Mixup, SoftTarget, fit
 from minidistill.kernels.cuda import epochs as cuda_epochs
 from minidistill.kernels.cuda import passes as cuda_passes
-from minidistill.kernels.cuda.device import to_card
-from minidistill.training.loop import TrainingDiverged
+from minidistill.kernels.cuda.device import to_gpu
+from minidistill.training.history import TrainingDiverged
 
 pytestmark = pytest.mark.cuda
 
 RUNS = {
     "labels alone": ("relu", 0.0, CrossEntropy(0.1), SGD(0.1)),
     "Nesterov and a teacher alone": ("tanh", (0.0, 0.3, 0.1), SoftTarget(2.0, 1.0), SGD(0.1, nesterov=True)),
-    "Adam within limits": ("gelu", (0.2, 0.3, 0.1), SoftTarget(3.0, 0.5), Adam(0.01, clip_norm=0.1, max_norm=1.0)),
+    "Adam within limits": ("gelu", (0.2, 0.3, 0.1), SoftTarget(3.0, 0.5),
+                           Adam(0.01, clip_norm=0.1, max_weight_norm=1.0)),
     "AdamW": ("relu", 0.5, SoftTarget(2.0, 0.0), AdamW(0.01)),
 }
 
@@ -96,9 +97,9 @@ def test_data_goes_to_the_card_once_a_run(monkeypatch):
 
     def watched(array, *dtype):
         sent.append(np.shape(array))
-        return to_card(array, *dtype)
+        return to_gpu(array, *dtype)
 
-    monkeypatch.setattr(cuda_passes, "to_card", watched)
+    monkeypatch.setattr(cuda_passes, "to_gpu", watched)
     trained(MLP((5, 3), backend="cuda"), "labels alone", batch_size=7)
     assert sent.count((7 * 5,)) == 1
 

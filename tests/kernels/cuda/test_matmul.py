@@ -7,7 +7,7 @@ from cards import assert_same, numbers
 
 from minidistill.kernels import cuda
 from minidistill.kernels.cuda import matmul as cuda_matmul
-from minidistill.kernels.cuda.device import THREADS, to_card
+from minidistill.kernels.cuda.device import THREADS, to_gpu
 
 pytestmark = pytest.mark.cuda
 
@@ -17,8 +17,8 @@ LAYOUTS = {"A @ B": (False, False), "A.T @ B": (True, False), "A @ B.T": (False,
 
 @pytest.mark.parametrize("kernel", [cuda_matmul.naive, cuda_matmul.coalesced], ids=["naive", "coalesced"])
 def test_the_first_rungs_multiply(kernel):
-    A, B, C = numbers(0, 5, 7), numbers(1, 7, 3), to_card(np.full((5, 3), np.nan, np.float32))
-    kernel[(2, 3), (4, 2)](to_card(A), to_card(B), C)
+    A, B, C = numbers(0, 5, 7), numbers(1, 7, 3), to_gpu(np.full((5, 3), np.nan, np.float32))
+    kernel[(2, 3), (4, 2)](to_gpu(A), to_gpu(B), C)
     assert_same(C.copy_to_host(), A @ B, size=(abs(A) @ abs(B)).max())
 
 
@@ -36,7 +36,7 @@ def test_every_tile_multiplies_every_layout_at_edges_and_in_full(tile, layout, s
 
 
 def test_rows_are_read_by_fours_where_they_begin_at_a_multiple_of_four():
-    on_card = to_card(numbers(0, 24))
+    on_card = to_gpu(numbers(0, 24))
     assert cuda_matmul.is_wide(on_card, 8) and not cuda_matmul.is_wide(on_card, 6)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cuda_passes.py: passes and training on a card are those of network.py and training.py."""
+"""kernels/cuda_passes.py: passes and training on a card are those of network.py and training/run.py."""
 
 import pickle
 
@@ -10,7 +10,7 @@ from concurrency import wrong_predictions
 
 from minidistill import MLP, Dataset, distill, fit
 from minidistill.kernels.cuda import passes as cuda_passes
-from minidistill.kernels.cuda.device import to_card
+from minidistill.kernels.cuda.device import to_gpu
 from minidistill.losses import LogitMatching
 
 pytestmark = pytest.mark.cuda
@@ -38,9 +38,9 @@ def test_many_rows_are_predicted_in_portions(monkeypatch):
 
 def test_rows_that_live_on_the_card_are_predicted_there():
     mine, reference = pair()
-    close(mine.logits(Elsewhere(to_card(ROWS))), reference.logits(ROWS))
+    close(mine.logits(Elsewhere(to_gpu(ROWS))), reference.logits(ROWS))
     with pytest.raises(ValueError, match=r"x must have shape \(N, 5\), got \(7, 3\)"):
-        mine.logits(Elsewhere(to_card(TEACHER)))
+        mine.logits(Elsewhere(to_gpu(TEACHER)))
 
 
 def test_wrong_shapes_are_refused_before_a_kernel_reads_beyond_the_end():
