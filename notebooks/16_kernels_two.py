@@ -175,7 +175,7 @@ for name, seconds in timed(kernels, 5).items():
 
 # %% [markdown]
 # The library's kernel fuses the teacher's softmax, the KL and the mix with $\alpha$ into the same walk
-# (`distillation_loss` in `minidistill/kernels/cpu/__init__.py`), and its exponential is a polynomial that works on a
+# (`distillation_loss` in `minidistill/kernels/cpu/losses.py`), and its exponential is a polynomial that works on a
 # whole vector at a time. `reusing` is a middle way: NumPy, but every result goes into the same memory, by `out=`.
 
 # %%
@@ -495,7 +495,7 @@ for name in ("steps", "epochs"):
 # ## Read next in the source
 #
 # - `minidistill/kernels/rows.py`: `softmax`, `soft_target`, `exp2`, one formula a function, constants with names.
-# - `minidistill/kernels/cpu/__init__.py`: `make_loss`, `distillation_loss`, `sum_rows`, `train_steps`.
+# - `minidistill/kernels/cpu/`: `make_loss` (row_loss.py), `distillation_loss` (losses.py), `train_steps` (epochs.py).
 # - `minidistill/kernels/cpu/passes.py`: `Epochs`, how `fit` comes to a whole epoch in one call.
 # - `minidistill/experiments/bench/__init__.py`, the laptop benchmark.
 #

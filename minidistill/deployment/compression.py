@@ -191,14 +191,12 @@ class _Training:
         return self._trained(student, FINE_TUNING * rate, T, max(1, round(FINE_TUNING * self.epochs)))
 
     def _trained(self, student: MLP, rate: float, T: float | None, epochs: int) -> MLP:
-        options: dict[str, Any] = {
-            "epochs": epochs, "batch_size": self.batch_size, "optimizer": SGD(CosineSchedule(rate)),
-            "seed": student.seed,
-        }  # fmt: skip
+        options: dict[str, Any] = {"epochs": epochs, "batch_size": self.batch_size, "seed": student.seed}
+        optimizer = SGD(CosineSchedule(rate))
         if T is None:
-            fit(student, self.data, **options)
+            fit(student, self.data, optimizer=optimizer, **options)
         else:
-            distill(self.targets, student, self.data, SoftTarget(T, ALPHA), **options)
+            distill(self.targets, student, self.data, SoftTarget(T, ALPHA), optimizer=optimizer, **options)
         return student
 
 

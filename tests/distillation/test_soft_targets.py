@@ -56,7 +56,7 @@ def test_a_cache_holds_for_the_same_rows_in_another_dtype(kept, used):
 
 
 def test_a_cache_of_version_0_1_holds_for_its_float64_rows():
-    """Its fingerprints were those of the float64 values."""
+    """Its hashes of rows were those of the float64 values."""
     data = Dataset(np.random.default_rng(0).normal(size=(60, 2)))
     assert (data.exact_row_hashes != data.row_hashes).all()
     old = SoftTargets(np.zeros((60, 3)), data.exact_row_hashes)

@@ -17,6 +17,7 @@ from ...network import MLP
 from ...support.processes import own_processes, usable_cores
 from ...training.loop import fit
 from ...training.optim import SGD, Adam
+from ...training.schedules import CosineSchedule
 from ...training.selection import best
 
 LOADERS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "digits": digits}
