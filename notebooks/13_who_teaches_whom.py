@@ -431,8 +431,9 @@ check("what is missing", missing, "seeds", mistakes={
 #
 # ## Read next in the source
 #
-# - `minidistill/distillation/`: `Ensemble` (ensembles.py), `born_again` (chains.py), `mutual_learning` (mutual.py),
-#   `self_train` and `data_impressions` (unlabeled.py).
+# - `minidistill/distillation/ensembles.py`: `Ensemble`; `minidistill/distillation/chains.py`: `born_again`.
+# - `minidistill/distillation/mutual.py`: `mutual_learning`.
+# - `minidistill/distillation/unlabeled.py`: `self_train` and `data_impressions`.
 # - `minidistill/experiments/reproduce/mutual.py` and `minidistill/experiments/reproduce/born_again.py`: the papers'
 #   claims, tried on Fashion-MNIST; what came of them is in [docs/evidence/results.md](../docs/evidence/results.md).
 #

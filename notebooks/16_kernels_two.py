@@ -495,7 +495,8 @@ for name in ("steps", "epochs"):
 # ## Read next in the source
 #
 # - `minidistill/kernels/rows.py`: `softmax`, `soft_target`, `exp2`, one formula a function, constants with names.
-# - `minidistill/kernels/cpu/`: `make_loss` (row_loss.py), `distillation_loss` (losses.py), `train_steps` (epochs.py).
+# - `minidistill/kernels/cpu/row_loss.py`: `make_loss`; `minidistill/kernels/cpu/losses.py`: `distillation_loss`.
+# - `minidistill/kernels/cpu/epochs.py`: `train_steps`, which is an epoch.
 # - `minidistill/kernels/cpu/passes.py`: `Epochs`, how `fit` comes to a whole epoch in one call.
 # - `minidistill/experiments/bench/__init__.py`, the laptop benchmark.
 #
