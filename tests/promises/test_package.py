@@ -94,19 +94,27 @@ def test_every_method_is_public_and_nothing_else_is_made_up():
             _ = module.Reversed
 
 
-TESTED_ELSEWHERE = (  # by the tests of what they are made for
-    "losses/labels_and_teacher",
-    "losses/cross_entropy", "losses/soft_target", "losses/top_k",
-)  # fmt: skip
+TESTED_WITH = {  # file: the test file of what it is made for
+    "cli/experiments": "cli/test_measuring", "cli/info": "kernels/test_kernels", "cli/printing": "cli/test_measuring",
+    "diagnosis/case": "diagnosis/test_check_loss", "diagnosis/invariants": "diagnosis/test_check_loss",
+    "experiments/sweep/point": "experiments/sweep/test_sweep", "kernels/memory": "kernels/test_kernels",
+    "kernels/protocols": "kernels/test_kernels", "kernels/row_operations": "kernels/cpu/test_elementwise",
+    "losses/cross_entropy": "losses/test_losses", "losses/labels_and_teacher": "losses/test_losses",
+    "losses/soft_target": "losses/test_losses", "losses/top_k": "losses/test_losses",
+    "support/figures": "experiments/test_pictures", "support/gpu_arrays": "support/test_checks",
+    "support/intervals": "support/test_checks", "support/text": "training/test_evaluation",
+    "training/baselines": "distillation/test_teacher_checks", "training/probabilities": "distillation/test_teachers",
+}  # fmt: skip
 
 
 def test_every_source_file_has_a_test_file_where_it_is_expected():
     """That of kernels/cpu/simd.py is kernels/cpu/test_simd.py, or with its folder kernels/test_cpu.py."""
     for path in PACKAGE.rglob("*.py"):
         file = path.relative_to(PACKAGE).with_suffix("")
-        if not file.name.startswith("__") and str(file) not in TESTED_ELSEWHERE:
-            beside, of_folder = file.parent / f"test_{file.name}.py", file.parent.parent / f"test_{file.parent.name}.py"
-            assert (TESTS / beside).exists() or (TESTS / of_folder).exists(), file
+        if not file.name.startswith("__"):
+            names = [file.parent / f"test_{file.name}", file.parent.parent / f"test_{file.parent.name}"]
+            names = [TESTED_WITH[str(file)]] if str(file) in TESTED_WITH else names
+            assert any((TESTS / f"{name}.py").exists() for name in names), file
 
 
 # ---------------------------------------------------------------------------------------------- structure
