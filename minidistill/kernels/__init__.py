@@ -5,15 +5,14 @@ A backend is a module: it exports the function names of `minidistill.ops` with t
 cannot tell which one it has.
 
     "numpy"   `minidistill.ops` itself
-    "cpu"     kernels/cpu.py: compiled by numba, with whole passes and whole epochs in one call
-    "cuda"    kernels/cuda.py: on an NVIDIA card, by numba-cuda, which `pip install 'minidistill[cuda]'` brings
+    "cpu"     kernels/cpu/: compiled by numba, with whole passes and whole epochs in one call
+    "cuda"    kernels/cuda/: on an NVIDIA card, by numba-cuda, which `pip install 'minidistill[cuda]'` brings
     "auto"    "cuda" where that can start; else the one that serves without it, and one warning says why
 
 The default is the one that `use_backend` chose, else the one that the environment variable MINIDISTILL_BACKEND names,
 else "cpu". Where numba is missing or cannot start, NumPy serves instead, and one warning says so.
 
-Read the room in this order: rows (a formula for one number), simd (vectors), matmul (the ladder), cpu, passes, int8
-(products of bytes), cache. Those of the card are read from cuda_device on; cuda says in which order.
+README.md beside this file says in which order to read them.
 """
 
 import importlib.util
@@ -100,7 +99,7 @@ def _automatic() -> str:
 
 @cache
 def _on_card() -> ModuleType | Exception:
-    """kernels/cuda.py, imported when it is first asked for; or what keeps it from starting."""
+    """kernels/cuda/, imported when it is first asked for; or what keeps it from starting."""
     if importlib.util.find_spec("numba_cuda") is None:  # numba's own numba.cuda is not kept up any more
         return ImportError("numba-cuda is not installed: pip install 'minidistill[cuda]'")
     try:
@@ -112,7 +111,7 @@ def _on_card() -> ModuleType | Exception:
 
 @cache
 def _compiled() -> ModuleType | Exception:
-    """kernels/cpu.py, imported when it is first asked for; or what keeps it from starting, told once."""
+    """kernels/cpu/, imported when it is first asked for; or what keeps it from starting, told once."""
     try:
         from . import cpu
     except Exception as error:  # numba is missing, or too old, or does not know this machine

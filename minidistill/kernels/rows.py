@@ -2,7 +2,7 @@
 """The maths once more, one number at a time: what a compiler makes fast, on the CPU and on a GPU alike.
 
 ops.py says what an operation does to an array; here stands what happens to one element, under the same tags. Nothing
-here loops and nothing touches memory: kernels/cpu.py and kernels/cuda.py bring the elements and take the results away.
+here loops and nothing touches memory: kernels/cpu/ and kernels/cuda/ bring the elements and take the results away.
 
     activations     relu, tanh, gelu and their backward                                        [ACT-1 to ACT-6]
     dropout         hash32, keep                                                               [DROP-1 to DROP-4]

@@ -141,7 +141,7 @@ def numpy_product(case: Product, threads: int) -> Work:
 
 
 def rung(name: str) -> Adapter:
-    """The adapter of a rung of the ladder in kernels/matmul.py."""
+    """The adapter of a rung of the ladder in kernels/cpu/matmul.py."""
 
     def adapter(case: Product, threads: int) -> Work:
         from ...kernels.cpu import matmul

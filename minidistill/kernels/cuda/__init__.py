@@ -3,7 +3,7 @@
 
 What comes from the host goes there, is computed, and comes back; what lives on the card already (an array of numba,
 CuPy, PyTorch or JAX) is read where it is, and the result stays there. One call at a time is right and slow, for the
-way to the card is long: whole passes and whole epochs, with everything on the card, are in cuda_passes.py.
+way to the card is long: whole passes and whole epochs, with everything on the card, are in cuda/passes.py.
 
 Read this wing in the order: cuda_device (the card), cuda_rows, cuda_losses and cuda_matmul (the kernels), cuda_epochs,
 cuda_passes.

@@ -134,7 +134,7 @@ class Passes:
     def _multiply(
         self, shape: Sequence[int], A: Any, B: Any, turned: tuple[bool, bool], finish: Any, to: Any, short: bool = True
     ) -> None:
-        """One product (M, N, K), as product_function of cuda_matmul.py; `short` as of tile_for."""
+        """One product (M, N, K), as product_function of cuda/matmul.py; `short` as of tile_for."""
         M, N, K = shape
         tile = cuda_matmul.tile_for(M, N, short)
         kernel = cuda_matmul.product_kernel(self.real, tile, *turned, finish)
@@ -240,7 +240,7 @@ def _number_type(network: Network) -> Any:
 
 
 def _settings(optimizer: dict[str, Any]) -> tuple[float, ...]:
-    """The numbers that `update_function` of cuda_rows.py takes."""
+    """The numbers that `update_function` of cuda/rows.py takes."""
     own = {cuda_rows.SGD: ("momentum", "nesterov"), cuda_rows.ADAM: ("beta1", "beta2", "epsilon")}[optimizer["rule"]]
     return tuple(float(optimizer[name]) for name in ("weight_decay", *own))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a card does to elements and columns, and how threads share a row; logits are in cuda_losses.py.
+"""What a card does to elements and columns, and how threads share a row; logits are in cuda/losses.py.
 
 No formula stands here: rows.py has them, and `formulas` gives them the dtype of the kernels. What is here is who does
 what. A *block* is some threads that share fast memory and can wait for each other; blocks know nothing of each other
@@ -13,7 +13,7 @@ Threads that share a row or a column each make a part, and the parts are added u
 same order every time, so the same seed gives the same bits.
 
 Functions that end in `_share` do the share of one block, number `block` of `blocks`. The kernels below them are called
-with one such share a block; an epoch (cuda_epochs.py) calls the same functions one after the other.
+with one such share a block; an epoch (cuda/epochs.py) calls the same functions one after the other.
 """
 
 import math
@@ -208,7 +208,7 @@ def column_kernels(dtype):
 
 
 # ----------------------------------------------------------------------------------------------------------------- rows
-# What is done to rows of logits is in cuda_losses.py; here is how the threads of a row add up what they have found.
+# What is done to rows of logits is in cuda/losses.py; here is how the threads of a row add up what they have found.
 
 
 @cache

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/int8.py: the integer network's definition to the last bit, whichever instruction multiplies the bytes."""
+"""kernels/cpu/int8.py: the integer network's definition to the last bit, whichever instruction multiplies the bytes."""
 
 import os
 import subprocess

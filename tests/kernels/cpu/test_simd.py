@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/simd.py: Vectors load, store and compute as the numbers in them would, and touch no memory beyond."""
+"""kernels/cpu/simd.py: Vectors load, store and compute as the numbers in them would, and touch no memory beyond."""
 
 import os
 import subprocess

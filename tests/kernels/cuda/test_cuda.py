@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cuda.py: the names of ops.py, for arrays of the host and of the card."""
+"""kernels/cuda/: the names of ops.py, for arrays of the host and of the card."""
 
 import inspect
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cuda_device.py: what card there is, what is missing for one, and that its memory ends."""
+"""kernels/cuda/device.py: what card there is, what is missing for one, and that its memory ends."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cuda_epochs.py: an epoch in one launch is the loop of training/run.py."""
+"""kernels/cuda/epochs.py: an epoch in one launch is the loop of training/run.py."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cuda_losses.py: softmax, losses and gradients of rows on a card are those of ops.py."""
+"""kernels/cuda/losses.py: softmax, losses and gradients of rows on a card are those of ops.py."""
 
 import numpy as np
 import pytest

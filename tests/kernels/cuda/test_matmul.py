@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cuda_matmul.py: every rung of the ladder multiplies, in every layout, up to the edges."""
+"""kernels/cuda/matmul.py: every rung of the ladder multiplies, in every layout, up to the edges."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cuda_passes.py: passes and training on a card are those of network.py and training/run.py."""
+"""kernels/cuda/passes.py: passes and training on a card are those of network.py and training/run.py."""
 
 import pickle
 

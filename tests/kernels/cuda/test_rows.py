@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cuda_rows.py: elements, columns and whole gradients on a card are those of ops.py."""
+"""kernels/cuda/rows.py: elements, columns and whole gradients on a card are those of ops.py."""
 
 import numpy as np
 import pytest
