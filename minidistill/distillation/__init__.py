@@ -8,6 +8,7 @@
     ensembles        teachers made of teachers
     chains           each student is the teacher of the next one
     mutual           networks that train together, without a teacher
+    standardized     training on standardized rows, for a teacher of raw rows
     unlabeled        rows that only the teacher labels, and rows synthesized from it
 """
 

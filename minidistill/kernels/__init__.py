@@ -12,7 +12,7 @@ cannot tell which one it has.
 The default is the one that `use_backend` chose, else the one that the environment variable MINIDISTILL_BACKEND names,
 else "cpu". Where numba is missing or cannot start, NumPy serves instead, and one warning says so.
 
-README.md beside this file says in which order to read them.
+README.md beside this file says in which order to read the kernels.
 """
 
 import importlib.util

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Compiled kernels on disk: a process that finds them there starts in milliseconds, not after seconds of compiling.
 
-numba can do this, but it looks at one source file only: edit a formula in rows.py and the kernel of another file that uses it
-would be loaded as it was. So the name of our folder holds a hash of all that goes into a kernel: every source file
-here but those of the card, the versions of numba and LLVM, and the processor. What is edited or upgraded gets a new
-folder.
+numba can do this, but it looks at one source file only: edit a formula in rows.py, and the kernel of another file
+that uses it would be loaded as it was. So the name of our folder holds a hash of all that goes into a kernel: every
+source file of kernels/ but those of cuda/, the versions of numba and LLVM, and the processor. What is edited or upgraded
+gets a new folder.
 
 A cache must never be in the way. Where no folder can be written, kernels are compiled anew in each process. Machine
 code with a flipped bit can end the process, so each entry begins with its hash: a damaged one is compiled again.

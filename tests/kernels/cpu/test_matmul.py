@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""kernels/cpu/matmul.py: every rung is the same product, for any shape, strides and dtype, and on any number of threads."""
+"""kernels/cpu/matmul.py: every rung is the same product, for any shape, strides, dtype and number of threads."""
 
 import os
 import re
