@@ -3,8 +3,8 @@
 
 numba can do this, but it looks at one source file only: edit a formula in rows.py, and the kernel of another file
 that uses it would be loaded as it was. So the name of our folder holds a hash of all that goes into a kernel: every
-source file of kernels/ but those of cuda/, the versions of numba and LLVM, and the processor. What is edited or upgraded
-gets a new folder.
+source file of kernels/ but those of cuda/, the versions of numba and LLVM, and the processor. What is edited or
+upgraded gets a new folder.
 
 A cache must never be in the way. Where no folder can be written, kernels are compiled anew in each process. Machine
 code with a flipped bit can end the process, so each entry begins with its hash: a damaged one is compiled again.
