@@ -36,7 +36,7 @@ def test_a_forked_child_uses_one_thread_for_old_and_new_networks_and_for_a_backw
 import os
 import numpy as np
 from minidistill import MLP
-from minidistill.kernels import cpu, threads
+from minidistill.kernels import threads
 
 network = MLP((64, 256, 256, 10), backend="cpu")
 x = np.ones((300, 64), np.float32)
@@ -51,7 +51,7 @@ if child == 0:
     assert threads.usable_threads() == 1
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
-assert threads.usable_threads() == cpu.usable_threads() >= 1
+assert threads.usable_threads() >= 1
 """
     result = in_a_new_process(code)
     assert result.returncode == 0, result.stderr
