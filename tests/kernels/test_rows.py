@@ -140,9 +140,9 @@ def test_nan_stays_nan():
 
 
 def test_no_formula_holds_a_literal():
-    for name, formula in vars(rows).items():
-        if inspect.isfunction(formula) and name not in ("compiled", "nearest", "power_of_two", "exponent"):
-            (tree,) = ast.parse(inspect.getsource(formula)).body
+    for name, function in vars(rows).items():
+        if inspect.isfunction(function) and name not in ("compiled", "nearest", "power_of_two", "exponent"):
+            (tree,) = ast.parse(inspect.getsource(function)).body
             body = tree.body[1:] if ast.get_docstring(tree) else tree.body
             numbers = [node.value for part in body for node in ast.walk(part) if isinstance(node, ast.Constant)]
             assert not numbers, f"{name} holds {numbers}: a float32 kernel would compute in double"
