@@ -113,7 +113,7 @@ def test_forty_steps_bring_q_to_p_and_labels_alone_raise_their_logit_on_and_on(d
 
 
 def test_the_page_is_found_by_its_names_of_files():
-    for name in re.findall(r'(?:href|src)="(_static/[^"]+)"', PAGE):
+    for name in re.findall(r'(?:href|src)="\.\./(_static/[^"]+)"', PAGE):
         assert (DOCS / name).is_file()
     for name in re.findall(r"`(minidistill/\S+|docs/\S+|tools/\S+)`", PAGE):
         assert (DOCS.parent / name).is_file()
@@ -159,7 +159,7 @@ browser = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    """A headless Chromium, and the page's raw HTML as a file beside its script and style."""
+    """A headless Chromium, and the page's raw HTML as a file with its script and style."""
     webdriver = pytest.importorskip("selenium.webdriver")
     programs = shutil.which("chromium"), shutil.which("chromedriver")
     if None in programs:
@@ -168,7 +168,8 @@ def chromium(tmp_path_factory):
     shutil.copytree(DOCS / "_static", folder / "_static")
     markup = re.search(r"```\{raw\} html\n(.*?)```", PAGE, re.DOTALL).group(1)
     head = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    (folder / "page.html").write_text(f"{head}<title>page</title><body>\n{markup}</body></html>\n")
+    (folder / "guides").mkdir()
+    (folder / "guides" / "page.html").write_text(f"{head}<title>page</title><body>\n{markup}</body></html>\n")
 
     options = webdriver.ChromeOptions()
     options.binary_location = programs[0]
@@ -176,7 +177,7 @@ def chromium(tmp_path_factory):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
-    driver.address = (folder / "page.html").as_uri()
+    driver.address = (folder / "guides" / "page.html").as_uri()
     yield driver
     driver.quit()
 
