@@ -5,7 +5,7 @@ import inspect
 
 import numpy as np
 import pytest
-from cards import Elsewhere, assert_same, both_dtypes, numbers
+from gpu_arrays import Elsewhere, assert_same, both_dtypes, numbers
 
 from minidistill import ops
 from minidistill.kernels import cuda

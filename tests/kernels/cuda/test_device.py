@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from cards import Elsewhere, numbers
+from gpu_arrays import Elsewhere, numbers
 
 from minidistill import Dataset
 from minidistill.kernels.cuda import device as cuda_device

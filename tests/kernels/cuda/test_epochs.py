@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from cards import LABELS, ROWS, SIZES, TEACHER, AllAtOnce, close, pair
+from gpu_arrays import LABELS, ROWS, SIZES, TEACHER, AllAtOnce, close, pair
 
 from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, Dataset, Mixup, SoftTarget, fit
 from minidistill.kernels.cuda import epochs as cuda_epochs

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from cards import assert_same, numbers
+from gpu_arrays import assert_same, numbers
 
 from minidistill.kernels import cuda
 from minidistill.kernels.cuda import matmul as cuda_matmul

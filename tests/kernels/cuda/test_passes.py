@@ -5,8 +5,8 @@ import pickle
 
 import numpy as np
 import pytest
-from cards import LABELS, ROWS, SIZES, TEACHER, Elsewhere, close, pair
 from concurrency import wrong_predictions
+from gpu_arrays import LABELS, ROWS, SIZES, TEACHER, Elsewhere, close, pair
 
 from minidistill import MLP, Dataset, distill, fit
 from minidistill.kernels.cuda import passes as cuda_passes

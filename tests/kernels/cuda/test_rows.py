@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from cards import assert_same, both_dtypes, numbers
+from gpu_arrays import assert_same, both_dtypes, numbers
 
 from minidistill import ops
 from minidistill.kernels import cuda
