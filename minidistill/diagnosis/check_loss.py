@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import losses, ops
+from .. import ops
 from ..losses import WeightedSum, as_loss
 from ..support.checks import check_number
 from .case import Case, rounding_error
@@ -16,18 +16,6 @@ from .mistakes import Diagnosis, Finding
 from .recognition import recognize_mistakes
 
 TEMPERATURE, ALPHA = 4.0, 1.0  # of a loss that does not say
-
-# What some methods of losses/ do not claim. For a loss of one's own there is the argument `exempt`.
-EXEMPT = {
-    "CrossEntropy": ("teacher", "labels", "match", "soft target"),
-    "LogitMatching": ("shift", "soft target"),
-    "VirtualTeacher": ("teacher", "labels", "match", "soft target"),
-    "DecoupledKD": ("labels", "soft target"),
-    "StandardizedTarget": ("soft target",),
-    "DIST": ("batch", "soft target"),
-    "NKD": ("labels", "match", "soft target"),
-    "Divergence": ("soft target",),
-}
 
 
 @np.errstate(all="ignore")  # a wrong loss may divide by zero: what comes of it is told of, not warned of
@@ -107,9 +95,7 @@ def _left_out(loss: Any, exempt: Iterable[str], alpha: float, same_as: Any) -> s
     names = {exempt} if isinstance(exempt, str) else set(exempt)
     if not names <= set(STATEMENTS):
         raise ValueError(f"exempt must hold names of invariants, {', '.join(STATEMENTS)}; got {sorted(names)}")
-    for method in type(loss).__mro__:
-        if method.__module__.startswith(f"{losses.__name__}."):
-            names |= set(EXEMPT.get(method.__name__, ()))
+    names |= set(getattr(loss, "unclaimed", ()))
     if alpha == 0:
         names |= {"teacher", "match", "soft target"}  # nothing is left of the teacher's term
     if "soft target" in names:

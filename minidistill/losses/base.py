@@ -4,7 +4,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Loss(metaclass=LossClass):
     """
 
     __array_ufunc__ = None  # or an array times a loss would be an array of losses
+    unclaimed: ClassVar[tuple[str, ...]] = ()  # invariants of `check_loss` that the method does not have
 
     def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
         raise NotImplementedError

@@ -21,6 +21,8 @@ from .base import Loss, as_rows, checked, matched
 class CrossEntropy(Loss):
     """Mean cross-entropy of softmax(s) with labels y (B,), or with rows of probabilities y (B,C)."""
 
+    unclaimed = ("teacher", "labels", "match", "soft target")
+
     label_smoothing: float = 0.0  # in [0, 1): share of each target that is spread evenly over all classes
 
     def __post_init__(self) -> None:

@@ -31,6 +31,8 @@ from .labels_and_teacher import LabelsAndTeacher
 class DecoupledKD(LabelsAndTeacher):
     """Weighted sum of the cross-entropy with the labels and of T^2 (alpha_target TCKD + beta_other NCKD)."""
 
+    unclaimed = ("labels", "soft target")
+
     alpha_target: float = 1.0  # from 0: weight of how sure one is of the label's class
     beta_other: float = 8.0    # from 0: weight of the shares of the other classes
     temperature: float = 4.0   # above 0

@@ -33,6 +33,8 @@ from .standardized import standardize_backward, standardize_forward
 class DIST(LabelsAndTeacher):
     """Weighted sum of the cross-entropy with the labels and of beta inter + gamma intra."""
 
+    unclaimed = ("batch", "soft target")
+
     beta: float = 1.0         # from 0: weight of the relations between classes
     gamma: float = 1.0        # from 0: weight of the relations between samples
     temperature: float = 1.0  # above 0

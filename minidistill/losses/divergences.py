@@ -38,6 +38,8 @@ from .labels_and_teacher import LabelsAndTeacher
 class Divergence(LabelsAndTeacher):
     """Weighted sum of the cross-entropy with the labels and T^2 D(p, q); a subclass says what D is."""
 
+    unclaimed = ("soft target",)
+
     temperature: float = 4.0  # above 0
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
 

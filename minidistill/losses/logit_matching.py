@@ -28,6 +28,8 @@ class LogitMatching(LabelsAndTeacher):
     `distill`, and the squared error would look at nothing else.
     """
 
+    unclaimed = ("shift", "soft target")
+
     alpha: float = 0.5  # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
 
     def term(self, s: np.ndarray, t: np.ndarray, y: np.ndarray | None, ops: Any) -> tuple[Any, np.ndarray]:

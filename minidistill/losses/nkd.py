@@ -29,6 +29,8 @@ from .labels_and_teacher import LabelsAndTeacher
 class NKD(LabelsAndTeacher):
     """Weighted sum of the cross-entropy with the labels and of NKD's two parts."""
 
+    unclaimed = ("labels", "match", "soft target")
+
     gamma: float = 1.5        # from 0: weight of the shares of the other classes
     temperature: float = 1.0  # above 0: that of the other classes
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy

@@ -47,6 +47,8 @@ def standardize_backward(dz: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -
 class StandardizedTarget(LabelsAndTeacher):
     """Weighted sum of the cross-entropy with the labels and T^2 KL of the standardised logits."""
 
+    unclaimed = ("soft target",)
+
     temperature: float = 2.0  # above 0
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
 

@@ -27,6 +27,8 @@ from .soft_target import SoftTarget
 class VirtualTeacher(Loss):
     """Weighted sum of the cross-entropy with the labels and T^2 KL(p_T || q), where p is made from the labels."""
 
+    unclaimed = ("teacher", "labels", "match", "soft target")
+
     correct: float = 0.99      # in (0, 1): what the teacher gives the label's class; in the paper at least 0.9
     temperature: float = 20.0  # above 0
     alpha: float = 0.5         # in [0, 1]: weight of the virtual teacher; 0 is cross-entropy
