@@ -104,6 +104,8 @@ def _on_card() -> ModuleType | Exception:
         return ImportError("numba-cuda is not installed: pip install 'minidistill[cuda]'")
     try:
         from . import cuda
+
+        cuda.find_gpu()
     except Exception as error:  # numba-cuda, the driver or the card is missing, or too old
         return error
     return cuda

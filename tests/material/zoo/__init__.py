@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The exhibits of the bug zoo: mistakes of published distillation code, in losses and in training loops."""
