@@ -9,7 +9,7 @@ Every gradient here is written and derived by hand. Read the source in this orde
     training/       optim, one training step, the loop: fit(); evaluation: compare()
     distillation/   distill(): a student trains on a teacher's softened outputs; teachers, ensembles, chains
 
-Beside the path, from the lowest layer to the highest; each imports only from those before it:
+Beside the path, from the lowest layer to the highest:
 
     support/        checks of arguments, files, processes, figures, text
     kernels/        the same maths, compiled for CPU and GPU; its README says how to read it
