@@ -11,6 +11,7 @@ import numpy as np
 from .. import ops as numpy_ops
 from ..network import MLP, Outputs
 from ..support.checks import check_finite, check_labels, check_number
+from ..support.deprecation import renamed_attribute
 
 
 class LossClass(type):
@@ -44,6 +45,13 @@ class Loss(metaclass=LossClass):
         """Whether the loss compares hidden activations, so that s, t and ds are Outputs."""
         return False
 
+    wants_hidden = renamed_attribute("wants_hidden", "needs_hidden")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "wants_hidden" in vars(cls):
+            raise TypeError(f"wants_hidden is renamed to needs_hidden: rename it in {cls.__name__}")
+
     @property
     def learners(self) -> tuple[Any, ...]:
         """Networks of the loss that `fit` trains with the student; None for those that `start` has yet to make."""
@@ -73,6 +81,7 @@ class Loss(metaclass=LossClass):
         return WeightedSum((other, self), (1.0, 1.0)) if callable(other) else NotImplemented
 
 
+OF_A_LOSS = ("needs_hidden", "wants_hidden", "learners", "start", "at_progress", "compiled")
 LossLike = Loss | Callable[..., tuple[float, Any]]  # what functions that take a loss accept
 
 
@@ -97,6 +106,12 @@ def as_loss(loss: Any, name: str = "loss") -> Loss:
         raise TypeError(f"{name} must be a loss, got the class {loss.__name__}: write {loss.__name__}()")
     if not callable(loss):
         raise TypeError(f"{name} must be a loss, such as CrossEntropy(), got {loss!r}")
+    ignored = [attribute for attribute in OF_A_LOSS if hasattr(loss, attribute)]
+    if ignored:
+        raise TypeError(
+            f"{name} has {ignored[0]}, which only a minidistill.losses.Loss has: make {type(loss).__name__} a subclass "
+            "of it"
+        )
     return FunctionLoss(loss)
 
 

@@ -325,3 +325,21 @@ def test_invalid_labels_are_refused(bad, error, said):
 
 def test_booleans_are_logits_of_0_and_1():
     assert SoftTarget()(S > 0, T_LOGITS, Y)[0] == SoftTarget()((S > 0).astype(float), T_LOGITS, Y)[0]
+
+
+# ---------------------------------------------------------------------------------------------- losses of one's own
+
+
+@pytest.mark.parametrize("attribute", ["needs_hidden", "wants_hidden", "learners", "start", "at_progress", "compiled"])
+def test_a_callable_with_an_attribute_of_losses_must_be_a_loss(attribute):
+    """As a plain function it would be called with logits, not started and not annealed, without a word."""
+    own = type("Own", (), {"__call__": lambda self, s, t, y, ops=None: (0.0, 0 * s), attribute: True})()
+    with pytest.raises(TypeError, match=f"loss has {attribute}, which only a .*: make Own a subclass of it"):
+        fit(MLP((2, 3)), minidistill.spirals(30), own, epochs=1)
+
+
+def test_the_old_name_of_needs_hidden_is_read_with_a_warning_and_refused_in_a_subclass():
+    with pytest.warns(DeprecationWarning, match="wants_hidden is renamed to needs_hidden"):
+        assert Hint().wants_hidden
+    with pytest.raises(TypeError, match="rename it in Own"):
+        type("Own", (minidistill.losses.Loss,), {"wants_hidden": True})
