@@ -107,7 +107,7 @@ def with_label_noise(data: Dataset, share: float, seed: int = 0, classes: int | 
     """
     check_dataset("data", data)
     check_number("share", share, "[0, 1]")
-    found = data.classes  # asked even where nobody needs it: it refuses unlabeled data
+    found = data.classes  # read even where it is not needed: it raises for unlabeled data
     classes = check_whole("classes", found if classes is None else classes, minimum=2)
     if classes > MOST_CLASSES:
         raise ValueError(f"classes must be at most 2^31, got {classes}")

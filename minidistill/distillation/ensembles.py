@@ -20,7 +20,7 @@ SMALLEST = 1e-12      # probability, of a label that no member finds possible
 class Ensemble:
     """Several teachers that answer as one, by the weighted mean of their probabilities.
 
-    members  each what `distill` takes as a teacher and can ask: networks, functions, objects with predict_proba
+    members  each what `distill` takes as a teacher, but kept outputs: networks, functions, objects with predict_proba
     weights  one a member, at least 0 and not all 0, of which only the ratios count; equal unless given
     classes  the number of classes, where no member states it as a network does
 
@@ -99,11 +99,11 @@ class Ensemble:
 class NoisyTeacher:
     """A teacher whose logits are blurred: t becomes (1 + xi) t, with xi normal (Sau and Balasubramanian 2016).
 
-    teacher  what `distill` takes as a teacher and can ask
+    teacher  what `distill` takes as a teacher, but kept outputs
     noise    standard deviation of xi, drawn for each logit; well below 1, where signs would turn
     share    of the rows that are blurred, in [0, 1]
-    seed     the blur of a row is a function of the seed and of the row's values: whoever asks again, in whatever order,
-             hears the same. With `augment` every epoch has rows, and so a blur, of its own
+    seed     the noise of a row is a function of the seed and of the row's values: it is the same in each call, in any
+             order of the rows. With `augment` every epoch has rows, and so noise, of its own
     classes  the number of classes, where the teacher does not state it as a network does
 
     It is a regulariser, for a student that would follow a single teacher into every detail. A row takes some 20 us.

@@ -133,7 +133,7 @@ def prepare(case: Any, adapters: Mapping[str, Adapter], threads: int, missing: d
             work.run()
         except ImportError as error:
             missing[library] = f"{error.name} is not installed" if error.name else str(error)
-        except Exception as error:  # torch.compile without a C++ compiler; but our own trouble is nobody's secret
+        except Exception as error:  # torch.compile without a C++ compiler; an error of ours is raised
             if library in ("NumPy", "minidistill"):
                 raise
             missing[library] = f"{type(error).__name__}: {error}".splitlines()[0]

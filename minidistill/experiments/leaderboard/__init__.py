@@ -4,7 +4,7 @@
     methods   who takes part, what is tried of each, and how it trains a student
     board     what was found, and which differences are more than chance
 
-Settings are chosen on validation images, which nobody learns from; the test images are looked at once, at the end.
+Settings are chosen on validation images, which are not trained on; the test images are used once, at the end.
 """
 
 import time

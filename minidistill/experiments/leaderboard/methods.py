@@ -181,7 +181,7 @@ PEERS = grid(temperature=(1.0, 2.0, 4.0), alpha=(0.5, 0.9))  # where the teacher
 
 
 def _weights(*weights: float) -> list[Setting]:
-    """Of a loss of hidden activations, whose size nobody knows beforehand."""
+    """Of a loss of hidden activations, whose size is not known beforehand."""
     return grid(temperature=(4.0, 8.0), weight=weights)
 
 

@@ -45,7 +45,7 @@ class Classroom:
     steps: int           # of each student
 
     def taught_on(self, x: np.ndarray) -> Taught:
-        """Students that hear the teacher's answers to images x (N,I), which nobody labelled."""
+        """Students distilled from the teacher's predictions for unlabeled images x (N,I)."""
         budget = Budget(max(1, self.steps * BATCH // len(x)), RATE, BATCH, Adam)
         said, test = self.teacher.logits(x), self.study.test
         students = [distilled(said, Dataset(x), HIDDEN, budget, seed, T) for seed in self.study.seeds]
