@@ -98,7 +98,7 @@ def data_impressions(
     check_whole("steps", steps, minimum=0)
     check_number("rate", rate, "(0, inf)")
     random = np.random.default_rng(check_seed(seed))
-    network = deepcopy(teacher)                                                 # backward passes overwrite its gradients
+    network = deepcopy(teacher)                                                 # its gradients are overwritten
     I, C = network.sizes[0], network.sizes[-1]
     y = np.arange(count) % C                                                    # (N,)
     shares = density * random.random((count, 1))                                # (N,1)
