@@ -38,7 +38,7 @@ test-cuda-sim: $(VENV)/cuda.installed
 cuda-extra: $(VENV)/cuda.installed
 
 lint: $(VENV)/test.installed
-	$(BIN)/ruff check
+	$(BIN)/ruff check --no-cache
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -7,10 +7,9 @@ docs/evidence/bug_zoo.md is the way round, tools/measure/zoo.py measures what ea
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import loops, losses
-
 from minidistill import DecoupledKD, JensenShannon, SoftTarget, check_loss, check_training
 from minidistill.diagnosis import mistakes as known
+from zoo import loops, losses
 
 T = 4.0
 

@@ -2,6 +2,7 @@
 """Wrong training loops, each in a few lines: from (student, teacher, data, loss) they train the student in place."""
 
 import numpy as np
+
 from zoo.losses import teacher_and_student_swapped
 
 EPOCHS, BATCH, RATE = 200, 30, 0.1
