@@ -23,12 +23,12 @@ Losses of hidden activations are called with Outputs s and t, and return their g
 docs/maths/features.md; read features.py first, which says what they share):
 
     hint             a regression onto the teacher's hidden layer (Romero et al. 2015)
-    variational      VID: the same, with a variance of each unit that is learnt as well (Ahn et al. 2019)
+    variational      VID: the same, with a variance of each unit that is learned as well (Ahn et al. 2019)
     contrastive      CRD: to tell a sample's own teacher from the others' (Tian, Krishnan and Isola 2020)
     relational       RKD: the distances and angles between samples (Park et al. 2019)
-    similarity       scalar products of samples (Tung and Mori 2019)
-    probabilistic    PKT: which samples are neighbours, as probabilities (Passalis and Tefas 2018)
-    correlation      a Gaussian kernel of all pairs of samples (Peng et al. 2019)
+    similarity       SP: scalar products of samples (Tung and Mori 2019)
+    probabilistic    PKT: which samples are neighbors, as probabilities (Passalis and Tefas 2018)
+    correlation      CCKD: a Gaussian kernel of all pairs of samples (Peng et al. 2019)
 
 Beside them: base (how losses add up: 0.5 * SoftTarget(4.0, 1.0) + 0.1 * LogitMatching(1.0), and what they refuse),
 labels_and_teacher (the labels' part, which most of the second list share) and annealed (a temperature or a weight that

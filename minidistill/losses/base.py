@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,9 +35,14 @@ class Loss(metaclass=LossClass):
     """
 
     __array_ufunc__ = None  # or an array times a loss would be an array of losses
+    has_unchecked: ClassVar[bool] = False  # not for a subclass with a call of its own, which `fit` must not miss
     unclaimed: ClassVar[tuple[str, ...]] = ()  # invariants of `check_loss` that the method does not have
 
     def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
+        raise NotImplementedError
+
+    def unchecked(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
+        """The same for labels that are known to be right, where a loss has it: `fit` checks its data only once."""
         raise NotImplementedError
 
     @property
@@ -51,6 +56,8 @@ class Loss(metaclass=LossClass):
         super().__init_subclass__(**options)
         if "wants_hidden" in vars(cls):
             raise TypeError(f"wants_hidden is renamed to needs_hidden: rename it in {cls.__name__}")
+        if "__call__" in vars(cls) or "unchecked" in vars(cls):
+            cls.has_unchecked = "unchecked" in vars(cls)
 
     @property
     def learners(self) -> tuple[Any, ...]:
@@ -136,7 +143,7 @@ class WeightedSum(Loss):
         for loss, weight in zip(self.losses, self.weights, strict=True):
             loss = as_loss(loss, "each of losses")
             weight = check_number("the weight of a loss", weight, "[0, inf)")
-            inside = loss if isinstance(loss, WeightedSum) else None
+            inside = loss if type(loss) is WeightedSum else None  # a subclass may compute something else
             losses += inside.losses if inside else [loss]
             weights += [weight * own for own in inside.weights] if inside else [weight]
         for weight in weights:
@@ -146,14 +153,19 @@ class WeightedSum(Loss):
 
     def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
         """Value and gradient ds (B,C), or Outputs; what t and y must be is what the losses need."""
-        s = s if isinstance(s, Outputs) else _numbers("s must be an array of logits", s)
+        return self._sum(s if isinstance(s, Outputs) else _numbers("s must be an array of logits", s), t, y, ops)
+
+    def unchecked(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, Any]:
+        return self._sum(s, t, y, ops, checked=True)
+
+    def _sum(self, s: Any, t: Any, y: np.ndarray | None, ops: Any, checked: bool = False) -> tuple[float, Any]:
         value, ds = 0.0, np.zeros_like(_logits(s))
         dhidden: dict[int, Any] = {}  # of the layers that a loss looks at
         for weight, loss in self.terms:
             if not loss.needs_hidden:
-                part, dlogits = value_and_ds(loss, _logits(s), _logits(t), y, ops)
+                part, dlogits = value_and_ds(loss, _logits(s), _logits(t), y, ops, checked=checked)
             else:
-                part, dpart = value_and_ds(loss, s, t, y, ops)
+                part, dpart = value_and_ds(loss, s, t, y, ops, checked=checked)
                 dlogits = dpart.logits
                 for k, dh in enumerate(dpart.hidden):
                     if dh is not None:
@@ -181,11 +193,13 @@ class WeightedSum(Loss):
     def start(self, student: MLP, teacher_widths: Sequence[int], seed: int) -> "WeightedSum":
         """The same sum without losses of weight 0, each of the others started."""
         started = [(loss.start(student, teacher_widths, seed), weight) for weight, loss in self.terms]
-        return WeightedSum(*zip(*started, strict=True)) if started else self
+        losses, weights = zip(*started, strict=True) if started else (self.losses, self.weights)
+        return replace(self, losses=losses, weights=weights)
 
     def at_progress(self, progress: float) -> "WeightedSum":
         """The sum of its losses after this fraction of the training."""
-        return WeightedSum(tuple(loss.at_progress(progress) for loss in self.losses), self.weights)
+        losses = tuple(loss.at_progress(progress) for loss in self.losses)
+        return self if losses == self.losses else replace(self, losses=losses)
 
     def __repr__(self) -> str:
         terms = zip(self.weights, self.losses, strict=True)
@@ -196,12 +210,14 @@ class WrongReturn(TypeError):
     """A loss returned something other than its value and ds."""
 
 
-def value_and_ds(loss: LossLike, s: Any, t: Any, y: Any, *ops: Any) -> tuple[float, Any]:
+def value_and_ds(loss: LossLike, s: Any, t: Any, y: Any, *ops: Any, checked: bool = False) -> tuple[float, Any]:
     """Value and ds that `loss` returns; WrongReturn where that is no number and no array (or Outputs) in the form of s.
 
-    `ops` is the backend, left out where the loss is a function of s, t and y alone.
+    `ops` is the backend, left out where the loss is a function of s, t and y alone. `checked` says that the labels are
+    known to be right.
     """
-    returned = loss(s, t, y, *ops)
+    call = loss.unchecked if checked and isinstance(loss, Loss) and loss.has_unchecked else loss
+    returned = call(s, t, y, *ops)
     value, ds = returned if isinstance(returned, tuple | list) and len(returned) == 2 else (None, None)
     shape = np.shape(_logits(s))
     is_number = isinstance(value, float | np.floating) or (
@@ -228,8 +244,8 @@ def _logits(outputs: Any) -> Any:
     return outputs.logits if isinstance(outputs, Outputs) else outputs
 
 
-def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
-    """s (B,C), t (B,C) or None, y (B,) labels or (B,C) probabilities or None, in the dtype of s.
+def matched(s: Any, y: Any) -> tuple[Any, Any]:
+    """s (B,C), and y (B,) labels or (B,C) probabilities or None, in the dtype of s.
 
     Refuses what does not belong together: broadcasting, and negative indices, would hide the mistake.
     """
@@ -238,22 +254,16 @@ def matched(s: Any, t: Any, y: Any) -> tuple[Any, Any, Any]:
         raise ValueError(f"s must be logits of shape (B, C) with at least one row, got shape {s.shape}")
     if s.dtype.kind != "f":
         s = s.astype(np.float64)  # or t would be rounded to whole numbers too
-    if t is not None:
-        if not isinstance(t, np.ndarray | list | tuple):
-            raise TypeError(f"t must be an array of logits, got {type(t).__name__}")
-        t = _numbers("t must be an array of logits", t).astype(s.dtype, copy=False)
-        if t.shape != s.shape:
-            raise ValueError(f"t must have the shape of s, {s.shape}, got {t.shape}")
     if y is not None:
         y = _numbers("y must be labels, or rows of probabilities", y)
         if y.ndim == 1:
-            return s, t, check_labels("y", y, *s.shape)
+            return s, check_labels("y", y, *s.shape)
         y = y.astype(s.dtype, copy=False)
         if y.shape != s.shape:
             raise ValueError(f"y must have shape {s.shape[:1]} (labels) or {s.shape} (probabilities), got {y.shape}")
         if not np.allclose(y.sum(axis=1), 1, atol=1e-3):
             raise ValueError("y must have rows of probabilities that sum to 1")
-    return s, t, y
+    return s, y
 
 
 def _numbers(wanted: str, values: Any) -> np.ndarray:
@@ -268,10 +278,16 @@ def _numbers(wanted: str, values: Any) -> np.ndarray:
     return array
 
 
-def need_teacher(t: Any) -> None:
-    """Refuses a missing teacher."""
+def like_student(t: Any, s: np.ndarray) -> np.ndarray:
+    """The teacher's logits t in the dtype of s (B,C); refuses missing ones, and those of another shape."""
     if t is None:
         raise ValueError("t (teacher logits) is missing: train with distill(), or with fit(..., targets=...)")
+    if not isinstance(t, np.ndarray | list | tuple):
+        raise TypeError(f"t must be an array of logits, got {type(t).__name__}")
+    t = _numbers("t must be an array of logits", t)
+    if t.shape != s.shape:
+        raise ValueError(f"t must have the shape of s, {s.shape}, got {t.shape}")
+    return np.asarray(t, s.dtype)
 
 
 def need_labels(y: Any, alpha: float) -> None:
@@ -288,7 +304,7 @@ def as_rows(y: np.ndarray, s: np.ndarray) -> np.ndarray:
 def check_logits(s: np.ndarray, t: np.ndarray | None, what: str = "logits") -> None:
     """Refuses NaN and infinity, and says in whose logits they are, and where."""
     check_finite(f"s (student {what})", s)
-    if t is not None:
+    if isinstance(t, np.ndarray):  # a TopK is checked when it is made
         check_finite(f"t (teacher {what})", t)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Contrastive representation distillation (Tian, Krishnan and Isola 2020): tell a sample's own teacher from others'.
+"""CRD, contrastive representation distillation (Tian, Krishnan and Isola 2020): find each sample's own teacher row.
 
 Both layers are embedded linearly into `width` units and put to length 1, u (B,E) of the student and v (B,E) of the
 teacher. Of all samples in the batch, the one whose u it is must be found among the v by their scalar products, and the
@@ -12,7 +12,7 @@ other way round: a classification with B classes, in which the right one of row 
 This is the InfoNCE loss (van den Oord, Li and Vinyals 2018, equation 4): log B - L is at most the mutual information of
 the two embeddings. The paper estimates it with thousands of wrong answers from a memory bank, one yes-or-no question
 each; here the wrong answers are the other samples of the batch, those of the same class among them, so the batch has
-to be large. Both embeddings are learnt and thrown away.
+to be large. Both embeddings are learned and thrown away.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Correlation congruence (Peng et al. 2019): a kernel's table of all pairs of a batch, kept by the student.
+"""CCKD, correlation congruence (Peng et al. 2019): a Gaussian kernel of all pairs of samples in a batch.
 
 Rows are put to length 1, u = h / |h|, and a Gaussian kernel says how near two of them are:
 

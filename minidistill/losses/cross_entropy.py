@@ -28,14 +28,19 @@ class CrossEntropy(Loss):
     def __post_init__(self) -> None:
         check_field(self, "label_smoothing", "[0, 1)")
 
-    @np.errstate(invalid="ignore")  # `checked` tells of it
     def __call__(
         self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
     ) -> tuple[float, np.ndarray]:
         """Value and gradient ds (B,C); the teacher's logits t are not looked at."""
+        s, y = matched(s, y)
+        return self.unchecked(s, t, y, ops)
+
+    @np.errstate(invalid="ignore")  # `checked` reports it
+    def unchecked(
+        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
+    ) -> tuple[float, np.ndarray]:
         if y is None:
             raise ValueError("y (labels) is missing: cross-entropy needs labels")
-        s, _, y = matched(s, None, y)
         if self.label_smoothing > 0:
             y = self.smoothed(y, s)                                             # (B,C)
         value, cache = ops.cross_entropy_forward(s, y)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Decoupled knowledge distillation (Zhao et al. 2022): the teacher's sureness and its dark knowledge, weighed apart.
+"""DKD, decoupled knowledge distillation (Zhao et al. 2022): the label's class and all others weighted separately.
 
 The KL of soft targets is a sum of two: how sure one is of the label's class y (target class, TCKD), and how the rest
-is shared out among the other classes (non-target classes, NCKD), with a hat over what is renormalised to 1:
+is shared out among the other classes (non-target classes, NCKD), with a hat over what is renormalized to 1:
 
     TCKD = KL of the two shares (p_y, 1 - p_y) and (q_y, 1 - q_y)                              [DKD-1]
     NCKD = KL(p^ || q^)     p^ = softmax of t_c/T over c != y, q^ that of s_c/T                [DKD-2]

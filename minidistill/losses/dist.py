@@ -7,7 +7,7 @@ With rho the Pearson correlation, q = softmax(s/T) and p = softmax(t/T),
     intra = mean over columns of 1 - rho(q_c, p_c)         which samples are likelier, in each class      [DIST-2]
     term  = beta inter + gamma intra                                                                      [DIST-3]
 
-rho is the mean product of two standardised vectors, so its gradient comes from [STD-2]. It has no unit: unlike a KL
+rho is the mean product of two standardized vectors, so its gradient comes from [STD-2]. It has no unit: unlike a KL
 it does not shrink as T grows, and no T^2 stands here. (The paper's equations have none either; the published code
 multiplies by T^2. For its loss at T = 4 write DIST(16 beta, 16 gamma, 4).)
 

@@ -10,7 +10,7 @@ of it spreads over everything. The others choose otherwise. For each row, with m
     JensenShannon   KL(p || m) / (1-beta) + KL(q || m) / beta, m = beta p + (1-beta) q               [DIV-4]
     TotalVariation  sum_c |p_c - q_c| / 2                           (Wen et al. 2023)                [DIV-5]
 
-JensenShannon is the generalised one of Agarwal et al. 2024 (GKD), beta KL(p || m) + (1-beta) KL(q || m), over
+JensenShannon is the generalized one of Agarwal et al. 2024 (GKD), beta KL(p || m) + (1-beta) KL(q || m), over
 beta (1-beta). As it stands there it tends to 0 at both ends; so divided it is KL(p || q) at beta = 0, KL(q || p) at
 beta = 1, four times the usual Jensen-Shannon divergence at 1/2, and near a match half the same chi-squared for every
 beta: alpha weighs alike throughout. For GKD's own scale, multiply: beta * (1 - beta) * JensenShannon(...).

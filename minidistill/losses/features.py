@@ -11,7 +11,7 @@ optimizer that it trains the student with, each as a network of its own: clip_no
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class FeatureLoss(Loss):
     teacher_layer: int = -1
 
     needs_hidden = True
+    scale_free: ClassVar[bool] = False  # whether h or g times a number has the same value: `between` gets them near 1
 
     def __post_init__(self) -> None:
         for name in ("student_layer", "teacher_layer"):
@@ -51,7 +52,15 @@ class FeatureLoss(Loss):
         """Value and gradient dh (B,H), from hidden activations h (B,H) of the student and g (B,G) of the teacher."""
         raise NotImplementedError
 
-    @np.errstate(invalid="ignore")  # `checked` tells of it
+    def value_and_dh(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
+        """What `between` returns, with no overflow on the way to a value that does not depend on the scale of h or g."""
+        if not self.scale_free:
+            return self.between(h, g)                                           # (), (B,H)
+        (h, size), (g, _) = near_one(h), near_one(g)
+        value, dh = self.between(h, g)                                          # (), (B,H)
+        return value, dh / size                                                 # (), (B,H)
+
+    @np.errstate(invalid="ignore")  # `checked` reports it
     def __call__(self, s: Any, t: Any, y: Any = None, ops: Any = numpy_ops) -> tuple[float, Outputs]:
         """Value and gradient, in the form of s; the labels y are not looked at. Learners get their gradients, too."""
         if not isinstance(s, Outputs):
@@ -64,7 +73,7 @@ class FeatureLoss(Loss):
         g = _layer("teacher", self.teacher_layer, t.hidden).astype(h.dtype, copy=False)     # (B,G)
         if len(h) == 0 or len(g) != len(h):
             raise ValueError(f"t must have as many rows as s, at least one, got {len(g)} and {len(h)}")
-        value, dh = self.between(h, g)                                          # (), (B,H)
+        value, dh = self.value_and_dh(h, g)                                     # (), (B,H)
         dhidden: list[Any] = [None] * len(s.hidden)
         dhidden[self.student_layer] = dh
         return checked(value, h, g, "hidden activations"), Outputs(np.zeros_like(s.logits), dhidden)

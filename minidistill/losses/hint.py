@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""FitNets (Romero et al. 2015, section 2.2, equation 3): hidden activations of the teacher as a hint.
+"""FitNets hints (Romero et al. 2015, section 2.2, equation 3): regression onto a hidden layer of the teacher.
 
 A hidden layer of the student, h (B,H), is to hold what one of the teacher, g (B,G), holds. As their widths may differ,
 a linear regressor r = h W + b (B,G) stands in between; it learns together with the student, and is not needed after:

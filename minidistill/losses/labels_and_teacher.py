@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..support.checks import TEMPERATURES, check_field
-from .base import Loss, check_logits, matched, need_labels, need_teacher
+from .base import Loss, check_logits, like_student, matched, need_labels
 from .cross_entropy import CrossEntropy
 
 ROUGH = 64.0  # temperature above which logits, softened, differ by so little that float32 loses digits of a term
@@ -37,11 +37,24 @@ class LabelsAndTeacher(Loss):
         self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
     ) -> tuple[float, np.ndarray]:
         """Value and gradient ds (B,C). y may be None where alpha is 1, and t where it is 0."""
+        s, y = matched(s, y)
+        return self.unchecked(s, t, y, ops)
+
+    def unchecked(
+        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
+    ) -> tuple[float, np.ndarray]:
         if self.alpha == 0:
-            return CrossEntropy()(s, t, y, ops)
-        need_teacher(t)
+            return CrossEntropy().unchecked(s, t, y, ops)
+        t = self.teacher(t, s)                                                  # (B,C)
         need_labels(y, self.alpha)
-        s, t, y = matched(s, t, y)
+        return self.weighted(s, t, y, ops)
+
+    def teacher(self, t: Any, s: np.ndarray) -> Any:
+        """What the term takes as t, from what the loss was called with."""
+        return like_student(t, s)
+
+    def weighted(self, s: np.ndarray, t: np.ndarray, y: np.ndarray | None, ops: Any) -> tuple[float, np.ndarray]:
+        """Value and gradient ds (B,C) of the sum, alpha above 0."""
         check_logits(s, t)  # not every term is NaN where they are: a total variation takes infinity for a sure teacher
         if self.in_double or getattr(self, "temperature", 0) > ROUGH:
             value, ds = self.term(s.astype(np.float64), t.astype(np.float64), y, numpy_ops)

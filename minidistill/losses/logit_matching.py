@@ -2,12 +2,12 @@
 """Logit matching (Ba and Caruana 2014): the student's logits themselves should be the teacher's.
 
 The idea is older than soft targets. Bucila, Caruana and Niculescu-Mizil 2006 let a network imitate an ensemble on
-unlabelled data; Ba and Caruana compare logits, where a probability of 0.0001 and one of 0.000001 are far apart:
+unlabeled data; Ba and Caruana compare logits, where a probability of 0.0001 and one of 0.000001 are far apart:
 
     term = 1/(2C) sum_c (s_c - t_c)^2, averaged over the batch       [LM-1]
     ds   = (s - t) / (B C)                                           [LM-2]
 
-It is the limit of T^2 KL(p || q) at high temperature where each row of logits is centred (Hinton, Vinyals and Dean
+It is the limit of T^2 KL(p || q) at high temperature where each row of logits is centered (Hinton, Vinyals and Dean
 2015, section 2.1). The paper has no 1/C; with it alpha weighs the same as SoftTarget's. A constant added to a row of
 logits changes no probability, but it does change this loss.
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Normalised knowledge distillation (NKD, Yang et al. 2023): soft targets split at the label, as cross-entropies.
+"""NKD, normalized knowledge distillation (Yang et al. 2023): soft targets split at the label, as cross-entropies.
 
 The cross-entropy -sum_c p_c log q_c has one part for the label's class y and one for the others. The others do not
-sum to the same in p and in q, so the two can never match; NKD renormalises them (the hats of DKD):
+sum to the same in p and in q, so the two can never match; NKD renormalizes them (the hats of DKD):
 
     term = -p_y log q_y                    p, q at temperature 1                        [NKD-1]
            - gamma T^2 sum p^_c log q^_c   p^, q^ at temperature T, over c != y         [NKD-2]

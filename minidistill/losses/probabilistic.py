@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Probabilistic knowledge transfer (Passalis and Tefas 2018): which samples are whose neighbors, as probabilities.
+"""PKT, probabilistic knowledge transfer (Passalis and Tefas 2018): which samples are neighbors, as probabilities.
 
 How likely sample j is to be picked as a neighbor of sample i follows from the angle between them, c = cos(h_i, h_j):
 
@@ -35,14 +35,14 @@ class ProbabilisticTransfer(FeatureLoss):
         B = len(h)
         (u, cache), (v, _) = unit_forward(h), unit_forward(g)                   # (B,H), (B,G)
         others = ~np.eye(B, dtype=bool)                                         # (B,B)
-        (q, total), (p, _) = _neighbours(u, others), _neighbours(v, others)     # each (B,B-1)              [PKT-1]
+        (q, total), (p, _) = _neighbors(u, others), _neighbors(v, others)     # each (B,B-1)              [PKT-1]
         value = kl_terms(p, q, np.log1p((q - p) / p)).sum() / B                 # ()                        [PKT-2]
         dc = np.zeros((B, B), h.dtype)                                          # (B,B)
         dc[others] = ((1 - p / q) / (2 * B * total)).ravel()  # c is halved in K                            [PKT-3]
         return value, unit_backward((dc + dc.T) @ u, cache)                     # (B,H)
 
 
-def _neighbours(u: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _neighbors(u: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (B,B-1) of all other rows, for each row, and what they were divided by."""
     K = np.maximum((1 + u @ u.T) / 2, 0) + EPSILON                              # (B,B)  no less for rounding
     K = K[others].reshape(len(u), -1)                                           # (B,B-1)

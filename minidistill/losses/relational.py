@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Relational knowledge distillation (Park, Kim, Lu and Cho 2019, section 3.2): how samples lie to each other.
+"""RKD, relational knowledge distillation (Park, Kim, Lu and Cho 2019, section 3.2): distances and angles of samples.
 
 A student need not put a sample where the teacher puts it, if only the samples of a batch lie to each other as they do
-there. So the two layers may differ in width, and nothing has to be learnt in between. With d_ij = |h_i - h_j|, two
+there. So the two layers may differ in width, and nothing has to be learned in between. With d_ij = |h_i - h_j|, two
 relations are compared,
 
     distance  x_ij  = d_ij / mu                   mu is the mean of all d_ij, i != j                 [RKD-1]
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .features import FeatureLoss, near_one
+from .features import FeatureLoss
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,11 @@ class RelationalDistance(FeatureLoss):
     The paper sums over the pairs. The authors' program has the mean over all B^2 pairs, which is (B-1)/B of this one.
     """
 
+    scale_free = True
+
     def between(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
         """Value and dh (B,H); one row has no distance, so both are 0."""
         pairs = max(len(h) * (len(h) - 1), 1)
-        (h, size), (g, _) = near_one(h), near_one(g)
         d, d_teacher = np.sqrt(_squares(h)), np.sqrt(_squares(g))               # each (B,B)
         mu, mu_teacher = _scale(d, pairs), _scale(d_teacher, pairs)
         x = d / mu                                                              # (B,B)                     [RKD-1]
@@ -41,7 +42,7 @@ class RelationalDistance(FeatureLoss):
         dx = dx / pairs                                                         # (B,B)                     [RKD-2]
         dd = (dx - (dx * x).sum() / pairs) / mu                                 # (B,B)  mu's share taken   [RKD-3]
         dS = dd / (2 * np.where(d > 0, d, np.inf))                              # (B,B)  S = d^2
-        return value.sum() / pairs, _from_squares(dS, h) / size                 # (), (B,H)
+        return value.sum() / pairs, _from_squares(dS, h)                        # (), (B,H)
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,12 @@ class RelationalAngle(FeatureLoss):
     The paper sums over the triples. The authors' program has the mean over all B^3: (B-1)(B-2)/B^2 of this one.
     """
 
+    scale_free = True
+
     def between(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
         """Value and dh (B,H); two rows make no angle, so both are 0."""
         B = len(h)
         triples = max(B * (B - 1) * (B - 2), 1)
-        (h, size), (g, _) = near_one(h), near_one(g)
         S, S_teacher = _squares(h), _squares(g)                                 # each (B,B)
         total, dS = 0.0, np.zeros_like(S)                                       # (), (B,B)
         for j in range(B):  # the vertex of the angle
@@ -67,7 +69,7 @@ class RelationalAngle(FeatureLoss):
             w = dx * np.outer(v, v)                                             # (B,B)
             dS -= w / 2                                                         # (B,B)  the side opposite j
             dS[:, j] += w.sum(axis=1) - v * v * (dx * x).sum(axis=1)            # (B,)   the sides at j     [RKD-5]
-        return total, _from_squares(dS, h) / size                               # (), (B,H)
+        return total, _from_squares(dS, h)                                      # (), (B,H)
 
 
 def huber(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

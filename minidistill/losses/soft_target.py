@@ -17,33 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops as numpy_ops
-from ..support.checks import TEMPERATURES, check_field
-from .base import Loss, checked, matched, need_labels, need_teacher
-from .cross_entropy import CrossEntropy
+from .base import checked
+from .labels_and_teacher import LabelsAndTeacher
 
 
 @dataclass(frozen=True)
-class SoftTarget(Loss):
+class SoftTarget(LabelsAndTeacher):
     """Weighted sum of the cross-entropy with the labels and T^2 KL(p || q) with the teacher."""
 
     temperature: float = 4.0  # above 0: chosen on validation data
     alpha: float = 0.5        # in [0, 1]: weight of the teacher; 0 is cross-entropy, 1 needs no labels
 
-    def __post_init__(self) -> None:
-        check_field(self, "temperature", TEMPERATURES)
-        check_field(self, "alpha", "[0, 1]")
-
-    @np.errstate(invalid="ignore")  # `checked` tells of it
-    def __call__(
-        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
-        """Value and gradient ds (B,C). y may be None where alpha is 1, and t where it is 0."""
-        if self.alpha == 0:
-            return CrossEntropy()(s, t, y, ops)
-        need_teacher(t)
-        need_labels(y, self.alpha)
-        s, t, y = matched(s, t, y)
+    @np.errstate(invalid="ignore")  # `checked` reports it
+    def weighted(self, s: np.ndarray, t: np.ndarray, y: np.ndarray | None, ops: Any) -> tuple[float, np.ndarray]:
         value, ds = ops.distillation_loss(s, t, y, self.temperature, self.alpha)  # [KD-4] [KD-5]
         return checked(value, s, t), ds
 

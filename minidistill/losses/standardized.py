@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Standardised logits (Sun et al. 2024): only the shape of a row of logits is taught, not its size.
+"""Logit standardization (Sun et al. 2024): only the shape of a row of logits is taught, not its size.
 
-A small student can seldom make logits as large as its teacher's. So each row of either is standardised first,
+A small student can seldom make logits as large as its teacher's. So each row of either is standardized first,
 
     z = (s - mean(s)) / std(s)                                                          [STD-1]
     ds = (dz - mean(dz) - z mean(z dz)) / std(s)                                        [STD-2]
@@ -12,7 +12,7 @@ like temperatures by sqrt(C / (C - 1))). T is the paper's base temperature. The 
 neither a constant added to a row nor a positive factor changes the term. The labels see the logits as they are.
 
 A row without spread has no shape. Its z is 0, which is a uniform p or q, and its gradient is 0. With two classes z is
-(1, -1) or (-1, 1) whatever the logits are, and the term's gradient is 0 too: standardising needs three classes.
+(1, -1) or (-1, 1) whatever the logits are, and the term's gradient is 0 too: standardizing needs three classes.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ import numpy as np
 from .labels_and_teacher import LabelsAndTeacher
 
 ROUNDING = 16  # a spread of so many roundings of the largest entry is none
+
 
 def standardize_forward(x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Each row of x (N,M) less its mean, over its standard deviation; zeros for a row without spread."""
@@ -45,7 +46,7 @@ def standardize_backward(dz: np.ndarray, cache: tuple[np.ndarray, np.ndarray]) -
 
 @dataclass(frozen=True)
 class StandardizedTarget(LabelsAndTeacher):
-    """Weighted sum of the cross-entropy with the labels and T^2 KL of the standardised logits."""
+    """Weighted sum of the cross-entropy with the labels and T^2 KL of the standardized logits."""
 
     unclaimed = ("soft target",)
 

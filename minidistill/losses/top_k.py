@@ -17,9 +17,7 @@ import numpy as np
 
 from .. import ops as numpy_ops
 from ..support.checks import TEMPERATURES, as_array, check_field, check_finite, check_number, check_rows, check_whole
-from .base import Loss, checked, matched, need_labels
-from .cross_entropy import CrossEntropy
-from .labels_and_teacher import ROUGH, narrowed
+from .labels_and_teacher import ROUGH, LabelsAndTeacher
 
 MOST_IN_FLOAT32 = 1000.0  # temperature above which log-probabilities differ by little more than float32's rounding
 
@@ -82,26 +80,27 @@ class TopK:
         return len(self.indices)
 
     def __getitem__(self, rows: Any) -> "TopK":
-        some = object.__new__(TopK)  # rows of a TopK are checked already
-        vars(some).update(vars(self), indices=self.indices[rows], log_p=self.log_p[rows])
-        return some
+        return self._with(indices=self.indices[rows], log_p=self.log_p[rows])
+
+    def astype(self, dtype: Any) -> "TopK":
+        """The same with log_p of another dtype."""
+        return self._with(log_p=self.log_p.astype(dtype, copy=False))
+
+    def _with(self, **changed: np.ndarray) -> "TopK":
+        other = object.__new__(TopK)  # with no checks: this one has passed them
+        vars(other).update(vars(self), **changed)
+        return other
 
 
 @dataclass(frozen=True)
-class TopKTarget(Loss):
+class TopKTarget(LabelsAndTeacher):
     """Weighted sum of the cross-entropy with the labels and T^2 KL over the teacher's k classes and the rest."""
 
     temperature: float = 1.0  # that of the targets
     alpha: float = 0.5  # in [0, 1]: weight of the teacher; 1 needs no labels
 
-    def __post_init__(self) -> None:
-        check_field(self, "temperature", TEMPERATURES)
-        check_field(self, "alpha", "[0, 1]")
-
-    @np.errstate(invalid="ignore")  # `checked` tells of it
-    def __call__(self, s: Any, t: Any, y: Any, ops: Any = numpy_ops) -> tuple[float, np.ndarray]:
-        """Value and gradient ds (B,C); t is a TopK of the same B rows."""
-        s, _, y = matched(s, None, y)
+    def teacher(self, t: Any, s: np.ndarray) -> TopK:
+        """t, which must be a TopK of the same B rows."""
         if not isinstance(t, TopK) or len(t) != len(s):
             raise ValueError(f"t must be a TopK of {len(s)} rows, got {t if t is None else type(t).__name__}")
         if t.temperature != self.temperature:
@@ -109,17 +108,9 @@ class TopKTarget(Loss):
         if t.indices.shape[1] >= s.shape[1] or t.indices.max() >= s.shape[1]:
             most = f"class {t.indices.max()}, {t.indices.shape[1]} classes a row"
             raise ValueError(f"t must name fewer than all {s.shape[1]} classes of s, from 0 on, got {most}")
-        need_labels(y, self.alpha)
+        return t
 
-        if self.temperature > ROUGH:
-            kl, cache = numpy_ops.top_k_target_forward(np.float64(s), t.indices, t.log_p, self.temperature)
-            ds = narrowed(numpy_ops.top_k_target_backward(cache), s.dtype)      # (B,C)
-        else:
-            log_p = t.log_p.astype(s.dtype, copy=False)                         # (B,k)
-            kl, cache = ops.top_k_target_forward(s, t.indices, log_p, self.temperature)
-            ds = ops.top_k_target_backward(cache)                               # (B,C)
-        value, ds = self.alpha * kl, self.alpha * ds                            # (B,C)
-        if self.alpha < 1:
-            ce, dce = CrossEntropy()(s, None, y, ops)
-            value, ds = value + (1 - self.alpha) * ce, ds + (1 - self.alpha) * dce          # (B,C)
-        return checked(value, s, None), ds
+    def term(self, s: np.ndarray, t: Any, y: np.ndarray | None, ops: Any) -> tuple[Any, np.ndarray]:
+        log_p = t.log_p.astype(s.dtype, copy=False)                             # (B,k)
+        kl, cache = ops.top_k_target_forward(s, t.indices, log_p, self.temperature)
+        return kl, ops.top_k_target_backward(cache)                             # (), (B,C)

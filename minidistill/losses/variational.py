@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Variational information distillation (Ahn et al. 2019, section 2): learn to say where the teacher is, and how surely.
+"""VID, variational information distillation (Ahn et al. 2019, section 2): a Gaussian around the teacher's layer.
 
 The mutual information of the two layers is at least the mean log-density of g, up to a constant, under any distribution
 that is conditioned on h. Here it is a Gaussian: its mean r = h W + b (B,G) is a linear regression from the student's
-layer, its variance v (G,) is one number a unit. All three are learnt, and the bound is pulled up:
+layer, its variance v (G,) is one number a unit. All three are learned, and the bound is pulled up:
 
     v  = softplus(a) + FLOOR                                                                      [VID-1]
     L  = mean_b sum_j (log v_j + (g_bj - r_bj)^2 / v_j) / 2                                       [VID-2]
@@ -29,7 +29,7 @@ START = math.log(math.e - 1)  # softplus of it is 1
 
 
 class Variances:
-    """What is learnt of each of the teacher's G units besides its mean; an optimizer sees it as it sees a network."""
+    """What is learned of each of the teacher's G units besides its mean; an optimizer sees it as it sees a network."""
 
     def __init__(self, units: int, student: MLP) -> None:
         self.parameters = np.full(units, START, student.dtype)  # a (G,)

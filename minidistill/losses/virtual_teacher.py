@@ -42,10 +42,15 @@ class VirtualTeacher(Loss):
         self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
     ) -> tuple[float, np.ndarray]:
         """Value and gradient ds (B,C); a teacher's logits t are not looked at."""
+        s, y = matched(s, y)
+        return self.unchecked(s, t, y, ops)
+
+    def unchecked(
+        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
+    ) -> tuple[float, np.ndarray]:
         if y is None:
             raise ValueError("y (labels) is missing: the virtual teacher is made from them")
-        s, _, y = matched(s, None, y)
-        return SoftTarget(self.temperature, self.alpha)(s, self.logits(s, y), y, ops)       # [VT-2]
+        return SoftTarget(self.temperature, self.alpha).unchecked(s, self.logits(s, y), y, ops)     # [VT-2]
 
     def logits(self, s: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The teacher's logits log p (B,C) for labels y (B,), or for rows of probabilities y (B,C)."""

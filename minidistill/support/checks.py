@@ -127,9 +127,9 @@ class NotFiniteError(ValueError):
     """A number that should be finite is NaN or infinite."""
 
 
-def check_probabilities(name: str, rows: Any, columns: int | None = None) -> np.ndarray:
+def check_probabilities(name: str, rows: Any, columns: int | None = None, dtype: Any = None) -> np.ndarray:
     """`rows` as an array (N, columns) of probabilities: none below 0, each row's sum 1 but for rounding."""
-    array = check_rows(name, rows, columns)
+    array = check_rows(name, rows, columns, dtype)
     if (array < 0).any() or not np.allclose(array.sum(axis=1), 1, atol=1e-3):
         raise ValueError(f"{name} must be probabilities: rows of numbers from 0 that sum to 1")
     return array
@@ -193,11 +193,11 @@ def check_labels(name: str, labels: Any, rows: int, classes: int | None = None) 
     return array.astype(np.int64, copy=False)
 
 
-def check_targets(name: str, targets: Any, rows: int) -> np.ndarray:
+def check_targets(name: str, targets: Any, rows: int, classes: int | None = None, dtype: Any = None) -> np.ndarray:
     """Labels (rows,) as int64, or rows of probabilities (rows, classes)."""
     if np.ndim(targets) != 2:
-        return check_labels(name, targets, rows)
-    return check_probabilities(name, targets)
+        return check_labels(name, targets, rows, classes)
+    return check_probabilities(name, targets, classes, dtype)
 
 
 def warn(message: str) -> None:

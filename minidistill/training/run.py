@@ -15,7 +15,7 @@ from ..data.scaling import warn_if_badly_scaled
 from ..kernels import compiled_epochs
 from ..losses import Loss, value_and_ds
 from ..network import MLP, Outputs
-from ..support.checks import NotFiniteError, check_labels, check_rows, check_seed, check_whole
+from ..support.checks import NotFiniteError, check_labels, check_rows, check_seed, check_targets, check_whole
 from .history import TrainingDiverged
 from .optim import Optimizer
 from .targets import Targets, checked_targets, targets_of_batch
@@ -59,7 +59,7 @@ class Run:
     def value_and_ds(self, network: MLP, s: Any, t: Any, y: Any, step: int) -> tuple[float, Any]:
         """The loss and its gradient with respect to s."""
         try:
-            value, ds = value_and_ds(self.current, s, t, y, network.ops)        # (), as s
+            value, ds = value_and_ds(self.current, s, t, y, network.ops, checked=True)      # (), as s
         except NotFiniteError:  # in s: targets are checked before
             raise self.diverged(step, f"the loss{self.owner} became nan") from None
         self.check_value(value, step)
@@ -124,8 +124,11 @@ class Run:
         rows = order[k * self.batch_size : (k + 1) * self.batch_size]           # (B,)
         x = self.data.x[rows]
         y = None if self.data.y is None else self.data.y[rows]
-        x, y = augmented(self.augment, x, y, generator)
-        return x, y, targets_of_batch(self.targets, rows, x)
+        x, labels = augmented(self.augment, x, y, generator)
+        if labels is not None and labels is not y:
+            network = self.networks[0]
+            labels = check_targets("the labels after augment", labels, len(x), network.sizes[-1], network.dtype)
+        return x, labels, targets_of_batch(self.targets, rows, x)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0 over the whole run."""

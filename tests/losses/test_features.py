@@ -114,7 +114,7 @@ def test_only_the_layer_that_is_compared_gets_a_gradient(loss):
         assert isinstance(value, float)
         assert np.array_equal(ds.logits, np.zeros_like(s.logits))
         assert ds.hidden[1 - position] is None
-        np.testing.assert_array_equal(ds.hidden[position], chosen.between(s.hidden[position], t.hidden[0])[1])
+        np.testing.assert_array_equal(ds.hidden[position], chosen.value_and_dh(s.hidden[position], t.hidden[0])[1])
 
 
 # ---------------------------------------------------------------------------------------------- sums

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from minidistill import ProbabilisticTransfer, check_gradient
-from minidistill.losses.probabilistic import EPSILON, _neighbours
+from minidistill.losses.probabilistic import EPSILON, _neighbors
 
 
 def awkward(*shape, seed=0):
@@ -15,7 +15,7 @@ def awkward(*shape, seed=0):
 H, G = awkward(6, 4), awkward(6, 3, seed=1)
 
 
-def test_neighbours_by_hand():
+def test_neighbors_by_hand():
     """[PKT-1], [PKT-2]: a right angle has the kernel 1/2, the same direction 1, the opposite one EPSILON."""
     h, g = np.array([[1.0, 0], [0, 2], [3, 0]]), np.array([[1.0, 0], [0, 1], [-1, 0]])
     # rows of q: (1/3, 2/3), (1/2, 1/2), (2/3, 1/3); of p: (1, 0), (1/2, 1/2), (0, 1), all but for EPSILON
@@ -39,7 +39,7 @@ def test_the_gradient_is_right_near_to_opposite_rows():
 def test_a_cosine_that_rounding_takes_below_minus_1_is_still_possible():
     """In float32 it may fall short by more than EPSILON."""
     u = np.array([[1 + 5e-7, 0], [-1 - 5e-7, 0], [0, 1]], np.float32)
-    p, _ = _neighbours(u, ~np.eye(3, dtype=bool))
+    p, _ = _neighbors(u, ~np.eye(3, dtype=bool))
     assert (p > 0).all()
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
 

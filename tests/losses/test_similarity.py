@@ -38,10 +38,10 @@ def test_the_gradient_is_right_for_rows_of_any_length(lengths):
 
 
 def test_float32_holds_where_squares_do_not():
-    value, dh = SimilarityPreserving().between(H, G)
+    value, dh = SimilarityPreserving().value_and_dh(H, G)
     for size in (1e25, 1e-25):
         h = (size * H).astype(np.float32)
-        other, dother = SimilarityPreserving().between(h, G.astype(np.float32))
+        other, dother = SimilarityPreserving().value_and_dh(h, G.astype(np.float32))
         assert other == pytest.approx(value, rel=1e-5)
         np.testing.assert_allclose(size * dother.astype(np.float64), dh, rtol=0, atol=1e-5 * np.abs(dh).max())
 

@@ -13,11 +13,23 @@ from minidistill import (
     Adam,
     CrossEntropy,
     Dataset,
+    LogitMatching,
     SoftTarget,
     TrainingDiverged,
+    VirtualTeacher,
+    WeightedSum,
     fit,
     spirals,
 )
+from minidistill.losses import base
+
+
+class LabelSmoothed(CrossEntropy):
+    """A loss without a kernel."""
+
+    def __init__(self):
+        super().__init__(0.1)
+
 
 # ---------------------------------------------------------------------------------------------- order and seeds
 
@@ -172,6 +184,46 @@ def test_nan_from_an_augmentation_is_not_trained_on(data):
     with pytest.raises((TrainingDiverged, ValueError)):
         fit(network, data, epochs=1, batch_size=8, augment=lambda x, y, g: (np.full_like(x, np.nan), y))
     np.testing.assert_array_equal(network.parameters, before)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+@pytest.mark.parametrize("loss", [None, LabelSmoothed(), 1.0 * CrossEntropy() + 0.0 * SoftTarget()], ids=repr)
+def test_labels_that_an_augmentation_puts_out_of_range_are_refused(data, backend, loss):
+    network = MLP((2, 3, 2), backend=backend)
+    with pytest.raises(ValueError, match=r"labels after augment must be 0 to 1 \(2 classes\), got 2"):
+        fit(network, data, loss, epochs=1, batch_size=8, augment=lambda x, y, g: (x, y + 1))
+    with pytest.raises(ValueError, match="labels after augment must have 2 columns"):
+        fit(network, data, loss, epochs=1, batch_size=8, augment=lambda x, y, g: (x, np.full((len(x), 3), 1 / 3)))
+
+
+# ---------------------------------------------------------------------------------------------- loss
+
+
+def test_labels_are_checked_at_the_beginning_and_not_in_each_step(data, monkeypatch):
+    calls = []
+    monkeypatch.setattr(base, "check_labels", lambda name, y, *shape: calls.append(shape) or y)
+    fit(small(backend="numpy"), data, 0.5 * CrossEntropy() + VirtualTeacher() + LabelSmoothed(), epochs=1)
+    assert not calls
+    CrossEntropy()(np.zeros((1, 2)), None, np.zeros(1, int))
+    assert calls == [(1, 2)]
+
+
+@pytest.mark.parametrize("parent", [CrossEntropy, VirtualTeacher, SoftTarget, LogitMatching, WeightedSum])
+def test_a_call_that_a_subclass_changes_is_the_one_of_the_steps(data, parent):
+    class Doubled(parent):
+        def __call__(self, *arguments):
+            value, ds = super().__call__(*arguments)
+            return 2 * value, 2 * ds
+
+    arguments = ((CrossEntropy(),), (1.0,)) if parent is WeightedSum else ()
+    options = {"epochs": 1, "targets": np.ones((len(data), 2), np.float32)}
+    doubled, weighted, plain = small(), small(), small()
+    (first,) = fit(doubled, data, Doubled(*arguments), **options).epochs
+    (again,) = fit(weighted, data, 2 * parent(*arguments), **options).epochs
+    assert first.loss == pytest.approx(again.loss, rel=1e-6)
+    np.testing.assert_allclose(doubled.parameters, weighted.parameters, rtol=1e-5, atol=1e-7)
+    fit(plain, data, parent(*arguments), **options)
+    assert np.abs(doubled.parameters - plain.parameters).max() > 1e-4
 
 
 # ---------------------------------------------------------------------------------------------- targets
