@@ -63,59 +63,78 @@ RENAMED = {  # old public name: new one
 FOLDERS = {file.split(".")[0] for file in PUBLIC}
 FILES = {name: file for file, names in PUBLIC.items() for name in names}
 
-if TYPE_CHECKING:
-    from .data import Dataset, load_idx, load_table
-    from .data.augmentation import LabelNoise, Mixup, RandomShift, with_label_noise
-    from .data.digits import digits
-    from .data.mnist import fashion_mnist, mnist
-    from .data.spirals import spirals
-    from .deployment import Cascade, QualityGate
-    from .deployment.compression import compress
-    from .deployment.prune import prune_weights, remove_units
-    from .deployment.quantization import QuantizationAwareMLP, QuantizedMLP, quantize
-    from .diagnosis.check_loss import check_loss
-    from .diagnosis.check_training import check_training
-    from .diagnosis.gradcheck import check_direction, check_gradient
-    from .distillation.chains import born_again, teacher_assistant
-    from .distillation.ensembles import Ensemble, NoisyTeacher
-    from .distillation.mutual import mutual_learning
-    from .distillation.soft_targets import SoftTargets
-    from .distillation.student import distill
-    from .distillation.unlabeled import data_impressions, pseudo_label, self_train
-    from .kernels import use_backend
-    from .losses import (
-        DIST,
-        NKD,
-        Annealed,
-        ContrastiveRepresentation,
-        CorrelationCongruence,
-        CrossEntropy,
-        DecoupledKD,
-        Hint,
-        JensenShannon,
-        LogitMatching,
-        ProbabilisticTransfer,
-        RelationalAngle,
-        RelationalDistance,
-        ReverseKL,
-        SimilarityPreserving,
-        SkewKL,
-        SkewReverseKL,
-        SoftTarget,
-        StandardizedTarget,
-        TopK,
-        TopKTarget,
-        TotalVariation,
-        VariationalInformation,
-        VirtualTeacher,
-        WeightedSum,
+if TYPE_CHECKING:  # X as X: a name that users may import
+    from .data import Dataset as Dataset, load_idx as load_idx, load_table as load_table
+    from .data.augmentation import (
+        LabelNoise as LabelNoise,
+        Mixup as Mixup,
+        RandomShift as RandomShift,
+        with_label_noise as with_label_noise,
     )
-    from .network import MLP, Outputs
-    from .training.evaluation import Report, compare
-    from .training.history import History, TrainingDiverged
-    from .training.loop import fit
-    from .training.optim import SGD, Adam, AdamW
-    from .training.schedules import ConstantSchedule, CosineSchedule, LinearSchedule, StepSchedule, WarmUp
+    from .data.digits import digits as digits
+    from .data.mnist import fashion_mnist as fashion_mnist, mnist as mnist
+    from .data.spirals import spirals as spirals
+    from .deployment import Cascade as Cascade, QualityGate as QualityGate
+    from .deployment.compression import compress as compress
+    from .deployment.prune import prune_weights as prune_weights, remove_units as remove_units
+    from .deployment.quantization import (
+        QuantizationAwareMLP as QuantizationAwareMLP,
+        QuantizedMLP as QuantizedMLP,
+        quantize as quantize,
+    )
+    from .diagnosis.check_loss import check_loss as check_loss
+    from .diagnosis.check_training import check_training as check_training
+    from .diagnosis.gradcheck import check_direction as check_direction, check_gradient as check_gradient
+    from .distillation.chains import born_again as born_again, teacher_assistant as teacher_assistant
+    from .distillation.ensembles import Ensemble as Ensemble, NoisyTeacher as NoisyTeacher
+    from .distillation.mutual import mutual_learning as mutual_learning
+    from .distillation.soft_targets import SoftTargets as SoftTargets
+    from .distillation.student import distill as distill
+    from .distillation.unlabeled import (
+        data_impressions as data_impressions,
+        pseudo_label as pseudo_label,
+        self_train as self_train,
+    )
+    from .kernels import use_backend as use_backend
+    from .losses import (
+        DIST as DIST,
+        NKD as NKD,
+        Annealed as Annealed,
+        ContrastiveRepresentation as ContrastiveRepresentation,
+        CorrelationCongruence as CorrelationCongruence,
+        CrossEntropy as CrossEntropy,
+        DecoupledKD as DecoupledKD,
+        Hint as Hint,
+        JensenShannon as JensenShannon,
+        LogitMatching as LogitMatching,
+        ProbabilisticTransfer as ProbabilisticTransfer,
+        RelationalAngle as RelationalAngle,
+        RelationalDistance as RelationalDistance,
+        ReverseKL as ReverseKL,
+        SimilarityPreserving as SimilarityPreserving,
+        SkewKL as SkewKL,
+        SkewReverseKL as SkewReverseKL,
+        SoftTarget as SoftTarget,
+        StandardizedTarget as StandardizedTarget,
+        TopK as TopK,
+        TopKTarget as TopKTarget,
+        TotalVariation as TotalVariation,
+        VariationalInformation as VariationalInformation,
+        VirtualTeacher as VirtualTeacher,
+        WeightedSum as WeightedSum,
+    )
+    from .network import MLP as MLP, Outputs as Outputs
+    from .training.evaluation import Report as Report, compare as compare
+    from .training.history import History as History, TrainingDiverged as TrainingDiverged
+    from .training.loop import fit as fit
+    from .training.optim import SGD as SGD, Adam as Adam, AdamW as AdamW
+    from .training.schedules import (
+        ConstantSchedule as ConstantSchedule,
+        CosineSchedule as CosineSchedule,
+        LinearSchedule as LinearSchedule,
+        StepSchedule as StepSchedule,
+        WarmUp as WarmUp,
+    )
 else:
 
     def __getattr__(name: str) -> object:
@@ -124,94 +143,22 @@ else:
 
         if name in FOLDERS:
             return import_module(f".{name}", __name__)
+        if name in FILES:
+            return getattr(import_module(f".{FILES[name]}", __name__), name)
         if name in RENAMED:
             from .support.deprecation import warn_renamed
 
             warn_renamed(f"minidistill.{name}", RENAMED[name])
             return __getattr__(RENAMED[name])
-        if name not in __all__:
+        losses = import_module(".losses", __name__)
+        if name == "__all__":
+            return sorted({*FILES, *losses.METHODS})
+        if name not in losses.METHODS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f".{FILES.get(name, 'losses')}", __name__), name)
+        return getattr(losses, name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, *FOLDERS})
+        return sorted({*globals(), *__getattr__("__all__"), *FOLDERS})
 
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "DIST",
-    "MLP",
-    "NKD",
-    "SGD",
-    "Adam",
-    "AdamW",
-    "Annealed",
-    "Cascade",
-    "ConstantSchedule",
-    "ContrastiveRepresentation",
-    "CorrelationCongruence",
-    "CosineSchedule",
-    "CrossEntropy",
-    "Dataset",
-    "DecoupledKD",
-    "Ensemble",
-    "Hint",
-    "History",
-    "JensenShannon",
-    "LabelNoise",
-    "LinearSchedule",
-    "LogitMatching",
-    "Mixup",
-    "NoisyTeacher",
-    "Outputs",
-    "ProbabilisticTransfer",
-    "QualityGate",
-    "QuantizationAwareMLP",
-    "QuantizedMLP",
-    "RandomShift",
-    "RelationalAngle",
-    "RelationalDistance",
-    "Report",
-    "ReverseKL",
-    "SimilarityPreserving",
-    "SkewKL",
-    "SkewReverseKL",
-    "SoftTarget",
-    "SoftTargets",
-    "StandardizedTarget",
-    "StepSchedule",
-    "TopK",
-    "TopKTarget",
-    "TotalVariation",
-    "TrainingDiverged",
-    "VariationalInformation",
-    "VirtualTeacher",
-    "WarmUp",
-    "WeightedSum",
-    "born_again",
-    "check_direction",
-    "check_gradient",
-    "check_loss",
-    "check_training",
-    "compare",
-    "compress",
-    "data_impressions",
-    "digits",
-    "distill",
-    "fashion_mnist",
-    "fit",
-    "load_idx",
-    "load_table",
-    "mnist",
-    "mutual_learning",
-    "prune_weights",
-    "pseudo_label",
-    "quantize",
-    "remove_units",
-    "self_train",
-    "spirals",
-    "teacher_assistant",
-    "use_backend",
-    "with_label_noise",
-]

@@ -38,12 +38,18 @@ goes with the progress of training).
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .base import Loss, LossLike, WeightedSum, as_loss, value_and_ds
-from .cross_entropy import CrossEntropy
-from .soft_target import SoftTarget
-from .top_k import TopK, TopKTarget
+from .base import (
+    Loss as Loss,
+    LossLike as LossLike,
+    WeightedSum as WeightedSum,
+    as_loss as as_loss,
+    value_and_ds as value_and_ds,
+)
+from .cross_entropy import CrossEntropy as CrossEntropy
+from .soft_target import SoftTarget as SoftTarget
+from .top_k import TopK as TopK, TopKTarget as TopKTarget
 
-METHODS = {  # name: file, imported when it is first asked for: all at once would make the import a third slower
+METHODS = {  # name: file, imported at its first use: all at once would make the import a third slower
     "LogitMatching": "logit_matching",
     "VirtualTeacher": "virtual_teacher",
     "DecoupledKD": "decoupled",
@@ -67,21 +73,27 @@ METHODS = {  # name: file, imported when it is first asked for: all at once woul
 }
 
 if TYPE_CHECKING:
-    from .annealed import Annealed
-    from .contrastive import ContrastiveRepresentation
-    from .correlation import CorrelationCongruence
-    from .decoupled import DecoupledKD
-    from .dist import DIST
-    from .divergences import JensenShannon, ReverseKL, SkewKL, SkewReverseKL, TotalVariation
-    from .hint import Hint
-    from .logit_matching import LogitMatching
-    from .nkd import NKD
-    from .probabilistic import ProbabilisticTransfer
-    from .relational import RelationalAngle, RelationalDistance
-    from .similarity import SimilarityPreserving
-    from .standardized import StandardizedTarget
-    from .variational import VariationalInformation
-    from .virtual_teacher import VirtualTeacher
+    from .annealed import Annealed as Annealed
+    from .contrastive import ContrastiveRepresentation as ContrastiveRepresentation
+    from .correlation import CorrelationCongruence as CorrelationCongruence
+    from .decoupled import DecoupledKD as DecoupledKD
+    from .dist import DIST as DIST
+    from .divergences import (
+        JensenShannon as JensenShannon,
+        ReverseKL as ReverseKL,
+        SkewKL as SkewKL,
+        SkewReverseKL as SkewReverseKL,
+        TotalVariation as TotalVariation,
+    )
+    from .hint import Hint as Hint
+    from .logit_matching import LogitMatching as LogitMatching
+    from .nkd import NKD as NKD
+    from .probabilistic import ProbabilisticTransfer as ProbabilisticTransfer
+    from .relational import RelationalAngle as RelationalAngle, RelationalDistance as RelationalDistance
+    from .similarity import SimilarityPreserving as SimilarityPreserving
+    from .standardized import StandardizedTarget as StandardizedTarget
+    from .variational import VariationalInformation as VariationalInformation
+    from .virtual_teacher import VirtualTeacher as VirtualTeacher
 else:
 
     def __getattr__(name: str) -> Any:
@@ -89,35 +101,5 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(f".{METHODS[name]}", __name__), name)
 
-
-__all__ = [
-    "DIST",
-    "NKD",
-    "Annealed",
-    "ContrastiveRepresentation",
-    "CorrelationCongruence",
-    "CrossEntropy",
-    "DecoupledKD",
-    "Hint",
-    "JensenShannon",
-    "LogitMatching",
-    "Loss",
-    "LossLike",
-    "ProbabilisticTransfer",
-    "RelationalAngle",
-    "RelationalDistance",
-    "ReverseKL",
-    "SimilarityPreserving",
-    "SkewKL",
-    "SkewReverseKL",
-    "SoftTarget",
-    "StandardizedTarget",
-    "TopK",
-    "TopKTarget",
-    "TotalVariation",
-    "VariationalInformation",
-    "VirtualTeacher",
-    "WeightedSum",
-    "as_loss",
-    "value_and_ds",
-]
+    __all__ = ["CrossEntropy", "Loss", "LossLike", "SoftTarget", "TopK", "TopKTarget", "WeightedSum", "as_loss",
+               "value_and_ds", *METHODS]  # fmt: skip

@@ -53,7 +53,7 @@ class FeatureLoss(Loss):
         raise NotImplementedError
 
     def value_and_dh(self, h: np.ndarray, g: np.ndarray) -> tuple[Any, np.ndarray]:
-        """What `between` returns, with no overflow on the way to a value that does not depend on the scale of h or g."""
+        """What `between` returns; no square overflows on the way to a value that a scale of h or g does not change."""
         if not self.scale_free:
             return self.between(h, g)                                           # (), (B,H)
         (h, size), (g, _) = near_one(h), near_one(g)
