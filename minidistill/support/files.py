@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Files that are whole or not there: written beside their place and renamed, read without running any code in them."""
 
-import hashlib
 import io
 import math
 import os
@@ -213,6 +212,8 @@ def check_same_run(problem: str, found: Mapping[str, Any], own: Mapping[str, Any
 
 def digest(*arrays: Any) -> str:
     """Of dtypes, shapes and bytes; None, where there are no labels, counts as well."""
+    import hashlib  # here: it takes 3 ms, and most runs hash nothing
+
     hashed = hashlib.sha256()
     for array in arrays:
         described = "None" if array is None else f"{array.dtype} {array.shape}"
