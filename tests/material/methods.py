@@ -26,6 +26,19 @@ def logits(seed, rows=B, classes=C):
     return 1.5 * np.random.default_rng(seed).standard_normal((rows, classes))
 
 
+def one_hot(y, classes=C):
+    return np.eye(classes)[y]
+
+
+def softmax(s, T=1.0):
+    return np.exp(log_softmax(s, T))
+
+
+def log_softmax(s, T=1.0):
+    s = s / T - (s / T).max(axis=1, keepdims=True)
+    return s - np.log(np.exp(s).sum(axis=1, keepdims=True))
+
+
 S, T_LOGITS, Y = logits(0), logits(1), np.array([6, 0, 3, 3, 1])
 
 METHODS = {  # each takes alpha; all else is away from the defaults
