@@ -28,17 +28,13 @@ class CrossEntropy(Loss):
     def __post_init__(self) -> None:
         check_field(self, "label_smoothing", "[0, 1)")
 
-    def __call__(
-        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
+    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, np.ndarray]:
         """Value and gradient ds (B,C); the teacher's logits t are not looked at."""
         s, y = matched(s, y)
         return self.unchecked(s, t, y, ops)
 
     @np.errstate(invalid="ignore")  # `checked` reports it
-    def unchecked(
-        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
+    def unchecked(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, np.ndarray]:
         if y is None:
             raise ValueError("y (labels) is missing: cross-entropy needs labels")
         if self.label_smoothing > 0:

@@ -33,16 +33,12 @@ class LabelsAndTeacher(Loss):
         """Value and gradient ds (B,C) of what the method asks of the student."""
         raise NotImplementedError
 
-    def __call__(
-        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
+    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, np.ndarray]:
         """Value and gradient ds (B,C). y may be None where alpha is 1, and t where it is 0."""
         s, y = matched(s, y)
         return self.unchecked(s, t, y, ops)
 
-    def unchecked(
-        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
+    def unchecked(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, np.ndarray]:
         if self.alpha == 0:
             return CrossEntropy().unchecked(s, t, y, ops)
         t = self.teacher(t, s)                                                  # (B,C)

@@ -38,16 +38,12 @@ class VirtualTeacher(Loss):
         check_field(self, "temperature", TEMPERATURES)
         check_field(self, "alpha", "[0, 1]")
 
-    def __call__(
-        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
+    def __call__(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, np.ndarray]:
         """Value and gradient ds (B,C); a teacher's logits t are not looked at."""
         s, y = matched(s, y)
         return self.unchecked(s, t, y, ops)
 
-    def unchecked(
-        self, s: np.ndarray, t: np.ndarray | None, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
+    def unchecked(self, s: Any, t: Any, y: np.ndarray | None, ops: Any = numpy_ops) -> tuple[float, np.ndarray]:
         if y is None:
             raise ValueError("y (labels) is missing: the virtual teacher is made from them")
         return SoftTarget(self.temperature, self.alpha).unchecked(s, self.logits(s, y), y, ops)     # [VT-2]
