@@ -3,7 +3,7 @@
 
 import argparse
 
-from .options import Commands, add_command, add_figure, add_num_seeds, add_seed
+from .options import Commands, add_command
 from .printing import log, print_report, print_result
 
 
@@ -12,9 +12,9 @@ def add_demo(commands: Commands) -> None:
 A student trains on 150 images, once on labels alone and once on the softened outputs of a teacher that was trained on
 1,297. The hyperparameters are chosen on validation images; the table is of test images. It takes under half a
 minute.""")
-    add_num_seeds(parser, "students to train (default 5)", 5)
-    add_seed(parser, "of teacher and first student")
-    add_figure(parser, "the picture; '' for none (default %(default)s)", "minidistill-demo.png")
+    parser.add_num_seeds("students to train (default 5)", 5)
+    parser.add_seed("of teacher and first student")
+    parser.add_figure("the picture; '' for none (default %(default)s)", "minidistill-demo.png")
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -40,11 +40,11 @@ holds.
     parser.add_argument("name", metavar="NAME", help="one of those above")
     parser.add_argument("--quick", action="store_true",
                         help="under a minute: shows that it works, not that claims hold")
-    add_num_seeds(parser, "students of each kind (default: 3 to 5; with --quick 1)")
+    parser.add_num_seeds("students of each kind (default: 3 to 5; with --quick 1)")
     parser.add_argument("--held-out", action="store_true",
                         help="measure on images held out of training instead of the test images: to choose "
                              "hyperparameters by")  # fmt: skip
-    add_figure(parser, "the picture (default minidistill-NAME.png); '' for none", None)
+    parser.add_figure("the picture (default minidistill-NAME.png); '' for none", None)
 
 
 def reproduce(options: argparse.Namespace) -> None:
@@ -69,8 +69,8 @@ six trials on validation images. On two cores digits take about a minute, MNIST 
                         help="digits, mnist, fashion-mnist: by default those that need no download")
     parser.add_argument("--quick", action="store_true",
                         help="a fifth of the steps: shows that it works, not how methods rank")
-    add_num_seeds(parser, "students of each method (default 5; with --quick 2)")
-    add_figure(parser, "draw all students, one panel per data set")
+    parser.add_num_seeds("students of each method (default 5; with --quick 2)")
+    parser.add_figure("draw all students, one panel per data set")
 
 
 def leaderboard(options: argparse.Namespace) -> None:
@@ -96,7 +96,7 @@ Training steps, losses, predictions and matrix products, by minidistill, NumPy, 
 Runtime, each where it is installed: the same work, compared before it is timed, in turns, on one thread and on all.
 It takes about ten minutes, with --quick under one.""")
     parser.add_argument("--quick", action="store_true", help="small cases, on one thread")
-    add_figure(parser, "draw the training steps")
+    parser.add_figure("draw the training steps")
 
 
 def bench(options: argparse.Namespace) -> None:

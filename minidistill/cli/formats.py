@@ -55,12 +55,9 @@ def import_(options: argparse.Namespace) -> None:
     name = _format(options, options.file, IMPORT_FORMATS)
     if name == "onnx" and options.activation is not None:
         raise ValueError(f"--activation is for files that do not state it, and onnx does: {options.file}")
+    stated = {} if options.activation is None else {"activation": options.activation}
     with error_prefix("file"):
-        if name == "onnx":
-            network = formats.from_onnx(options.file, options.dtype)
-        else:
-            read = formats.from_safetensors if name == "safetensors" else formats.from_pt
-            network = read(options.file, options.activation, options.dtype)
+        network = getattr(formats, f"from_{name}")(options.file, dtype=options.dtype, **stated)
     network.save(options.out)
     _print_file(options, network, name)
 

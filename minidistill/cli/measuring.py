@@ -2,26 +2,10 @@
 """Commands that apply and measure saved networks: evaluate, predict, compress and gate."""
 
 import argparse
+import sys
 from typing import Any
 
-from .options import (
-    ABOVE_0,
-    BELOW_1,
-    COUNT,
-    MODEL_HELP,
-    OPEN,
-    Commands,
-    add_command,
-    add_data,
-    add_figure,
-    add_num_seeds,
-    add_renamed,
-    add_seed,
-    add_teachers,
-    column,
-    number,
-    widths,
-)
+from .options import COUNT, MODEL_HELP, Commands, add_command, column, number, widths
 from .printing import log, print_report, print_result
 from .reading import as_one, read_data, read_network, read_teacher, read_teachers
 
@@ -33,8 +17,8 @@ def add_evaluate(commands: Commands) -> None:
 Accuracy, agreement with the teacher, calibration, size, multiply-adds, latency and throughput. Use data that the
 network was not trained on; of digits, mnist and fashion-mnist, the test images are taken.""")
     parser.add_argument("model", help=MODEL_HELP)
-    add_data(parser)
-    add_teachers(parser, required=False)
+    parser.add_data()
+    parser.add_teachers(required=False)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -54,40 +38,36 @@ def add_predict(commands: Commands) -> None:
     parser = add_command(commands, predict, "label rows with a saved network", """\
 Prints one label per line, or with --proba the probabilities of the classes. Of digits, mnist and fashion-mnist, the
 test images are taken.""")
-    parser.add_argument("model", help=MODEL_HELP)
-    add_data(parser, label=None)
-    parser.add_argument("--proba", action="store_true", help="probabilities instead of labels")
-    parser.add_argument("--temperature", type=number("[1e-6, inf)"), default=1.0, metavar="T",
-                        help="softens them (default 1)")  # fmt: skip
-    parser.add_argument("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
+    add = parser.add_argument
+    add("model", help=MODEL_HELP)
+    parser.add_data(label=None)
+    add("--proba", action="store_true", help="probabilities instead of labels")
+    add("--temperature", type=number("[1e-6, inf)"), default=1.0, metavar="T", help="softens them (default 1)")
+    add("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
 
 
 def predict(options: argparse.Namespace) -> None:
-    model = read_network("model", options.model)
-    x = read_data("data", options.data, options.label, {"model": model})[1].x
-    probabilities = model.predict_proba(x, options.temperature)                 # (N,C)
-    labels = probabilities.argmax(axis=1)                                       # (N,)
-    if options.out is not None:
-        _write_predictions(options.out, labels, probabilities, options.proba)
-        log(f"saved {options.out}")
-    lines = (",".join(f"{p:.6g}" for p in row) for row in probabilities) if options.proba else map(str, labels)
-    result = {"labels": labels.tolist()} | ({"probabilities": probabilities.tolist()} if options.proba else {})
-    if options.json or options.out is None:
-        print_result(options, result, "\n".join(lines) if not options.json else "")
-
-
-def _write_predictions(path: str, labels: Any, probabilities: Any, proba: bool) -> None:
     import numpy as np
 
     from ..support.files import replacing
 
-    with replacing(path) as stream:
-        if path.endswith(".npz"):
-            np.savez(stream, labels=labels, probabilities=probabilities)
-        elif proba:
-            np.savetxt(stream, probabilities, fmt="%.6g", delimiter=",")
-        else:
-            np.savetxt(stream, labels, fmt="%d")
+    model = read_network("model", options.model)
+    x = read_data("data", options.data, options.label, {"model": model})[1].x
+    probabilities = model.predict_proba(x, options.temperature)                 # (N,C)
+    labels = probabilities.argmax(axis=1)                                       # (N,)
+    shown, form = (probabilities, "%.6g") if options.proba else (labels, "%d")
+    if options.out is not None:
+        with replacing(options.out) as stream:
+            if options.out.endswith(".npz"):
+                np.savez(stream, labels=labels, probabilities=probabilities)
+            else:
+                np.savetxt(stream, shown, form, delimiter=",")
+        log(f"saved {options.out}")
+    if options.json:
+        optional = {"probabilities": probabilities.tolist()} if options.proba else {}
+        print_result(options, {"labels": labels.tolist(), **optional}, "")
+    elif options.out is None:
+        np.savetxt(sys.stdout, shown, form, delimiter=",")
 
 
 def add_compress(commands: Commands) -> None:
@@ -97,18 +77,18 @@ quantized to eight bits, with and without fine-tuning; the teacher is quantized 
 table has accuracy, agreement, calibration, bytes, multiply-adds, latency and throughput of one core, and the cost of a
 million predictions. Of a file's rows a part is held out for it; of digits, mnist and fashion-mnist it is measured on
 the test images.""")
-    add_data(parser)
-    add_teachers(parser)
-    parser.add_argument("--hidden", type=widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)")
-    parser.add_argument("--rows", type=COUNT, metavar="N", help="learn from so many rows (default: all)")
-    parser.add_argument("--test", type=OPEN, default=0.2, metavar="FRACTION", help="of a file's rows (default 0.2)")
-    parser.add_argument("--epochs", type=COUNT, default=100, metavar="N", help="of the first training (default 100)")
-    parser.add_argument("--batch-size", type=COUNT, default=32, metavar="N", help="rows per step (default 32)")
-    add_num_seeds(parser, "students of each form (default 3)", 3)
-    add_seed(parser, "of the first student")
-    parser.add_argument("--price", type=number("[0, inf)"), default=0.05, metavar="P",
-                        help="of a core-hour (default 0.05)")
-    add_figure(parser, "draw accuracy by latency")
+    parser.add_data()
+    parser.add_teachers()
+    add = parser.add_argument
+    add("--hidden", type=widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)")
+    add("--rows", type=COUNT, metavar="N", help="learn from so many rows (default: all)")
+    add("--test", type=number("(0, 1)"), default=0.2, metavar="FRACTION", help="of a file's rows (default 0.2)")
+    add("--epochs", type=COUNT, default=100, metavar="N", help="of the first training (default 100)")
+    add("--batch-size", type=COUNT, default=32, metavar="N", help="rows per step (default 32)")
+    parser.add_num_seeds("students of each form (default 3)", 3)
+    parser.add_seed("of the first student")
+    add("--price", type=number("[0, inf)"), default=0.05, metavar="P", help="of a core-hour (default 0.05)")
+    parser.add_figure("draw accuracy by latency")
 
 
 def compress(options: argparse.Namespace) -> None:
@@ -146,18 +126,18 @@ Exit status: 0 for ok and warning, 3 for alarm, 2 for errors in the options or t
     add("--teacher", required=True, action="append", metavar="FILE",
         help="a saved network; given several times, their mean probability")
     add("--state", required=True, metavar="FILE", help="where the gate is kept, an .npz file")
-    add_renamed(parser, "--min-agreement", "--promised", type=OPEN, metavar="P",
+    parser.add_renamed("--min-agreement", "--promised", type=number("(0, 1)"), metavar="P",
                 help="the smallest acceptable agreement, between 0 and 1")
     add("--reference", metavar="DATA",
         help="instead: rows that neither was trained on; --min-agreement is what they prove minus --tolerance")
-    add_renamed(parser, "--tolerance", "--drop", type=BELOW_1, default=0.01, metavar="D",
+    parser.add_renamed("--tolerance", "--drop", type=number("[0, 1)"), default=0.01, metavar="D",
                 help="the loss of agreement tolerated (default 0.01)")
-    add_renamed(parser, "--sample-rate", "--share", type=ABOVE_0, default=0.05, metavar="R",
+    parser.add_renamed("--sample-rate", "--share", type=number("(0, 1]"), default=0.05, metavar="R",
                 help="fraction of the rows that the teacher predicts too (default 0.05)")
-    add("--false-alarms", type=OPEN, default=0.05, metavar="A",
+    add("--false-alarms", type=number("(0, 1)"), default=0.05, metavar="A",
         help="probability of an alarm within --horizon while agreement is at least --min-agreement (default 0.05)")
     add("--horizon", type=COUNT, default=100_000, metavar="N", help="rows (default 100000)")
-    add_seed(parser, "of which rows the teacher predicts too")
+    parser.add_seed("of which rows the teacher predicts too")
     add("--label", type=column, default=None, metavar="COLUMN",
         help="the column of a CSV to leave aside, by name or number (default: none)")
 

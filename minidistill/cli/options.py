@@ -18,7 +18,6 @@ a CSV file (one row a line, its last column the label, a whole number from 0), a
 y (N,), or a pipe with the content of either, such as /dev/stdin; or a word: digits for the handwriting that comes with
 the package, mnist or fashion-mnist for 70,000 images, from a folder that MINIDISTILL_DATA names, or downloaded once
 """
-TEACHER_HELP = "a saved network, or several: their mean probability"
 MODEL_HELP = "a saved network, of floats or quantized"
 
 
@@ -28,10 +27,35 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
+    def add_renamed(self, new: str, old: str, **keywords: Any) -> None:
+        """Adds the option `new`, and its former spelling `old`, which still works and which --help does not show."""
+        name = self.add_argument(new, **keywords).dest
+        self.add_argument(old, dest=name, **{**keywords, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS})
 
-def add_command(commands: Commands, run: Any, summary: str, description: str) -> argparse.ArgumentParser:
+    def add_data(self, label: int | None = -1) -> None:
+        default = "-1" if label == -1 else "none, every column is an input"
+        self.add_argument("data", help=DATA_HELP)
+        self.add_argument("--label", type=column, default=label, metavar="COLUMN",
+                          help=f"the label's column in a CSV, by name, by number from 0 (-1 is the last), or none "
+                               f"(default: {default})")  # fmt: skip
+
+    def add_teachers(self, required: bool = True) -> None:
+        self.add_argument("--teacher", nargs="+", required=required, metavar="FILE",
+                          help="a saved network, or several: their mean probability")  # fmt: skip
+
+    def add_num_seeds(self, help: str, default: int | None = None) -> None:
+        self.add_renamed("--num-seeds", "--seeds", type=COUNT, default=default, metavar="N", help=help)
+
+    def add_seed(self, help: str) -> None:
+        self.add_argument("--seed", type=NATURAL, default=0, metavar="S", help=f"{help} (default 0)")
+
+    def add_figure(self, help: str, default: str | None = "") -> None:
+        self.add_argument("--figure", default=default, metavar="FILE", help=help)
+
+
+def add_command(commands: Commands, run: Any, summary: str, description: str) -> Parser:
     """The parser of a command that calls `run` with its options, under the name of that function."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser: Parser = commands.add_parser(
         run.__name__.rstrip("_"),  # import_: Python keeps the word import for itself
         help=summary, description=f"{summary}.\n\n{description}", formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
@@ -39,12 +63,6 @@ def add_command(commands: Commands, run: Any, summary: str, description: str) ->
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     parser.add_argument("--backend", metavar="NAME", help="compute backend: numpy, cpu, cuda, or auto")
     return parser
-
-
-def add_renamed(parser: argparse.ArgumentParser, new: str, old: str, **keywords: Any) -> None:
-    """Adds the option `new`, and its former spelling `old`, which still works and which --help does not show."""
-    name = parser.add_argument(new, **keywords).dest
-    parser.add_argument(old, dest=name, **{**keywords, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS})
 
 
 def whole(minimum: int) -> Callable[[str], int]:
@@ -107,31 +125,5 @@ def column(text: str) -> str | int | None:
         return text
 
 
-COUNT, NATURAL, POSITIVE = whole(1), whole(0), number("(0, inf)")
+COUNT, NATURAL = whole(1), whole(0)
 TEMPERATURES = "[1e-6, 1e6)"  # as in checks.py, which imports NumPy
-OPEN, CLOSED = number("(0, 1)"), number("[0, 1]")
-BELOW_1, ABOVE_0 = number("[0, 1)"), number("(0, 1]")
-
-
-def add_data(parser: argparse.ArgumentParser, label: int | None = -1) -> None:
-    default = "-1" if label == -1 else "none, every column is an input"
-    parser.add_argument("data", help=DATA_HELP)
-    parser.add_argument("--label", type=column, default=label, metavar="COLUMN",
-                        help=f"the label's column in a CSV, by name, by number from 0 (-1 is the last), or none "
-                             f"(default: {default})")  # fmt: skip
-
-
-def add_teachers(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    parser.add_argument("--teacher", nargs="+", required=required, metavar="FILE", help=TEACHER_HELP)
-
-
-def add_num_seeds(parser: argparse.ArgumentParser, help: str, default: int | None = None) -> None:
-    add_renamed(parser, "--num-seeds", "--seeds", type=COUNT, default=default, metavar="N", help=help)
-
-
-def add_seed(parser: argparse.ArgumentParser, help: str) -> None:
-    parser.add_argument("--seed", type=NATURAL, default=0, metavar="S", help=f"{help} (default 0)")
-
-
-def add_figure(parser: argparse.ArgumentParser, help: str, default: str | None = "") -> None:
-    parser.add_argument("--figure", default=default, metavar="FILE", help=help)
