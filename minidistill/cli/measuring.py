@@ -3,24 +3,22 @@
 
 import argparse
 import sys
-from typing import Any
 
-from .options import COUNT, MODEL_HELP, Commands, add_command, column, number, widths
+from .options import COUNT, DATA_HELP, MODEL_HELP, Option, column, command, number, widths
 from .printing import log, print_report, print_result
 from .reading import as_one, read_data, read_network, read_teacher, read_teachers
 
 ALARM = 3  # the exit status of a gate that has raised an alarm
 
 
-def add_evaluate(commands: Commands) -> None:
-    parser = add_command(commands, evaluate, "measure a network, compared with its teacher or alone", """\
+@command("measure a network, compared with its teacher or alone", """\
 Accuracy, agreement with the teacher, calibration, size, multiply-adds, latency and throughput. Use data that the
-network was not trained on; of digits, mnist and fashion-mnist, the test images are taken.""")
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_data()
-    parser.add_teachers(required=False)
-
-
+network was not trained on; of digits, mnist and fashion-mnist, the test images are taken.""",
+    Option("model", help=MODEL_HELP),
+    Option("data", help=DATA_HELP),
+    Option.label(),
+    Option.teachers(required=False),
+)  # fmt: skip
 def evaluate(options: argparse.Namespace) -> None:
     from ..training.evaluation import Report, compare, measure
 
@@ -34,18 +32,16 @@ def evaluate(options: argparse.Namespace) -> None:
     print_report(options, report, "")
 
 
-def add_predict(commands: Commands) -> None:
-    parser = add_command(commands, predict, "label rows with a saved network", """\
+@command("label rows with a saved network", """\
 Prints one label per line, or with --proba the probabilities of the classes. Of digits, mnist and fashion-mnist, the
-test images are taken.""")
-    add = parser.add_argument
-    add("model", help=MODEL_HELP)
-    parser.add_data(label=None)
-    add("--proba", action="store_true", help="probabilities instead of labels")
-    add("--temperature", type=number("[1e-6, inf)"), default=1.0, metavar="T", help="softens them (default 1)")
-    add("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
-
-
+test images are taken.""",
+    Option("model", help=MODEL_HELP),
+    Option("data", help=DATA_HELP),
+    Option.label(None),
+    Option("--proba", action="store_true", help="probabilities instead of labels"),
+    Option("--temperature", type=number("[1e-6, inf)"), default=1.0, metavar="T", help="softens them (default 1)"),
+    Option("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities"),
+)  # fmt: skip
 def predict(options: argparse.Namespace) -> None:
     import numpy as np
 
@@ -70,27 +66,25 @@ def predict(options: argparse.Namespace) -> None:
         np.savetxt(sys.stdout, shown, form, delimiter=",")
 
 
-def add_compress(commands: Commands) -> None:
-    parser = add_command(commands, compress, "compare pruned and quantized forms of a student", """\
+@command("compare pruned and quantized forms of a student", """\
 The student learns from labels alone, and distilled; the distilled one is then pruned to half of its units, and
 quantized to eight bits, with and without fine-tuning; the teacher is quantized too, where it is a single network. The
 table has accuracy, agreement, calibration, bytes, multiply-adds, latency and throughput of one core, and the cost of a
 million predictions. Of a file's rows a part is held out for it; of digits, mnist and fashion-mnist it is measured on
-the test images.""")
-    parser.add_data()
-    parser.add_teachers()
-    add = parser.add_argument
-    add("--hidden", type=widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)")
-    add("--rows", type=COUNT, metavar="N", help="learn from so many rows (default: all)")
-    add("--test", type=number("(0, 1)"), default=0.2, metavar="FRACTION", help="of a file's rows (default 0.2)")
-    add("--epochs", type=COUNT, default=100, metavar="N", help="of the first training (default 100)")
-    add("--batch-size", type=COUNT, default=32, metavar="N", help="rows per step (default 32)")
-    parser.add_num_seeds("students of each form (default 3)", 3)
-    parser.add_seed("of the first student")
-    add("--price", type=number("[0, inf)"), default=0.05, metavar="P", help="of a core-hour (default 0.05)")
-    parser.add_figure("draw accuracy by latency")
-
-
+the test images.""",
+    Option("data", help=DATA_HELP),
+    Option.label(),
+    Option.teachers(),
+    Option("--hidden", type=widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)"),
+    Option("--rows", type=COUNT, metavar="N", help="learn from so many rows (default: all)"),
+    Option("--test", type=number("(0, 1)"), default=0.2, metavar="FRACTION", help="of a file's rows (default 0.2)"),
+    Option("--epochs", type=COUNT, default=100, metavar="N", help="of the first training (default 100)"),
+    Option("--batch-size", type=COUNT, default=32, metavar="N", help="rows per step (default 32)"),
+    Option.num_seeds("students of each form (default 3)", 3),
+    Option.seed("of the first student"),
+    Option("--price", type=number("[0, inf)"), default=0.05, metavar="P", help="of a core-hour (default 0.05)"),
+    Option.figure("draw accuracy by latency"),
+)  # fmt: skip
 def compress(options: argparse.Namespace) -> None:
     from ..deployment.compression import compress as run_compression
     from ..distillation.standardized import Standardization
@@ -112,36 +106,33 @@ def compress(options: argparse.Namespace) -> None:
     print_report(options, found, options.figure)
 
 
-def add_gate(commands: Commands) -> None:
-    parser = add_command(commands, gate, "test whether a student still agrees with its teacher", """\
+@command("test whether a student still agrees with its teacher", """\
 The teacher predicts a fraction of the rows too; no labels are needed. The state file holds the counts so far: give each
 batch once, in the order in which it came, and repeat the options. A line is printed for each batch that the file has
 taken in, with the agreement in it, an interval for the agreement so far and the verdict: ok; warning, where there is
 some evidence that agreement is below --min-agreement; alarm, where there is enough. An alarm stays.
 
-Exit status: 0 for ok and warning, 3 for alarm, 2 for errors in the options or the files.""")
-    add = parser.add_argument
-    add("student", help=MODEL_HELP)
-    add("batches", nargs="+", metavar="BATCH", help="rows as they came, in CSV or NPZ files")
-    add("--teacher", required=True, action="append", metavar="FILE",
-        help="a saved network; given several times, their mean probability")
-    add("--state", required=True, metavar="FILE", help="where the gate is kept, an .npz file")
-    parser.add_renamed("--min-agreement", "--promised", type=number("(0, 1)"), metavar="P",
-                help="the smallest acceptable agreement, between 0 and 1")
-    add("--reference", metavar="DATA",
-        help="instead: rows that neither was trained on; --min-agreement is what they prove minus --tolerance")
-    parser.add_renamed("--tolerance", "--drop", type=number("[0, 1)"), default=0.01, metavar="D",
-                help="the loss of agreement tolerated (default 0.01)")
-    parser.add_renamed("--sample-rate", "--share", type=number("(0, 1]"), default=0.05, metavar="R",
-                help="fraction of the rows that the teacher predicts too (default 0.05)")
-    add("--false-alarms", type=number("(0, 1)"), default=0.05, metavar="A",
-        help="probability of an alarm within --horizon while agreement is at least --min-agreement (default 0.05)")
-    add("--horizon", type=COUNT, default=100_000, metavar="N", help="rows (default 100000)")
-    parser.add_seed("of which rows the teacher predicts too")
-    add("--label", type=column, default=None, metavar="COLUMN",
-        help="the column of a CSV to leave aside, by name or number (default: none)")
-
-
+Exit status: 0 for ok and warning, 3 for alarm, 2 for errors in the options or the files.""",
+    Option("student", help=MODEL_HELP),
+    Option("batches", nargs="+", metavar="BATCH", help="rows as they came, in CSV or NPZ files"),
+    Option("--teacher", required=True, action="append", metavar="FILE",
+           help="a saved network; given several times, their mean probability"),
+    Option("--state", required=True, metavar="FILE", help="where the gate is kept, an .npz file"),
+    Option("--min-agreement", "--promised", type=number("(0, 1)"), metavar="P",
+           help="the smallest acceptable agreement, between 0 and 1"),
+    Option("--reference", metavar="DATA",
+           help="instead: rows that neither was trained on; --min-agreement is what they prove minus --tolerance"),
+    Option("--tolerance", "--drop", type=number("[0, 1)"), default=0.01, metavar="D",
+           help="the loss of agreement tolerated (default 0.01)"),
+    Option("--sample-rate", "--share", type=number("(0, 1]"), default=0.05, metavar="R",
+           help="fraction of the rows that the teacher predicts too (default 0.05)"),
+    Option("--false-alarms", type=number("(0, 1)"), default=0.05, metavar="A",
+           help="probability of an alarm within --horizon while agreement is at least --min-agreement (default 0.05)"),
+    Option("--horizon", type=COUNT, default=100_000, metavar="N", help="rows (default 100000)"),
+    Option.seed("of which rows the teacher predicts too"),
+    Option("--label", type=column, default=None, metavar="COLUMN",
+           help="the column of a CSV to leave aside, by name or number (default: none)"),
+)  # fmt: skip
 def gate(options: argparse.Namespace) -> int:
     from ..deployment.gate import QualityGate, promise
     from ..deployment.pair import Pair

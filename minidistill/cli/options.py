@@ -7,11 +7,12 @@ An argparse type names the value and what is expected of it; argparse puts the o
 import argparse
 import math
 from collections.abc import Callable
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
 
 from ..support.intervals import bounds_of
 
-Commands = Any  # the subparsers of argparse, whose type is private
+Run = Callable[[argparse.Namespace], int | None]
 
 DATA_HELP = """\
 a CSV file (one row a line, its last column the label, a whole number from 0), an NPZ file with arrays x (N,I) and
@@ -27,42 +28,70 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
-    def add_renamed(self, new: str, old: str, **keywords: Any) -> None:
-        """Adds the option `new`, and its former spelling `old`, which still works and which --help does not show."""
-        name = self.add_argument(new, **keywords).dest
-        self.add_argument(old, dest=name, **{**keywords, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS})
 
-    def add_data(self, label: int | None = -1) -> None:
-        default = "-1" if label == -1 else "none, every column is an input"
-        self.add_argument("data", help=DATA_HELP)
-        self.add_argument("--label", type=column, default=label, metavar="COLUMN",
-                          help=f"the label's column in a CSV, by name, by number from 0 (-1 is the last), or none "
-                               f"(default: {default})")  # fmt: skip
+class Option:
+    """An option, or an argument without dashes; its `former` name still works, and --help does not show it."""
 
-    def add_teachers(self, required: bool = True) -> None:
-        self.add_argument("--teacher", nargs="+", required=required, metavar="FILE",
-                          help="a saved network, or several: their mean probability")  # fmt: skip
+    def __init__(self, name: str, former: str | None = None, **keywords: Any) -> None:
+        self.name, self.former, self.keywords = name, former, keywords
 
-    def add_num_seeds(self, help: str, default: int | None = None) -> None:
-        self.add_renamed("--num-seeds", "--seeds", type=COUNT, default=default, metavar="N", help=help)
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        place = parser.add_argument(self.name, **self.keywords).dest
+        if self.former is not None:
+            hidden = {"dest": place, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+            parser.add_argument(self.former, **{**self.keywords, **hidden})
 
-    def add_seed(self, help: str) -> None:
-        self.add_argument("--seed", type=NATURAL, default=0, metavar="S", help=f"{help} (default 0)")
+    @classmethod
+    def label(cls, default: int | None = -1) -> Self:
+        shown = "-1" if default == -1 else "none, every column is an input"
+        return cls("--label", type=column, default=default, metavar="COLUMN",
+                   help=f"the label's column in a CSV, by name, by number from 0 (-1 is the last), or none "
+                        f"(default: {shown})")  # fmt: skip
 
-    def add_figure(self, help: str, default: str | None = "") -> None:
-        self.add_argument("--figure", default=default, metavar="FILE", help=help)
+    @classmethod
+    def teachers(cls, required: bool = True) -> Self:
+        return cls("--teacher", nargs="+", required=required, metavar="FILE",
+                   help="a saved network, or several: their mean probability")  # fmt: skip
+
+    @classmethod
+    def num_seeds(cls, help: str, default: int | None = None) -> Self:
+        return cls("--num-seeds", "--seeds", type=COUNT, default=default, metavar="N", help=help)
+
+    @classmethod
+    def seed(cls, help: str) -> Self:
+        return cls("--seed", type=NATURAL, default=0, metavar="S", help=f"{help} (default 0)")
+
+    @classmethod
+    def figure(cls, help: str, default: str | None = "") -> Self:
+        return cls("--figure", default=default, metavar="FILE", help=help)
 
 
-def add_command(commands: Commands, run: Any, summary: str, description: str) -> Parser:
-    """The parser of a command that calls `run` with its options, under the name of that function."""
-    parser: Parser = commands.add_parser(
-        run.__name__.rstrip("_"),  # import_: Python keeps the word import for itself
-        help=summary, description=f"{summary}.\n\n{description}", formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(run=run)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
-    parser.add_argument("--backend", metavar="NAME", help="compute backend: numpy, cpu, cuda, or auto")
-    return parser
+@dataclass(frozen=True)
+class Command:
+    """A command that calls `run` with its options, under the name of that function."""
+
+    run: Run
+    summary: str
+    description: str
+    options: tuple[Option, ...]
+
+    def add_to(self, commands: Any) -> None:
+        """Adds its parser to the subparsers of argparse, whose type is private."""
+        parser = commands.add_parser(
+            self.run.__name__.rstrip("_"),  # import_: Python keeps the word import for itself
+            help=self.summary, description=f"{self.summary}.\n\n{self.description}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        parser.set_defaults(run=self.run)
+        parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+        parser.add_argument("--backend", metavar="NAME", help="compute backend: numpy, cpu, cuda, or auto")
+        for option in self.options:
+            option.add_to(parser)
+
+
+def command(summary: str, description: str, *options: Option) -> Callable[[Run], Command]:
+    """A decorator: the function is a command."""
+    return lambda run: Command(run, summary, description, options)
 
 
 def whole(minimum: int) -> Callable[[str], int]:

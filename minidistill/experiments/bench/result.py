@@ -90,7 +90,11 @@ def _cell(row: Timing | None) -> str:
 
 def with_ratios(rows: Sequence[Sequence[Any]]) -> list[Timing]:
     ours = {tuple(key): seconds for *key, library, seconds in rows if library == "minidistill"}
-    return [Timing(*row, row[-1] / own if (own := ours.get(tuple(row[:3]))) else None) for row in rows]
+    result = []
+    for group, case, threads, library, seconds in rows:
+        own = ours.get((group, case, threads))
+        result.append(Timing(group, case, threads, library, seconds, seconds / own if own else None))
+    return result
 
 
 def shares_of_peak(rows: Sequence[Timing]) -> dict[str, dict[str, float]]:
