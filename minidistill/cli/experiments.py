@@ -18,7 +18,7 @@ minute.""",
 def demo(options: argparse.Namespace) -> None:
     from ..experiments.demo import run_demo
 
-    print_report(options, run_demo(options.num_seeds, options.seed, log=log), options.figure)
+    print_report(options, run_demo(options.num_seeds, options.seed, log=log))
 
 
 @command("reproduce the field's headline results", """\
@@ -35,24 +35,21 @@ holds.
   deploy        no paper's: a student in production, with cascade and quality gate, Fashion-MNIST; or digits where that
                 is not on this machine""",
     Option("name", metavar="NAME", help="one of those above"),
-    Option("--quick", action="store_true",
-           help="under a minute: shows that it works, not that claims hold"),
+    Option("--quick", action="store_true", help="under a minute: shows that it works, not that claims hold"),
     Option.num_seeds("students of each kind (default: 3 to 5; with --quick 1)"),
     Option("--held-out", action="store_true",
-           help="measure on images held out of training instead of the test images: to choose "
-                "hyperparameters by"),
+           help="measure on images held out of training instead of the test images: to choose hyperparameters by"),
     Option.figure("the picture (default minidistill-NAME.png); '' for none", None),
 )  # fmt: skip
 def reproduce(options: argparse.Namespace) -> None:
     from ..experiments.reproduce import reproduce as run_experiment
     from ..support.files import check_place
 
-    figure = options.figure
-    if figure is None:
-        figure = f"minidistill-{options.name}.png"
-        check_place("--figure", figure)
+    if options.figure is None:
+        options.figure = f"minidistill-{options.name}.png"
+        check_place("--figure", options.figure)
     found = run_experiment(options.name, options.num_seeds, options.quick, options.held_out, log=log)
-    print_report(options, found, figure)
+    print_report(options, found)
 
 
 @command("rank every method of the library", """\
@@ -62,8 +59,7 @@ six trials on validation images. On two cores digits take about a minute, MNIST 
 --json a data set is an object on a line of its own.""",
     Option("names", nargs="*", metavar="DATA",
            help="digits, mnist, fashion-mnist: by default those that need no download"),
-    Option("--quick", action="store_true",
-           help="a fifth of the steps: shows that it works, not how methods rank"),
+    Option("--quick", action="store_true", help="a fifth of the steps: shows that it works, not how methods rank"),
     Option.num_seeds("students of each method (default 5; with --quick 2)"),
     Option.figure("draw all students, one panel per data set"),
 )  # fmt: skip
@@ -94,4 +90,4 @@ It takes about ten minutes, with --quick under one.""",
 def bench(options: argparse.Namespace) -> None:
     from ..experiments.bench import run_bench
 
-    print_report(options, run_bench(options.quick, log=log), options.figure)
+    print_report(options, run_bench(options.quick, log=log))

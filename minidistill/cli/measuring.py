@@ -29,7 +29,7 @@ def evaluate(options: argparse.Namespace) -> None:
         report = compare(as_one(teachers), {"student": model}, data)
     else:
         report = Report([measure("network", model, data)])
-    print_report(options, report, "")
+    print_report(options, report)
 
 
 @command("label rows with a saved network", """\
@@ -103,7 +103,7 @@ def compress(options: argparse.Namespace) -> None:
         epochs=options.epochs, batch_size=options.batch_size, seeds=options.num_seeds, seed=options.seed,
         price=options.price, log=log,
     )  # fmt: skip
-    print_report(options, found, options.figure)
+    print_report(options, found)
 
 
 @command("test whether a student still agrees with its teacher", """\

@@ -49,8 +49,7 @@ Columns are standardized; the saved network takes rows as they come all the same
 first layer. Ctrl-C keeps the best network so far.""",
     Option("data", help=DATA_HELP),
     Option.label(),
-    Option("--classes", type=COUNT, metavar="C",
-           help="number of classes, where the data lacks the last ones"),
+    Option("--classes", type=COUNT, metavar="C", help="number of classes, where the data lacks the last ones"),
     *TRAINING,
 )  # fmt: skip
 def train(options: argparse.Namespace) -> None:
@@ -126,7 +125,7 @@ def sweep(options: argparse.Namespace) -> None:
         classes=classes, validation_targets=validation_targets,
         executor=options.executor, file=options.results, log=log,
     )  # fmt: skip
-    print_report(options, found, options.figure)
+    print_report(options, found)
 
 
 def _train_and_save(

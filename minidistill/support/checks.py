@@ -127,9 +127,9 @@ class NotFiniteError(ValueError):
     """A number that should be finite is NaN or infinite."""
 
 
-def check_probabilities(name: str, rows: Any, columns: int | None = None) -> np.ndarray:
-    """`rows` as an array (N, columns) of probabilities: none below 0, each row's sum 1 but for rounding."""
-    array = check_rows(name, rows, columns)
+def check_probabilities(name: str, rows: Any) -> np.ndarray:
+    """`rows` as an array (N,C) of probabilities: none below 0, each row's sum 1 but for rounding."""
+    array = check_rows(name, rows)
     if (array < 0).any() or not np.allclose(array.sum(axis=1), 1, atol=1e-3):
         raise ValueError(f"{name} must be probabilities: rows of numbers from 0 that sum to 1")
     return array

@@ -19,18 +19,16 @@ FORWARD = [Forward(SMALL, 1), Forward(SMALL, 256), Forward(LARGE, 1), Forward(LA
 PRODUCTS = [Product(32, 64, 32), Product(64, 64, 128), Product(128, 784, 30),
             Product(128, 784, 800), Product(784, 128, 800), Product(128, 1200, 1200)]  # fmt: skip
 RUNGS = ("three_loops", "reordered", "tiled", "register_blocked", "packed")
+TRAINERS = {
+    "minidistill": ours.minidistill_training, "minidistill, card": ours.card_training,
+    "NumPy": ours.numpy_training, "PyTorch": torch_adapter.torch_training,
+    "torch.compile": torch_adapter.torch_compile_training, "jax.jit": jax_adapter.jax_training,
+    "jax scan": partial(jax_adapter.jax_training, scan=True), "scikit-learn": sklearn_adapter.sklearn_training,
+}  # fmt: skip
+DISTILLERS = ("minidistill", "minidistill, card", "NumPy", "PyTorch", "jax scan")
 GROUPS: dict[str, Group] = {
-    "training step": Group(TRAINING, TRAINING[:2], {
-        "minidistill": ours.minidistill_training, "minidistill, card": ours.card_training,
-        "NumPy": ours.numpy_training, "PyTorch": torch_adapter.torch_training,
-        "torch.compile": torch_adapter.torch_compile_training, "jax.jit": jax_adapter.jax_training,
-        "jax scan": partial(jax_adapter.jax_training, scan=True), "scikit-learn": sklearn_adapter.sklearn_training,
-    }),
-    "distillation step": Group(DISTILLING, DISTILLING[:1], {
-        "minidistill": ours.minidistill_training, "minidistill, card": ours.card_training,
-        "NumPy": ours.numpy_training, "PyTorch": torch_adapter.torch_training,
-        "jax scan": partial(jax_adapter.jax_training, scan=True),
-    }),
+    "training step": Group(TRAINING, TRAINING[:2], TRAINERS),
+    "distillation step": Group(DISTILLING, DISTILLING[:1], {name: TRAINERS[name] for name in DISTILLERS}),
     "step of MNIST's teacher": Group(TEACHING, [], {
         "minidistill": ours.fitting_teacher, "NumPy": partial(ours.fitting_teacher, backend="numpy"),
         "PyTorch": torch_adapter.torch_teacher,
