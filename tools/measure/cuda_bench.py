@@ -27,7 +27,7 @@ import numpy as np
 from minidistill.experiments.bench.cases import MOMENTUM, RATE, SOFT, LossGradient, Product, Training, Work
 from minidistill.experiments.bench.groups import SMALL
 from minidistill.experiments.bench.jax_adapter import jax_loss, jax_training
-from minidistill.experiments.bench.ours import card_training, numpy_loss, numpy_training, product
+from minidistill.experiments.bench.ours import minidistill_training, numpy_loss, numpy_training, product
 from minidistill.experiments.bench.timing import check_equal, interleaved
 from minidistill.experiments.bench.torch_adapter import torch_loss, torch_network
 from minidistill.kernels import load_backend
@@ -75,7 +75,7 @@ def ours(case: Any) -> Work:
     from minidistill.kernels.cuda.device import to_gpu
 
     if isinstance(case, Training):
-        return card_training(case, 1)
+        return minidistill_training(case, 1, "cuda")
     if isinstance(case, LossGradient):
         s, y, t = map(to_gpu, case.data)
         run = keeping(lambda: cuda.distillation_loss(s, t, y, SOFT.temperature, SOFT.alpha), device.synchronize)

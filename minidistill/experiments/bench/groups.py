@@ -20,7 +20,7 @@ PRODUCTS = [Product(32, 64, 32), Product(64, 64, 128), Product(128, 784, 30),
             Product(128, 784, 800), Product(784, 128, 800), Product(128, 1200, 1200)]  # fmt: skip
 RUNGS = ("three_loops", "reordered", "tiled", "register_blocked", "packed")
 TRAINERS = {
-    "minidistill": ours.minidistill_training, "minidistill, card": ours.card_training,
+    "minidistill": ours.minidistill_training, "minidistill, card": partial(ours.minidistill_training, backend="cuda"),
     "NumPy": ours.numpy_training, "PyTorch": torch_adapter.torch_training,
     "torch.compile": torch_adapter.torch_compile_training, "jax.jit": jax_adapter.jax_training,
     "jax scan": partial(jax_adapter.jax_training, scan=True), "scikit-learn": sklearn_adapter.sklearn_training,

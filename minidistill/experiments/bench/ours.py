@@ -44,37 +44,16 @@ def numpy_training(case: Training, threads: int) -> Work:
     return _network_work(run, network, state)
 
 
-def minidistill_training(case: Training, threads: int) -> Work:
-    """A compiled epoch in one call."""
-    from ...kernels import cpu
-
-    network, (x, y, t) = case.network(), case.data
-    state = SGD().initial_state(network.parameters)
-    order, rates = np.arange(len(x)), np.full(case.steps, RATE)
-    plan, optimizer = cpu.plan(case.sizes, batch=case.batch, threads=threads), cpu.UpdateRule(momentum=MOMENTUM)
-    soft = {"targets": t, "alpha": SOFT.alpha, "temperature": SOFT.temperature} if case.distil else {}
-
-    def run() -> None:
-        arrays = network.parameters, network.gradients, state, x, order
-        cpu.train_steps(plan, *arrays, case.batch, rates, labels=y, optimizer=optimizer, **soft)
-
-    return _network_work(run, network, state)
-
-
-def card_training(case: Training, threads: int) -> Work:
-    """An epoch in one launch on an NVIDIA card; to the card and back once."""
-    load_backend("cuda")  # ImportError says what is missing
-    network, (x, y, t) = case.network().copy("cuda"), case.data
-    state = SGD().initial_state(network.parameters)
+def minidistill_training(case: Training, threads: int, backend: str = "cpu") -> Work:
+    """A compiled epoch in one call; on an NVIDIA card in one launch, to the card and back once."""
+    load_backend(backend)  # ImportError says what is missing
+    network, (x, y, t) = case.network().copy(backend), case.data
     loss, optimizer = SOFT if case.distil else CrossEntropy(), SGD(RATE, momentum=MOMENTUM)
+    state = optimizer.initial_state(network.parameters)
     epochs = compiled_epochs(network, loss, optimizer, case.batch, y, t)
     assert epochs is not None
     order, rates = np.arange(len(x)), np.full(case.steps, RATE)
-
-    def run() -> None:
-        list(epochs.losses(x, y, t, state, order, rates, 0))
-
-    return _network_work(run, network, state)
+    return _network_work(lambda: list(epochs.losses(x, y, t, state, order, rates, 0)), network, state)
 
 
 def fitting_teacher(case: TeacherEpoch, threads: int, backend: str = "cpu") -> Work:
