@@ -6,7 +6,7 @@ import sys
 
 from .options import COUNT, DATA_HELP, MODEL_HELP, Option, column, command, number, widths
 from .printing import log, print_report, print_result
-from .reading import as_one, read_data, read_network, read_teacher, read_teachers
+from .reading import as_one, read_data, read_network, read_teachers
 
 ALARM = 3  # the exit status of a gate that has raised an alarm
 
@@ -139,8 +139,8 @@ def gate(options: argparse.Namespace) -> int:
 
     if (options.min_agreement is None) == (options.reference is None):
         raise ValueError("give either --min-agreement or --reference")
-    student, teacher = read_network("student", options.student), read_teacher(options.teacher)[0]
-    models = {"student": student, "--teacher": teacher}
+    student, teachers = read_network("student", options.student), read_teachers(options.teacher)
+    teacher, models = as_one(teachers), {"student": student, "--teacher": teachers}
     least = options.min_agreement
     if least is None:
         reference = read_data("--reference", options.reference, options.label, models)[1]

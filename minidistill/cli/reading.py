@@ -95,12 +95,6 @@ def as_one(networks: list["MLP"]) -> Any:
     return networks[0] if len(networks) == 1 else networks
 
 
-def read_teacher(paths: list[str]) -> tuple[Any, int]:
-    """The teacher and its number of classes."""
-    networks = read_teachers(paths)
-    return as_one(networks), networks[0].sizes[-1]
-
-
 def read_network(option: str, path: str) -> "MLP | QuantizedMLP":
     """A network of floats or a quantized one."""
     from ..deployment.quantization import QuantizedMLP

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .options import COUNT, DATA_HELP, NATURAL, TEMPERATURES, Option, command, number, numbers, widths
 from .printing import log, print_report, print_result
-from .reading import read_data, read_teacher
+from .reading import as_one, read_data, read_teachers
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -76,10 +76,10 @@ has spare capacity. With --alpha 1 no labels are needed (--label none).""",
 def distill(options: argparse.Namespace) -> None:
     from ..losses import SoftTarget
 
-    teacher, classes = read_teacher(options.teacher)
+    teachers = read_teachers(options.teacher)
     loss = SoftTarget(options.temperature, options.alpha)
-    data = read_data("data", options.data, options.label, {"--teacher": teacher})[0]
-    _train_and_save(options, data, classes, teacher, loss)
+    data = read_data("data", options.data, options.label, {"--teacher": teachers})[0]
+    _train_and_save(options, data, teachers[0].sizes[-1], as_one(teachers), loss)
 
 
 @command("try temperatures, weights of the teacher and widths, over seeds", """\
@@ -108,8 +108,9 @@ def sweep(options: argparse.Namespace) -> None:
     from ..distillation.standardized import Standardization
     from ..experiments.sweep import sweep as run_sweep
 
-    teacher, classes = read_teacher(options.teacher)
-    data = read_data("data", options.data, options.label, {"--teacher": teacher})[0]
+    teachers = read_teachers(options.teacher)
+    teacher, classes = as_one(teachers), teachers[0].sizes[-1]
+    data = read_data("data", options.data, options.label, {"--teacher": teachers})[0]
     raw_training, raw_validation = _split(options, data)
     if raw_validation is None:
         raise ValueError("a sweep needs validation rows: labels, and --validation above 0")

@@ -2,6 +2,7 @@
 """Adapters of JAX: a jitted function per step, or one `lax.scan` over all steps. ImportError where it is missing."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -49,12 +50,9 @@ def jax_training(case: Training, threads: int, scan: bool = False) -> Work:
         velocities = tree(lambda v, g: MOMENTUM * v + g, velocities, gradients)
         return (tree(lambda p, v: p - RATE * v, parameters, velocities), velocities), None
 
-    def epoch(state: Any, batches: Any) -> Any:
-        return jax.lax.scan(step, state, batches)
-
     if scan:
         batches = [tree(lambda *parts: jax.numpy.stack(parts), *batches)]
-    compiled = jax.jit(epoch if scan else step, donate_argnums=0)
+    compiled = jax.jit(partial(jax.lax.scan, step) if scan else step, donate_argnums=0)
 
     def run() -> None:
         nonlocal state
