@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from .options import COUNT, DATA_HELP, MODEL_HELP, Option, column, command, number, widths
+from .options import COUNT, MODEL_HELP, Option, column, command, number, widths
 from .printing import log, print_report, print_result
 from .reading import as_one, read_data, read_network, read_teachers
 
@@ -15,8 +15,7 @@ ALARM = 3  # the exit status of a gate that has raised an alarm
 Accuracy, agreement with the teacher, calibration, size, multiply-adds, latency and throughput. Use data that the
 network was not trained on; of digits, mnist and fashion-mnist, the test images are taken.""",
     Option("model", help=MODEL_HELP),
-    Option("data", help=DATA_HELP),
-    Option.label(),
+    *Option.data(),
     Option.teachers(required=False),
 )  # fmt: skip
 def evaluate(options: argparse.Namespace) -> None:
@@ -36,8 +35,7 @@ def evaluate(options: argparse.Namespace) -> None:
 Prints one label per line, or with --proba the probabilities of the classes. Of digits, mnist and fashion-mnist, the
 test images are taken.""",
     Option("model", help=MODEL_HELP),
-    Option("data", help=DATA_HELP),
-    Option.label(None),
+    *Option.data(label=None),
     Option("--proba", action="store_true", help="probabilities instead of labels"),
     Option("--temperature", type=number("[1e-6, inf)"), default=1.0, metavar="T", help="softens them (default 1)"),
     Option("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities"),
@@ -72,8 +70,7 @@ quantized to eight bits, with and without fine-tuning; the teacher is quantized 
 table has accuracy, agreement, calibration, bytes, multiply-adds, latency and throughput of one core, and the cost of a
 million predictions. Of a file's rows a part is held out for it; of digits, mnist and fashion-mnist it is measured on
 the test images.""",
-    Option("data", help=DATA_HELP),
-    Option.label(),
+    *Option.data(),
     Option.teachers(),
     Option("--hidden", type=widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)"),
     Option("--rows", type=COUNT, metavar="N", help="learn from so many rows (default: all)"),

@@ -42,11 +42,13 @@ class Option:
             parser.add_argument(self.former, **{**self.keywords, **hidden})
 
     @classmethod
-    def label(cls, default: int | None = -1) -> Self:
-        shown = "-1" if default == -1 else "none, every column is an input"
-        return cls("--label", type=column, default=default, metavar="COLUMN",
-                   help=f"the label's column in a CSV, by name, by number from 0 (-1 is the last), or none "
-                        f"(default: {shown})")  # fmt: skip
+    def data(cls, label: int | None = -1) -> tuple[Self, Self]:
+        default = "-1" if label == -1 else "none, every column is an input"
+        return cls("data", help=DATA_HELP), cls(
+            "--label", type=column, default=label, metavar="COLUMN",
+            help=f"the label's column in a CSV, by name, by number from 0 (-1 is the last), or none "
+                 f"(default: {default})",
+        )  # fmt: skip
 
     @classmethod
     def teachers(cls, required: bool = True) -> Self:

@@ -5,7 +5,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from .options import COUNT, DATA_HELP, NATURAL, TEMPERATURES, Option, command, number, numbers, widths
+from .options import COUNT, NATURAL, TEMPERATURES, Option, command, number, numbers, widths
 from .printing import log, print_report, print_result
 from .reading import as_one, read_data, read_teachers
 
@@ -47,8 +47,7 @@ TRAINING = (  # of train and distill
 @command("train a network on labeled rows", """\
 Columns are standardized; the saved network takes rows as they come all the same, for the scaling is folded into its
 first layer. Ctrl-C keeps the best network so far.""",
-    Option("data", help=DATA_HELP),
-    Option.label(),
+    *Option.data(),
     Option("--classes", type=COUNT, metavar="C", help="number of classes, where the data lacks the last ones"),
     *TRAINING,
 )  # fmt: skip
@@ -66,8 +65,7 @@ The student minimizes (1 - alpha) CE(s, y) + alpha T^2 KL(softmax(t/T) || softma
 student's and the teacher's logits and y the labels. A larger T gives more weight to the teacher's probabilities of the
 wrong classes; try 2 to 8, and compare on validation data. Distilling pays where labels are few or noisy and the student
 has spare capacity. With --alpha 1 no labels are needed (--label none).""",
-    Option("data", help=DATA_HELP),
-    Option.label(),
+    *Option.data(),
     Option.teachers(),
     Option("--temperature", type=number(TEMPERATURES), default=4.0, metavar="T", help="softens both sides (default 4)"),
     Option("--alpha", type=number("[0, 1]"), default=0.5, metavar="A", help="the teacher's weight (default 0.5)"),
@@ -86,8 +84,7 @@ def distill(options: argparse.Namespace) -> None:
 Distills a student for each of them and for each seed, on all cores, and prints mean and standard deviation. They are
 compared on validation rows alone, held out of the data. Choose one by them, then distill it and evaluate it on test
 data, once.""",
-    Option("data", help=DATA_HELP),
-    Option.label(),
+    *Option.data(),
     Option.teachers(),
     Option("--temperatures", type=numbers(TEMPERATURES), default=(1, 2, 4, 8), metavar="T,T,...",
            help="default 1,2,4,8"),
