@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from . import jax_adapter, ours, sklearn_adapter, torch_adapter
-from .cases import Forward, Group, LossGradient, Product, TeacherEpoch, Training
+from .cases import Adapter, Forward, Group, LossGradient, Product, TeacherEpoch, Training
 
 SMALL, LARGE = (64, 32, 10), (784, 800, 800, 10)
 TRAINING = [
@@ -19,7 +19,7 @@ FORWARD = [Forward(SMALL, 1), Forward(SMALL, 256), Forward(LARGE, 1), Forward(LA
 PRODUCTS = [Product(32, 64, 32), Product(64, 64, 128), Product(128, 784, 30),
             Product(128, 784, 800), Product(784, 128, 800), Product(128, 1200, 1200)]  # fmt: skip
 RUNGS = ("three_loops", "reordered", "tiled", "register_blocked", "packed")
-TRAINERS = {
+TRAINERS: dict[str, Adapter] = {
     "minidistill": ours.minidistill_training, "minidistill, card": partial(ours.minidistill_training, backend="cuda"),
     "NumPy": ours.numpy_training, "PyTorch": torch_adapter.torch_training,
     "torch.compile": torch_adapter.torch_compile_training, "jax.jit": jax_adapter.jax_training,
