@@ -9,8 +9,7 @@ import pickle
 import numpy as np
 import pandas
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from minidistill import (
     MLP,

@@ -9,8 +9,7 @@ import math
 import numpy as np
 import pytest
 from exact import TEMPERATURES, assert_exact, pairs_of_logits
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
 from minidistill import ops

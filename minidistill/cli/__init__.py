@@ -20,14 +20,14 @@ import os
 import sys
 
 from .. import __version__
-from .experiments import add_bench, add_demo, add_leaderboard, add_reproduce
-from .formats import add_export, add_import
-from .info import add_info
-from .measuring import add_compress, add_evaluate, add_gate, add_predict
+from .experiments import bench, demo, leaderboard, reproduce
+from .formats import export, import_
+from .info import info
+from .measuring import compress, evaluate, gate, predict
 from .options import Parser
 from .printing import error_prefix, log, message_of
 from .reading import check_files
-from .training import add_distill, add_sweep, add_train
+from .training import distill, sweep, train
 
 EPILOG = """\
 a first walk, from the handwriting that comes with the package to a student of your own:
@@ -38,8 +38,8 @@ a first walk, from the handwriting that comes with the package to a student of y
   minidistill evaluate student.npz digits --teacher teacher.npz
 """
 COMMANDS = (  # in the order of --help
-    add_demo, add_train, add_distill, add_sweep, add_evaluate, add_predict, add_export, add_import, add_compress,
-    add_gate, add_reproduce, add_leaderboard, add_bench, add_info,
+    demo, train, distill, sweep, evaluate, predict, export, import_, compress, gate, reproduce, leaderboard,
+    bench, info,
 )  # fmt: skip
 
 
@@ -81,6 +81,6 @@ def command_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"minidistill {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in COMMANDS:
-        add(commands)
+    for command in COMMANDS:
+        command.add_to(commands)
     return parser

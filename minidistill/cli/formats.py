@@ -5,7 +5,7 @@ import argparse
 import os
 from typing import Any
 
-from .options import MODEL_HELP, Commands, add_command
+from .options import MODEL_HELP, Option, command
 from .printing import error_prefix, print_result
 from .reading import read_network
 
@@ -13,17 +13,15 @@ EXPORT_FORMATS = ("c", "onnx", "safetensors", "pt")
 IMPORT_FORMATS = ("onnx", "safetensors", "pt")
 
 
-def add_export(commands: Commands) -> None:
-    parser = add_command(commands, export, "write a network for other programs", """\
+@command("write a network for other programs", """\
 A C file has the weights and one function, and needs nothing but a compiler; ONNX and safetensors need the extra
 minidistill[export], PyTorch's .pt needs torch. All but C can be imported again, without dropout and seed. A network
-made by `quantize` becomes C only, with weights of a byte or half a byte and the same logits to the last bit.""")
-    parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument("--out", required=True, metavar="FILE", help="a .c, .onnx, .safetensors or .pt file")
-    parser.add_argument("--format", choices=EXPORT_FORMATS, help="where the suffix does not state it")
-    parser.add_argument("--name", help="what the names in a C file begin with (default mlp: mlp_predict)")
-
-
+made by `quantize` becomes C only, with weights of a byte or half a byte and the same logits to the last bit.""",
+    Option("model", help=MODEL_HELP),
+    Option("--out", required=True, metavar="FILE", help="a .c, .onnx, .safetensors or .pt file"),
+    Option("--format", choices=EXPORT_FORMATS, help="where the suffix does not state it"),
+    Option("--name", help="what the names in a C file begin with (default mlp: mlp_predict)"),
+)  # fmt: skip
 def export(options: argparse.Namespace) -> None:
     from .. import export as formats
 
@@ -36,31 +34,25 @@ def export(options: argparse.Namespace) -> None:
     _print_file(options, network, name)
 
 
-def add_import(commands: Commands) -> None:
-    parser = add_command(commands, import_, "read a network that another program trained", """\
+@command("read a network that another program trained", """\
 ONNX must be a chain of Gemm, or MatMul and Add, and one activation; safetensors and .pt must hold the weights of linear
 layers with numbered names, as a state_dict of PyTorch's nn.Sequential does. Nothing in a file is run. The network can
-then serve as a teacher, be fine-tuned, be evaluated and be exported.""")
-    add = parser.add_argument
-    add("file", help="an .onnx, .safetensors or .pt file")
-    add("--out", required=True, metavar="FILE", help="where the network goes, an .npz file")
-    add("--format", choices=IMPORT_FORMATS, help="where the suffix does not state it")
-    add("--activation", choices=("relu", "tanh", "gelu"), help="of hidden layers, where a file does not state it")
-    add("--dtype", choices=("float32", "float64"), help="of the weights (default: as in the file)")
-
-
+then serve as a teacher, be fine-tuned, be evaluated and be exported.""",
+    Option("file", help="an .onnx, .safetensors or .pt file"),
+    Option("--out", required=True, metavar="FILE", help="where the network goes, an .npz file"),
+    Option("--format", choices=IMPORT_FORMATS, help="where the suffix does not state it"),
+    Option("--activation", choices=("relu", "tanh", "gelu"), help="of hidden layers, where a file does not state it"),
+    Option("--dtype", choices=("float32", "float64"), help="of the weights (default: as in the file)"),
+)  # fmt: skip
 def import_(options: argparse.Namespace) -> None:
     from .. import export as formats
 
     name = _format(options, options.file, IMPORT_FORMATS)
     if name == "onnx" and options.activation is not None:
         raise ValueError(f"--activation is for files that do not state it, and onnx does: {options.file}")
+    stated = {} if options.activation is None else {"activation": options.activation}
     with error_prefix("file"):
-        if name == "onnx":
-            network = formats.from_onnx(options.file, options.dtype)
-        else:
-            read = formats.from_safetensors if name == "safetensors" else formats.from_pt
-            network = read(options.file, options.activation, options.dtype)
+        network = getattr(formats, f"from_{name}")(options.file, dtype=options.dtype, **stated)
     network.save(options.out)
     _print_file(options, network, name)
 

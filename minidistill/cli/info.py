@@ -5,17 +5,15 @@ import argparse
 import contextlib
 
 from .. import __version__
-from .options import Commands, add_command
+from .options import Option, command
 from .printing import log, print_result
 
 
-def add_info(commands: Commands) -> None:
-    parser = add_command(commands, info, "print machine, versions and compute backend", """\
+@command("print machine, versions and compute backend", """\
 Machine, versions, backend, the GPU or what is missing for one, width of the vectors, threads, and the folder where
-compiled kernels are kept.""")
-    parser.add_argument("--compile", action="store_true", help="compile the kernels now, and not when first used")
-
-
+compiled kernels are kept.""",
+    Option("--compile", action="store_true", help="compile the kernels now, and not when first used"),
+)  # fmt: skip
 def info(options: argparse.Namespace) -> None:
     from ..kernels import describe
 

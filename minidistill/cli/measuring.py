@@ -2,41 +2,22 @@
 """Commands that apply and measure saved networks: evaluate, predict, compress and gate."""
 
 import argparse
-from typing import Any
+import sys
 
-from .options import (
-    ABOVE_0,
-    BELOW_1,
-    COUNT,
-    MODEL_HELP,
-    OPEN,
-    Commands,
-    add_command,
-    add_data,
-    add_figure,
-    add_num_seeds,
-    add_renamed,
-    add_seed,
-    add_teachers,
-    column,
-    number,
-    widths,
-)
+from .options import COUNT, MODEL_HELP, Option, column, command, number, widths
 from .printing import log, print_report, print_result
-from .reading import as_one, read_data, read_network, read_teacher, read_teachers
+from .reading import as_one, read_data, read_network, read_teachers
 
 ALARM = 3  # the exit status of a gate that has raised an alarm
 
 
-def add_evaluate(commands: Commands) -> None:
-    parser = add_command(commands, evaluate, "measure a network, compared with its teacher or alone", """\
+@command("measure a network, compared with its teacher or alone", """\
 Accuracy, agreement with the teacher, calibration, size, multiply-adds, latency and throughput. Use data that the
-network was not trained on; of digits, mnist and fashion-mnist, the test images are taken.""")
-    parser.add_argument("model", help=MODEL_HELP)
-    add_data(parser)
-    add_teachers(parser, required=False)
-
-
+network was not trained on; of digits, mnist and fashion-mnist, the test images are taken.""",
+    Option("model", help=MODEL_HELP),
+    *Option.data(),
+    Option.teachers(required=False),
+)  # fmt: skip
 def evaluate(options: argparse.Namespace) -> None:
     from ..training.evaluation import Report, compare, measure
 
@@ -47,70 +28,60 @@ def evaluate(options: argparse.Namespace) -> None:
         report = compare(as_one(teachers), {"student": model}, data)
     else:
         report = Report([measure("network", model, data)])
-    print_report(options, report, "")
+    print_report(options, report)
 
 
-def add_predict(commands: Commands) -> None:
-    parser = add_command(commands, predict, "label rows with a saved network", """\
+@command("label rows with a saved network", """\
 Prints one label per line, or with --proba the probabilities of the classes. Of digits, mnist and fashion-mnist, the
-test images are taken.""")
-    parser.add_argument("model", help=MODEL_HELP)
-    add_data(parser, label=None)
-    parser.add_argument("--proba", action="store_true", help="probabilities instead of labels")
-    parser.add_argument("--temperature", type=number("[1e-6, inf)"), default=1.0, metavar="T",
-                        help="softens them (default 1)")  # fmt: skip
-    parser.add_argument("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities")
-
-
+test images are taken.""",
+    Option("model", help=MODEL_HELP),
+    *Option.data(label=None),
+    Option("--proba", action="store_true", help="probabilities instead of labels"),
+    Option("--temperature", type=number("[1e-6, inf)"), default=1.0, metavar="T", help="softens them (default 1)"),
+    Option("--out", metavar="FILE", help="write to a .csv, or to an .npz with labels and probabilities"),
+)  # fmt: skip
 def predict(options: argparse.Namespace) -> None:
-    model = read_network("model", options.model)
-    x = read_data("data", options.data, options.label, {"model": model})[1].x
-    probabilities = model.predict_proba(x, options.temperature)                 # (N,C)
-    labels = probabilities.argmax(axis=1)                                       # (N,)
-    if options.out is not None:
-        _write_predictions(options.out, labels, probabilities, options.proba)
-        log(f"saved {options.out}")
-    lines = (",".join(f"{p:.6g}" for p in row) for row in probabilities) if options.proba else map(str, labels)
-    result = {"labels": labels.tolist()} | ({"probabilities": probabilities.tolist()} if options.proba else {})
-    if options.json or options.out is None:
-        print_result(options, result, "\n".join(lines) if not options.json else "")
-
-
-def _write_predictions(path: str, labels: Any, probabilities: Any, proba: bool) -> None:
     import numpy as np
 
     from ..support.files import replacing
 
-    with replacing(path) as stream:
-        if path.endswith(".npz"):
-            np.savez(stream, labels=labels, probabilities=probabilities)
-        elif proba:
-            np.savetxt(stream, probabilities, fmt="%.6g", delimiter=",")
-        else:
-            np.savetxt(stream, labels, fmt="%d")
+    model = read_network("model", options.model)
+    x = read_data("data", options.data, options.label, {"model": model})[1].x
+    probabilities = model.predict_proba(x, options.temperature)                 # (N,C)
+    labels = probabilities.argmax(axis=1)                                       # (N,)
+    shown, form = (probabilities, "%.6g") if options.proba else (labels, "%d")
+    if options.out is not None:
+        with replacing(options.out) as stream:
+            if options.out.endswith(".npz"):
+                np.savez(stream, labels=labels, probabilities=probabilities)
+            else:
+                np.savetxt(stream, shown, form, delimiter=",")
+        log(f"saved {options.out}")
+    if options.json:
+        optional = {"probabilities": probabilities.tolist()} if options.proba else {}
+        print_result(options, {"labels": labels.tolist(), **optional}, "")
+    elif options.out is None:
+        np.savetxt(sys.stdout, shown, form, delimiter=",")
 
 
-def add_compress(commands: Commands) -> None:
-    parser = add_command(commands, compress, "compare pruned and quantized forms of a student", """\
+@command("compare pruned and quantized forms of a student", """\
 The student learns from labels alone, and distilled; the distilled one is then pruned to half of its units, and
 quantized to eight bits, with and without fine-tuning; the teacher is quantized too, where it is a single network. The
 table has accuracy, agreement, calibration, bytes, multiply-adds, latency and throughput of one core, and the cost of a
 million predictions. Of a file's rows a part is held out for it; of digits, mnist and fashion-mnist it is measured on
-the test images.""")
-    add_data(parser)
-    add_teachers(parser)
-    parser.add_argument("--hidden", type=widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)")
-    parser.add_argument("--rows", type=COUNT, metavar="N", help="learn from so many rows (default: all)")
-    parser.add_argument("--test", type=OPEN, default=0.2, metavar="FRACTION", help="of a file's rows (default 0.2)")
-    parser.add_argument("--epochs", type=COUNT, default=100, metavar="N", help="of the first training (default 100)")
-    parser.add_argument("--batch-size", type=COUNT, default=32, metavar="N", help="rows per step (default 32)")
-    add_num_seeds(parser, "students of each form (default 3)", 3)
-    add_seed(parser, "of the first student")
-    parser.add_argument("--price", type=number("[0, inf)"), default=0.05, metavar="P",
-                        help="of a core-hour (default 0.05)")
-    add_figure(parser, "draw accuracy by latency")
-
-
+the test images.""",
+    *Option.data(),
+    Option.teachers(),
+    Option("--hidden", type=widths, default=(32,), metavar="N[,N...]", help="of the student (default 32)"),
+    Option("--rows", type=COUNT, metavar="N", help="learn from so many rows (default: all)"),
+    Option("--test", type=number("(0, 1)"), default=0.2, metavar="FRACTION", help="of a file's rows (default 0.2)"),
+    Option("--epochs", type=COUNT, default=100, metavar="N", help="of the first training (default 100)"),
+    Option("--batch-size", type=COUNT, default=32, metavar="N", help="rows per step (default 32)"),
+    Option.num_seeds("students of each form (default 3)", 3),
+    Option.seed("of the first student"),
+    Option("--price", type=number("[0, inf)"), default=0.05, metavar="P", help="of a core-hour (default 0.05)"),
+    Option.figure("draw accuracy by latency"),
+)  # fmt: skip
 def compress(options: argparse.Namespace) -> None:
     from ..deployment.compression import compress as run_compression
     from ..distillation.standardized import Standardization
@@ -129,47 +100,44 @@ def compress(options: argparse.Namespace) -> None:
         epochs=options.epochs, batch_size=options.batch_size, seeds=options.num_seeds, seed=options.seed,
         price=options.price, log=log,
     )  # fmt: skip
-    print_report(options, found, options.figure)
+    print_report(options, found)
 
 
-def add_gate(commands: Commands) -> None:
-    parser = add_command(commands, gate, "test whether a student still agrees with its teacher", """\
+@command("test whether a student still agrees with its teacher", """\
 The teacher predicts a fraction of the rows too; no labels are needed. The state file holds the counts so far: give each
 batch once, in the order in which it came, and repeat the options. A line is printed for each batch that the file has
 taken in, with the agreement in it, an interval for the agreement so far and the verdict: ok; warning, where there is
 some evidence that agreement is below --min-agreement; alarm, where there is enough. An alarm stays.
 
-Exit status: 0 for ok and warning, 3 for alarm, 2 for errors in the options or the files.""")
-    add = parser.add_argument
-    add("student", help=MODEL_HELP)
-    add("batches", nargs="+", metavar="BATCH", help="rows as they came, in CSV or NPZ files")
-    add("--teacher", required=True, action="append", metavar="FILE",
-        help="a saved network; given several times, their mean probability")
-    add("--state", required=True, metavar="FILE", help="where the gate is kept, an .npz file")
-    add_renamed(parser, "--min-agreement", "--promised", type=OPEN, metavar="P",
-                help="the smallest acceptable agreement, between 0 and 1")
-    add("--reference", metavar="DATA",
-        help="instead: rows that neither was trained on; --min-agreement is what they prove minus --tolerance")
-    add_renamed(parser, "--tolerance", "--drop", type=BELOW_1, default=0.01, metavar="D",
-                help="the loss of agreement tolerated (default 0.01)")
-    add_renamed(parser, "--sample-rate", "--share", type=ABOVE_0, default=0.05, metavar="R",
-                help="fraction of the rows that the teacher predicts too (default 0.05)")
-    add("--false-alarms", type=OPEN, default=0.05, metavar="A",
-        help="probability of an alarm within --horizon while agreement is at least --min-agreement (default 0.05)")
-    add("--horizon", type=COUNT, default=100_000, metavar="N", help="rows (default 100000)")
-    add_seed(parser, "of which rows the teacher predicts too")
-    add("--label", type=column, default=None, metavar="COLUMN",
-        help="the column of a CSV to leave aside, by name or number (default: none)")
-
-
+Exit status: 0 for ok and warning, 3 for alarm, 2 for errors in the options or the files.""",
+    Option("student", help=MODEL_HELP),
+    Option("batches", nargs="+", metavar="BATCH", help="rows as they came, in CSV or NPZ files"),
+    Option("--teacher", required=True, action="append", metavar="FILE",
+           help="a saved network; given several times, their mean probability"),
+    Option("--state", required=True, metavar="FILE", help="where the gate is kept, an .npz file"),
+    Option("--min-agreement", "--promised", type=number("(0, 1)"), metavar="P",
+           help="the smallest acceptable agreement, between 0 and 1"),
+    Option("--reference", metavar="DATA",
+           help="instead: rows that neither was trained on; --min-agreement is what they prove minus --tolerance"),
+    Option("--tolerance", "--drop", type=number("[0, 1)"), default=0.01, metavar="D",
+           help="the loss of agreement tolerated (default 0.01)"),
+    Option("--sample-rate", "--share", type=number("(0, 1]"), default=0.05, metavar="R",
+           help="fraction of the rows that the teacher predicts too (default 0.05)"),
+    Option("--false-alarms", type=number("(0, 1)"), default=0.05, metavar="A",
+           help="probability of an alarm within --horizon while agreement is at least --min-agreement (default 0.05)"),
+    Option("--horizon", type=COUNT, default=100_000, metavar="N", help="rows (default 100000)"),
+    Option.seed("of which rows the teacher predicts too"),
+    Option("--label", type=column, default=None, metavar="COLUMN",
+           help="the column of a CSV to leave aside, by name or number (default: none)"),
+)  # fmt: skip
 def gate(options: argparse.Namespace) -> int:
     from ..deployment.gate import QualityGate, promise
     from ..deployment.pair import Pair
 
     if (options.min_agreement is None) == (options.reference is None):
         raise ValueError("give either --min-agreement or --reference")
-    student, teacher = read_network("student", options.student), read_teacher(options.teacher)[0]
-    models = {"student": student, "--teacher": teacher}
+    student, teachers = read_network("student", options.student), read_teachers(options.teacher)
+    teacher, models = as_one(teachers), {"student": student, "--teacher": teachers}
     least = options.min_agreement
     if least is None:
         reference = read_data("--reference", options.reference, options.label, models)[1]

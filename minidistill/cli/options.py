@@ -7,18 +7,18 @@ An argparse type names the value and what is expected of it; argparse puts the o
 import argparse
 import math
 from collections.abc import Callable
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
 
 from ..support.intervals import bounds_of
 
-Commands = Any  # the subparsers of argparse, whose type is private
+Run = Callable[[argparse.Namespace], int | None]
 
 DATA_HELP = """\
 a CSV file (one row a line, its last column the label, a whole number from 0), an NPZ file with arrays x (N,I) and
 y (N,), or a pipe with the content of either, such as /dev/stdin; or a word: digits for the handwriting that comes with
 the package, mnist or fashion-mnist for 70,000 images, from a folder that MINIDISTILL_DATA names, or downloaded once
 """
-TEACHER_HELP = "a saved network, or several: their mean probability"
 MODEL_HELP = "a saved network, of floats or quantized"
 
 
@@ -29,22 +29,71 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
-def add_command(commands: Commands, run: Any, summary: str, description: str) -> argparse.ArgumentParser:
-    """The parser of a command that calls `run` with its options, under the name of that function."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        run.__name__.rstrip("_"),  # import_: Python keeps the word import for itself
-        help=summary, description=f"{summary}.\n\n{description}", formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(run=run)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
-    parser.add_argument("--backend", metavar="NAME", help="compute backend: numpy, cpu, cuda, or auto")
-    return parser
+class Option:
+    """An option, or an argument without dashes; its `former` name still works, and --help does not show it."""
+
+    def __init__(self, name: str, former: str | None = None, **keywords: Any) -> None:
+        self.name, self.former, self.keywords = name, former, keywords
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        place = parser.add_argument(self.name, **self.keywords).dest
+        if self.former is not None:
+            hidden = {"dest": place, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+            parser.add_argument(self.former, **{**self.keywords, **hidden})
+
+    @classmethod
+    def data(cls, label: int | None = -1) -> tuple[Self, Self]:
+        default = "-1" if label == -1 else "none, every column is an input"
+        return cls("data", help=DATA_HELP), cls(
+            "--label", type=column, default=label, metavar="COLUMN",
+            help=f"the label's column in a CSV, by name, by number from 0 (-1 is the last), or none "
+                 f"(default: {default})",
+        )  # fmt: skip
+
+    @classmethod
+    def teachers(cls, required: bool = True) -> Self:
+        return cls("--teacher", nargs="+", required=required, metavar="FILE",
+                   help="a saved network, or several: their mean probability")  # fmt: skip
+
+    @classmethod
+    def num_seeds(cls, help: str, default: int | None = None) -> Self:
+        return cls("--num-seeds", "--seeds", type=COUNT, default=default, metavar="N", help=help)
+
+    @classmethod
+    def seed(cls, help: str) -> Self:
+        return cls("--seed", type=NATURAL, default=0, metavar="S", help=f"{help} (default 0)")
+
+    @classmethod
+    def figure(cls, help: str, default: str | None = "") -> Self:
+        return cls("--figure", default=default, metavar="FILE", help=help)
 
 
-def add_renamed(parser: argparse.ArgumentParser, new: str, old: str, **keywords: Any) -> None:
-    """Adds the option `new`, and its former spelling `old`, which still works and which --help does not show."""
-    name = parser.add_argument(new, **keywords).dest
-    parser.add_argument(old, dest=name, **{**keywords, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS})
+@dataclass(frozen=True)
+class Command:
+    """A command that calls `run` with its options, under the name of that function."""
+
+    run: Run
+    summary: str
+    description: str
+    options: tuple[Option, ...]
+
+    def add_to(self, commands: Any) -> None:
+        """Adds its parser to the subparsers of argparse, whose type is private."""
+        parser = commands.add_parser(
+            self.run.__name__.rstrip("_"),  # import_: Python keeps the word import for itself
+            help=self.summary, description=f"{self.summary}.\n\n{self.description}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        parser.set_defaults(run=self.run)
+        parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+        parser.add_argument("--backend", metavar="NAME", help="compute backend: numpy, cpu, cuda, or auto")
+        for option in self.options:
+            option.add_to(parser)
+
+
+def command(summary: str, description: str, *options: Option) -> Callable[[Run], Command]:
+    """A decorator: the function is a command."""
+    return lambda run: Command(run, summary, description, options)
 
 
 def whole(minimum: int) -> Callable[[str], int]:
@@ -107,31 +156,5 @@ def column(text: str) -> str | int | None:
         return text
 
 
-COUNT, NATURAL, POSITIVE = whole(1), whole(0), number("(0, inf)")
+COUNT, NATURAL = whole(1), whole(0)
 TEMPERATURES = "[1e-6, 1e6)"  # as in checks.py, which imports NumPy
-OPEN, CLOSED = number("(0, 1)"), number("[0, 1]")
-BELOW_1, ABOVE_0 = number("[0, 1)"), number("(0, 1]")
-
-
-def add_data(parser: argparse.ArgumentParser, label: int | None = -1) -> None:
-    default = "-1" if label == -1 else "none, every column is an input"
-    parser.add_argument("data", help=DATA_HELP)
-    parser.add_argument("--label", type=column, default=label, metavar="COLUMN",
-                        help=f"the label's column in a CSV, by name, by number from 0 (-1 is the last), or none "
-                             f"(default: {default})")  # fmt: skip
-
-
-def add_teachers(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    parser.add_argument("--teacher", nargs="+", required=required, metavar="FILE", help=TEACHER_HELP)
-
-
-def add_num_seeds(parser: argparse.ArgumentParser, help: str, default: int | None = None) -> None:
-    add_renamed(parser, "--num-seeds", "--seeds", type=COUNT, default=default, metavar="N", help=help)
-
-
-def add_seed(parser: argparse.ArgumentParser, help: str) -> None:
-    parser.add_argument("--seed", type=NATURAL, default=0, metavar="S", help=f"{help} (default 0)")
-
-
-def add_figure(parser: argparse.ArgumentParser, help: str, default: str | None = "") -> None:
-    parser.add_argument("--figure", default=default, metavar="FILE", help=help)

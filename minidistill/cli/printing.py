@@ -20,10 +20,10 @@ def print_result(options: argparse.Namespace, result: dict[str, Any], text: str)
     print(json.dumps(_without_nan(result)) if options.json else text)
 
 
-def print_report(options: argparse.Namespace, report: Any, figure: str) -> None:
-    """Prints a report, by its to_dict() or str(), and saves its plot where `figure` is a path."""
+def print_report(options: argparse.Namespace, report: Any) -> None:
+    """Prints a report, by its to_dict() or str(), and saves its plot where the command has a --figure and it is set."""
     print_result(options, report.to_dict(), str(report))
-    if figure:
+    if figure := getattr(options, "figure", ""):
         report.plot(figure)
         log(f"saved {figure}")
 

@@ -60,15 +60,15 @@ def read_data(
     """
     import numpy as np
 
-    from ..data import Dataset, digits, fashion_mnist, load_table, mnist
+    from .. import data as data_sets
     from ..support.checks import check_rows
 
     if path in DATA_WORDS:
-        training, test = dict(zip(DATA_WORDS, (digits, mnist, fashion_mnist), strict=True))[path]()
+        training, test = getattr(data_sets, path.replace("-", "_"))()
     else:
         with error_prefix(option):
-            data = load_table(path, label)
-            training = test = Dataset(check_rows(f"x of {path}", data.x, dtype=np.float32), data.y)
+            data = data_sets.load_table(path, label)
+            training = test = data_sets.Dataset(check_rows(f"x of {path}", data.x, dtype=np.float32), data.y)
     columns = test.x.shape[1]
     for other, model in (models or {}).items():
         for network in model if isinstance(model, list) else [model]:
@@ -93,12 +93,6 @@ def read_teachers(paths: list[str]) -> list["MLP"]:
 def as_one(networks: list["MLP"]) -> Any:
     """The teacher: a single network, or the list that is an ensemble."""
     return networks[0] if len(networks) == 1 else networks
-
-
-def read_teacher(paths: list[str]) -> tuple[Any, int]:
-    """The teacher and its number of classes."""
-    networks = read_teachers(paths)
-    return as_one(networks), networks[0].sizes[-1]
 
 
 def read_network(option: str, path: str) -> "MLP | QuantizedMLP":

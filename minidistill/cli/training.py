@@ -5,43 +5,52 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from .options import (
-    BELOW_1,
-    CLOSED,
-    COUNT,
-    NATURAL,
-    POSITIVE,
-    TEMPERATURES,
-    Commands,
-    add_command,
-    add_data,
-    add_figure,
-    add_num_seeds,
-    add_renamed,
-    add_seed,
-    add_teachers,
-    number,
-    numbers,
-    widths,
-)
+from .options import COUNT, NATURAL, TEMPERATURES, Option, command, number, numbers, widths
 from .printing import log, print_report, print_result
-from .reading import read_data, read_teacher
+from .reading import as_one, read_data, read_teachers
 
 if TYPE_CHECKING:
     from ..data import Dataset
     from ..training.optim import Optimizer
 
 
-def add_train(commands: Commands) -> None:
-    parser = add_command(commands, train, "train a network on labeled rows", """\
+FITTING = (  # of train, distill and sweep
+    Option("--activation", default="relu", choices=("relu", "tanh", "gelu")),
+    Option("--dropout", type=number("[0, 1)"), default=0.0, metavar="P",
+           help="share of hidden activations left out in training"),
+    Option("--epochs", type=COUNT, default=50, metavar="N", help="passes over the data (default 50)"),
+    Option("--batch-size", type=COUNT, default=32, metavar="B", help="rows per step, at most all (default 32)"),
+    Option("--optimizer", default="sgd", choices=("sgd", "adam")),
+    Option("--learning-rate", type=number("(0, inf)"), metavar="R",
+           help="falls along a cosine (default 0.1, with adam 0.003)"),
+    Option("--validation", type=number("[0, 1)"), default=0.2, metavar="FRACTION",
+           help="of the rows, held out as validation rows; 0 for none (default 0.2)"),
+    Option("--patience", type=COUNT, metavar="N", help="stop after N epochs that were no better, and keep the best"),
+    Option.seed("of weights, order, split and noise"),
+)  # fmt: skip
+TRAINING = (  # of train and distill
+    Option("--out", required=True, metavar="FILE", help="where the network goes, an .npz file"),
+    Option("--hidden", type=widths, default=(64,), metavar="W,W,...", help="widths of the hidden layers (default 64)"),
+    *FITTING,
+    Option("--max-shift", "--jitter", type=NATURAL, default=0, metavar="K",
+           help="move each row, a square image, by up to K pixels, anew each epoch; the teacher is evaluated on the "
+                "moved rows"),
+    Option("--mixup", type=number("(0, inf)"), metavar="ALPHA",
+           help="mix each row, and its label, with another row, anew each epoch: try 0.2"),
+    Option("--label-noise", type=number("[0, 1]"), default=0.0, metavar="FRACTION",
+           help="of the labels to train on, replaced once by other classes, to see what that does"),
+    Option("--checkpoint", metavar="FILE",
+           help="written after each epoch; where it is there already, the same command resumes from it"),
+)  # fmt: skip
+
+
+@command("train a network on labeled rows", """\
 Columns are standardized; the saved network takes rows as they come all the same, for the scaling is folded into its
-first layer. Ctrl-C keeps the best network so far.""")
-    add_data(parser)
-    parser.add_argument("--classes", type=COUNT, metavar="C",
-                        help="number of classes, where the data lacks the last ones")
-    _add_training(parser)
-
-
+first layer. Ctrl-C keeps the best network so far.""",
+    *Option.data(),
+    Option("--classes", type=COUNT, metavar="C", help="number of classes, where the data lacks the last ones"),
+    *TRAINING,
+)  # fmt: skip
 def train(options: argparse.Namespace) -> None:
     data = read_data("data", options.data, options.label)[0]
     if data.y is None:
@@ -51,58 +60,54 @@ def train(options: argparse.Namespace) -> None:
     _train_and_save(options, data, max(2, options.classes or data.classes))
 
 
-def add_distill(commands: Commands) -> None:
-    parser = add_command(commands, distill, "train a student on a teacher's softened outputs", """\
+@command("train a student on a teacher's softened outputs", """\
 The student minimizes (1 - alpha) CE(s, y) + alpha T^2 KL(softmax(t/T) || softmax(s/T)), where s and t are the
 student's and the teacher's logits and y the labels. A larger T gives more weight to the teacher's probabilities of the
 wrong classes; try 2 to 8, and compare on validation data. Distilling pays where labels are few or noisy and the student
-has spare capacity. With --alpha 1 no labels are needed (--label none).""")
-    add_data(parser)
-    add_teachers(parser)
-    parser.add_argument("--temperature", type=number(TEMPERATURES), default=4.0, metavar="T",
-                        help="softens both sides (default 4)")  # fmt: skip
-    parser.add_argument("--alpha", type=CLOSED, default=0.5, metavar="A", help="the teacher's weight (default 0.5)")
-    _add_training(parser)
-
-
+has spare capacity. With --alpha 1 no labels are needed (--label none).""",
+    *Option.data(),
+    Option.teachers(),
+    Option("--temperature", type=number(TEMPERATURES), default=4.0, metavar="T", help="softens both sides (default 4)"),
+    Option("--alpha", type=number("[0, 1]"), default=0.5, metavar="A", help="the teacher's weight (default 0.5)"),
+    *TRAINING,
+)  # fmt: skip
 def distill(options: argparse.Namespace) -> None:
     from ..losses import SoftTarget
 
-    teacher, classes = read_teacher(options.teacher)
+    teachers = read_teachers(options.teacher)
     loss = SoftTarget(options.temperature, options.alpha)
-    data = read_data("data", options.data, options.label, {"--teacher": teacher})[0]
-    _train_and_save(options, data, classes, teacher, loss)
+    data = read_data("data", options.data, options.label, {"--teacher": teachers})[0]
+    _train_and_save(options, data, teachers[0].sizes[-1], as_one(teachers), loss)
 
 
-def add_sweep(commands: Commands) -> None:
-    parser = add_command(commands, sweep, "try temperatures, weights of the teacher and widths, over seeds", """\
+@command("try temperatures, weights of the teacher and widths, over seeds", """\
 Distills a student for each of them and for each seed, on all cores, and prints mean and standard deviation. They are
 compared on validation rows alone, held out of the data. Choose one by them, then distill it and evaluate it on test
-data, once.""")
-    add_data(parser)
-    add_teachers(parser)
-    parser.add_argument("--temperatures", type=numbers(TEMPERATURES), default=(1, 2, 4, 8), metavar="T,T,...",
-                        help="default 1,2,4,8")
-    parser.add_argument("--alphas", type=numbers("[0, 1]"), default=(0.5, 0.9), metavar="A,A,...",
-                        help="weights of the teacher (default 0.5,0.9)")
-    parser.add_argument("--widths", type=widths, default=(32,), metavar="W,W,...",
-                        help="of students: a student for each, all its hidden layers of that width (default 32)")
-    parser.add_argument("--layers", type=COUNT, default=1, metavar="N", help="hidden layers of a student (default 1)")
-    add_num_seeds(parser, "students per point of the grid (default 3)", 3)
-    parser.add_argument("--executor", metavar="WHERE",
-                        help="processes:N, or dask://HOST:PORT for a Dask cluster (default: a process for each core)")
-    parser.add_argument("--results", metavar="FILE",
-                        help="keeps finished students; the same command resumes from it when it was stopped")
-    add_figure(parser, "draw the mean accuracies")
-    _add_fitting(parser)
-
-
+data, once.""",
+    *Option.data(),
+    Option.teachers(),
+    Option("--temperatures", type=numbers(TEMPERATURES), default=(1, 2, 4, 8), metavar="T,T,...",
+           help="default 1,2,4,8"),
+    Option("--alphas", type=numbers("[0, 1]"), default=(0.5, 0.9), metavar="A,A,...",
+           help="weights of the teacher (default 0.5,0.9)"),
+    Option("--widths", type=widths, default=(32,), metavar="W,W,...",
+           help="of students: a student for each, all its hidden layers of that width (default 32)"),
+    Option("--layers", type=COUNT, default=1, metavar="N", help="hidden layers of a student (default 1)"),
+    Option.num_seeds("students per point of the grid (default 3)", 3),
+    Option("--executor", metavar="WHERE",
+           help="processes:N, or dask://HOST:PORT for a Dask cluster (default: a process for each core)"),
+    Option("--results", metavar="FILE",
+           help="keeps finished students; the same command resumes from it when it was stopped"),
+    Option.figure("draw the mean accuracies"),
+    *FITTING,
+)  # fmt: skip
 def sweep(options: argparse.Namespace) -> None:
     from ..distillation.standardized import Standardization
     from ..experiments.sweep import sweep as run_sweep
 
-    teacher, classes = read_teacher(options.teacher)
-    data = read_data("data", options.data, options.label, {"--teacher": teacher})[0]
+    teachers = read_teachers(options.teacher)
+    teacher, classes = as_one(teachers), teachers[0].sizes[-1]
+    data = read_data("data", options.data, options.label, {"--teacher": teachers})[0]
     raw_training, raw_validation = _split(options, data)
     if raw_validation is None:
         raise ValueError("a sweep needs validation rows: labels, and --validation above 0")
@@ -118,41 +123,7 @@ def sweep(options: argparse.Namespace) -> None:
         classes=classes, validation_targets=validation_targets,
         executor=options.executor, file=options.results, log=log,
     )  # fmt: skip
-    print_report(options, found, options.figure)
-
-
-def _add_training(parser: argparse.ArgumentParser) -> None:
-    """Options of train and distill."""
-    add = parser.add_argument
-    add("--out", required=True, metavar="FILE", help="where the network goes, an .npz file")
-    add("--hidden", type=widths, default=(64,), metavar="W,W,...", help="widths of the hidden layers (default 64)")
-    _add_fitting(parser)
-    add_renamed(
-        parser, "--max-shift", "--jitter", type=NATURAL, default=0, metavar="K",
-        help="move each row, a square image, by up to K pixels, anew each epoch; the teacher is evaluated on the moved "
-             "rows",
-    )  # fmt: skip
-    add("--mixup", type=POSITIVE, metavar="ALPHA",
-        help="mix each row, and its label, with another row, anew each epoch: try 0.2")
-    add("--label-noise", type=CLOSED, default=0.0, metavar="FRACTION",
-        help="of the labels to train on, replaced once by other classes, to see what that does")
-    add("--checkpoint", metavar="FILE",
-        help="written after each epoch; where it is there already, the same command resumes from it")
-
-
-def _add_fitting(parser: argparse.ArgumentParser) -> None:
-    """Options of train, distill and sweep."""
-    add = parser.add_argument
-    add("--activation", default="relu", choices=("relu", "tanh", "gelu"))
-    add("--dropout", type=BELOW_1, default=0.0, metavar="P", help="share of hidden activations left out in training")
-    add("--epochs", type=COUNT, default=50, metavar="N", help="passes over the data (default 50)")
-    add("--batch-size", type=COUNT, default=32, metavar="B", help="rows per step, at most all (default 32)")
-    add("--optimizer", default="sgd", choices=("sgd", "adam"))
-    add("--learning-rate", type=POSITIVE, metavar="R", help="falls along a cosine (default 0.1, with adam 0.003)")
-    add("--validation", type=BELOW_1, default=0.2, metavar="FRACTION",
-        help="of the rows, held out as validation rows; 0 for none (default 0.2)")
-    add("--patience", type=COUNT, metavar="N", help="stop after N epochs that were no better, and keep the best")
-    add_seed(parser, "of weights, order, split and noise")
+    print_report(options, found)
 
 
 def _train_and_save(
@@ -162,6 +133,7 @@ def _train_and_save(
     from ..data.augmentation import Augment, Mixup, RandomShift, with_label_noise
     from ..distillation.standardized import fit_standardized
     from ..network import MLP
+    from ..training.history import History
 
     training, validation = _split(options, data)
     network = MLP((data.x.shape[1], *options.hidden, classes), options.activation, options.dropout, options.seed)
@@ -170,12 +142,7 @@ def _train_and_save(
     augment: list[Augment] = [RandomShift(options.max_shift)] if options.max_shift else []
     if options.mixup is not None:
         augment.append(Mixup(classes, options.mixup))
-    finished_epochs = 0
-
-    def count(network: MLP, history: Any) -> None:
-        nonlocal finished_epochs
-        finished_epochs = len(history.epochs)
-
+    after_epochs: list[History] = []
     log(f"training {network} on {len(training)} rows ...")
     if options.checkpoint and os.path.exists(options.checkpoint):
         log(f"resuming from {options.checkpoint}")
@@ -183,12 +150,13 @@ def _train_and_save(
         history = fit_standardized(
             network, training, teacher, loss, validation=validation, augment=augment, per_column=not options.max_shift,
             epochs=options.epochs, batch_size=options.batch_size, optimizer=_optimizer(options), seed=options.seed,
-            patience=options.patience, checkpoint=options.checkpoint, callbacks=(count,),
+            patience=options.patience, checkpoint=options.checkpoint,
+            callbacks=(lambda network, history: after_epochs.append(history),),
         )  # fmt: skip
     except KeyboardInterrupt:
-        if finished_epochs:
+        if after_epochs:
             network.save(options.out)
-            log(f"stopped after {finished_epochs} epochs; saved the best network to {options.out}")
+            log(f"stopped after {len(after_epochs[-1].epochs)} epochs; saved the best network to {options.out}")
         else:
             log("stopped before the first epoch was over; nothing was saved")
         raise
@@ -216,7 +184,6 @@ def _optimizer(options: argparse.Namespace) -> "Optimizer":
     from ..training.optim import SGD, Adam
     from ..training.schedules import CosineSchedule
 
-    rate = options.learning_rate
     if options.optimizer == "adam":
-        return Adam(CosineSchedule(0.003 if rate is None else rate))
-    return SGD(CosineSchedule(0.1 if rate is None else rate), clip_norm=1.0)  # a rare column, standardized, can be huge
+        return Adam(CosineSchedule(options.learning_rate or 0.003))
+    return SGD(CosineSchedule(options.learning_rate or 0.1), clip_norm=1.0)  # a rare column, standardized, can be huge

@@ -86,8 +86,6 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     A link is followed; what is no regular file, such as a pipe or /dev/null, is written to and not replaced.
     """
-    import tempfile  # here, since few who import the package write files
-
     check_place("path", path)
     if _is_pipe_or_device(path):
         with open(path, "wb") as stream:  # the real path of a pipe cannot be opened
@@ -95,27 +93,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         return
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
+    temporary = os.path.join(folder, f".minidistill-{os.urandom(8).hex()}.part")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".minidistill-", suffix=".part")
+        stream = open(temporary, "xb")  # noqa: SIM115
     except OSError as error:
         raise type(error)(f"cannot write {path}: {error.strerror} ({folder})") from None
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())  # or a power cut could leave the new name with nothing in it
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode lets nobody else read
         os.replace(temporary, target)
     except BaseException:
         with suppress(FileNotFoundError):  # an interrupt may come after the renaming
             os.unlink(temporary)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_npz(path: str | os.PathLike[str], kind: str, arrays: dict[str, Any]) -> None:

@@ -66,17 +66,15 @@ def _inherited() -> Iterator[None]:
 
     Both have to be so before their first line runs: NumPy reads the number of threads when it is imported.
     """
-    before = {name: os.environ.get(name) for name in POOLS}
+    before = {name: os.environ[name] for name in POOLS if name in os.environ}
     os.environ.update(dict.fromkeys(POOLS, "1"))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if hasattr(signal, "pthread_sigmask") else None
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in POOLS:
+            del os.environ[name]
+        os.environ.update(before)
         if mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 

@@ -2,8 +2,7 @@
 """Progress bars, for whoever waits in front of a terminal. tqdm draws them, and is imported when one is shown."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 
 def with_bar(numbers: range, progress: bool | None, unit: str = "epoch") -> Iterable[int]:
@@ -12,9 +11,5 @@ def with_bar(numbers: range, progress: bool | None, unit: str = "epoch") -> Iter
         return numbers
     from tqdm import tqdm
 
-    return _closing(tqdm(numbers, unit=unit, leave=False, delay=0 if progress else 2))
-
-
-def _closing(bar: Any) -> Iterator[int]:
-    with bar:
-        yield from bar
+    bar: Iterable[int] = tqdm(numbers, unit=unit, leave=False, delay=0 if progress else 2)
+    return bar

@@ -4,8 +4,7 @@
 import numpy as np
 import pytest
 from distilled_students import Probabilities, jitter, new_student, softmax, taught_by
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from minidistill import MLP, SGD, Dataset, SoftTarget, SoftTargets, digits, distill, fit

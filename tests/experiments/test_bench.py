@@ -174,7 +174,7 @@ def adapter_that_raises(error):
 def test_missing_libraries_are_left_out_and_named():
     missing = {}
     adapters = {
-        "NumPy": ours.numpy_product,
+        "NumPy": ours.product,
         "absent": adapter_that_raises(ModuleNotFoundError("No module named 'torch'", name="torch")),
         "broken": adapter_that_raises(RuntimeError("no C++ compiler\nand a long story")),
     }

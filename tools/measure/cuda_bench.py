@@ -24,19 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from minidistill.experiments.bench.cases import (
-    MOMENTUM,
-    RATE,
-    SOFT,
-    LossGradient,
-    Product,
-    Training,
-    Work,
-    training_work,
-)
+from minidistill.experiments.bench.cases import MOMENTUM, RATE, SOFT, LossGradient, Product, Training, Work
 from minidistill.experiments.bench.groups import SMALL
-from minidistill.experiments.bench.jax_adapter import jax_loss, jax_scan_training
-from minidistill.experiments.bench.ours import card_training, numpy_loss, numpy_product, numpy_training
+from minidistill.experiments.bench.jax_adapter import jax_loss, jax_training
+from minidistill.experiments.bench.ours import minidistill_training, numpy_loss, numpy_training, product
 from minidistill.experiments.bench.timing import check_equal, interleaved
 from minidistill.experiments.bench.torch_adapter import torch_loss, torch_network
 from minidistill.kernels import load_backend
@@ -80,11 +71,10 @@ def sanitize() -> list[str]:
 
 def ours(case: Any) -> Work:
     cuda = load_backend("cuda")
-    from minidistill.kernels.cuda.device import cuda as device
-    from minidistill.kernels.cuda.device import to_gpu
+    from minidistill.kernels.cuda.device import cuda as device, to_gpu
 
     if isinstance(case, Training):
-        return card_training(case, 1)
+        return minidistill_training(case, 1, "cuda")
     if isinstance(case, LossGradient):
         s, y, t = map(to_gpu, case.data)
         run = keeping(lambda: cuda.distillation_loss(s, t, y, SOFT.temperature, SOFT.alpha), device.synchronize)
@@ -133,7 +123,7 @@ def pytorch_training(torch: Any, case: Training, wrapped: Callable[[Any], Any]) 
     model, weights = torch_network(torch, case.network())
     model, loss = model.cuda(), torch_loss(torch, False)
     optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM, fused=True)
-    batches = [tuple(torch.from_numpy(part).cuda() for part in batch) for batch in case.data.batches(case.batch)]
+    batches = case.batches(lambda part: torch.from_numpy(part).cuda())
     value = wrapped(lambda x, t, y: loss(model(x), t, y))
 
     def run() -> None:
@@ -147,7 +137,7 @@ def pytorch_training(torch: Any, case: Training, wrapped: Callable[[Any], Any]) 
         weights()
         optimizer.state.clear()
 
-    return training_work(run, lambda: [p.detach().cpu().numpy().T for p in model.parameters()], reset)
+    return Work.training(run, lambda: [p.detach().cpu().numpy().T for p in model.parameters()], reset)
 
 
 def cupy(case: Any) -> Work:
@@ -182,7 +172,7 @@ def jax(case: Any) -> Work:
     found.config.update("jax_default_matmul_precision", "highest")  # no TF32
     ready = found.block_until_ready
     if isinstance(case, Training):
-        return jax_scan_training(case, 1)
+        return jax_training(case, 1, scan=True)
     if isinstance(case, Product):
         A, B = map(found.device_put, case.data)
         multiply = found.jit(lambda A, B: A @ B)
@@ -198,7 +188,7 @@ def reference(case: Any) -> Work:
     """NumPy, with which results are compared."""
     if isinstance(case, Training):
         return numpy_training(case, 1)
-    return numpy_loss(case, 1) if isinstance(case, LossGradient) else numpy_product(case, 1)
+    return numpy_loss(case, 1) if isinstance(case, LossGradient) else product(case, 1)
 
 
 LIBRARIES: dict[str, Callable[[Any], Work]] = {

@@ -12,14 +12,11 @@ Each number of threads has a process of its own: most libraries read the number 
 """
 
 import json
-import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import import_module
 from statistics import median
 from typing import Any
 
@@ -27,10 +24,12 @@ from ...support.processes import usable_cores
 from ...support.text import plural
 from .cases import Adapter, Group, LossGradient, Training, Work
 from .groups import GROUPS, left_out
-from .machine import OUT_OF_CACHE, SGEMM_SIZE, copy_peak, environment, processor, sgemm, sgemm_peak, versions
+from .machine import OUT_OF_CACHE, SGEMM_CASE, SGEMM_SIZE, copy_peak, environment, processor, sgemm_peak, versions
+from .ours import product
 from .result import SGEMM, Bench, shares_of_peak, with_ratios
 from .timing import BUDGET, QUICK_BUDGET, check_equal, interleaved
 
+PEAKS = ("sgemm_gflops", "copy_gb_per_s", "cores_available")  # in the order of the result
 MANY_OPERATIONS = 1e8  # a step: from here on, networks come near that speed
 
 
@@ -42,16 +41,13 @@ def run_bench(quick: bool = False, log: Callable[[str], None] = lambda line: Non
     cores = usable_cores()
     found = {threads: _in_process(threads, quick, log) for threads in ([1] if quick else sorted({1, cores}))}
     rows = with_ratios([row for part in found.values() for row in part["rows"]])
-    peaks = {str(threads): part["sgemm_gflops"] for threads, part in found.items()}
     machine = {
         "command": f"minidistill bench{' --quick' if quick else ''}",
         "processor": processor(),
         "cores": cores,
         "system": f"{platform.system()} {platform.machine()}",
         "versions": versions(),
-        "sgemm_gflops": peaks,
-        "copy_gb_per_s": {str(threads): part["copy_gb_per_s"] for threads, part in found.items()},
-        "cores_available": {str(threads): part["cores_available"] for threads, part in found.items()},
+        **{name: {str(threads): part[name] for threads, part in found.items()} for name in PEAKS},
         "share_of_peak": shares_of_peak(rows),
         "missing": {library: why for part in found.values() for library, why in part["missing"].items()},
     }
@@ -76,26 +72,6 @@ def _in_process(threads: int, quick: bool, log: Callable[[str], None]) -> dict[s
     raise ChildProcessError(f"measuring with {plural(threads, 'thread')} ended early; why, it has said above")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """`python -m minidistill.experiments.bench THREADS [quick]` measures in this process and prints lines of JSON."""
-    threads, quick = int(arguments[0]), "quick" in arguments
-    stdout = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is not for our reader
-
-    def tell(**message: Any) -> None:
-        print(json.dumps(message), file=stdout, flush=True)
-
-    with suppress(ImportError):
-        import_module("torch").set_num_threads(threads)
-    try:
-        tell(found=measure(threads, quick, lambda line: tell(log=line)))
-    except ArithmeticError as error:
-        tell(error=str(error))
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
 def measure(
     threads: int, quick: bool, log: Callable[[str], None], groups: Mapping[str, Group] = GROUPS
 ) -> dict[str, Any]:
@@ -113,7 +89,7 @@ def measure(
             check_equal(case, works)
             near_peak = isinstance(case, Training) and case.flops > MANY_OPERATIONS
             if near_peak:
-                works[SGEMM] = sgemm(SGEMM_SIZE)
+                works[SGEMM] = product(SGEMM_CASE, threads)
             times = interleaved(works, budget=QUICK_BUDGET if quick else BUDGET)
             seconds = {library: median(figures) / case.steps for library, figures in times.items()}
             if near_peak:

@@ -4,11 +4,11 @@
 An adapter is a function of a case and a number of threads that returns one library's `Work`. All arrays are float32.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -26,6 +26,37 @@ class Work(NamedTuple):
     run: Callable[[], Any]                         # what is timed
     result: Callable[[], Sequence[Any]]            # after `run`: the arrays that must equal NumPy's
     reset: Callable[[], None] | None = None        # what undoes a run, where all must begin alike
+
+    @classmethod
+    def training(
+        cls, run: Callable[[], Any], parameters: Callable[[], Sequence[Any]], reset: Callable[[], None]
+    ) -> Self:
+        """The result is how far the parameters moved: compared as they are, they would hide a wrong step."""
+
+        def flat() -> np.ndarray:
+            return np.concatenate([np.asarray(a).ravel() for a in parameters()])
+
+        reset()
+        start = flat()
+        return cls(run, lambda: [flat() - start], reset)
+
+    @classmethod
+    def teacher(cls, make: Callable[[float], Self], dropout: float) -> Self:
+        """The work that `make` returns for a dropout rate; its result is that of one without dropout."""
+        timed, compared = make(dropout), make(0.0)
+
+        def result() -> Sequence[Any]:
+            assert compared.reset is not None
+            compared.reset()
+            compared.run()
+            return compared.result()
+
+        return timed._replace(result=result)
+
+    @classmethod
+    def forward(cls, run: Callable[[], Any]) -> Self:
+        """`run` returns logits. Probabilities are compared: scikit-learn returns nothing else."""
+        return cls(run, lambda: [softmax_forward(np.asarray(run()))[0]])
 
 
 Adapter = Callable[[Any, int], Work]
@@ -53,9 +84,6 @@ class Arrays(NamedTuple):
     x: np.ndarray      # (N,I)
     y: np.ndarray      # (N,)
     t: np.ndarray      # (N,C)
-
-    def batches(self, size: int) -> Iterator["Arrays"]:
-        return (Arrays(*(a[k : k + size] for a in self)) for k in range(0, len(self.x), size))
 
 
 @dataclass(frozen=True)
@@ -89,6 +117,11 @@ class Training(Forward):
 
     distil: bool = False   # SoftTarget instead of cross-entropy
     tolerance = 1e-2
+
+    def batches(self, convert: Callable[[np.ndarray], Any] = np.asarray) -> list[tuple[Any, ...]]:
+        """Rows, labels and logits of each step, as `convert` makes them another library's arrays."""
+        starts = range(0, len(self.data.x), self.batch)
+        return [tuple(convert(a[k : k + self.batch]) for a in self.data) for k in starts]
 
     @property
     def flops(self) -> int:
@@ -147,37 +180,3 @@ class Product:
     @cached_property
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         return normal(self.M, self.K), normal(self.K, self.N, seed=1)
-
-
-def training_work(run: Callable[[], Any], parameters: Callable[[], Sequence[Any]], reset: Callable[[], None]) -> Work:
-    """Work whose result is how far the parameters moved: compared as they are, they would hide a wrong step."""
-
-    def flat() -> np.ndarray:
-        return np.concatenate([np.asarray(a).ravel() for a in parameters()])
-
-    reset()
-    start = flat()
-    return Work(run, lambda: [flat() - start], reset)
-
-
-def teacher_work(make: Callable[[float], Work], dropout: float) -> Work:
-    """Work that `make` makes for a share of dropout; its result is that of one without any."""
-    timed, compared = make(dropout), make(0.0)
-
-    def result() -> Sequence[Any]:
-        assert compared.reset is not None
-        compared.reset()
-        compared.run()
-        return compared.result()
-
-    return timed._replace(result=result)
-
-
-def loss_work(run: Callable[[], Any]) -> Work:
-    """Work of a function that gives value and gradient."""
-    return Work(run, lambda: [np.asarray(part) for part in run()])
-
-
-def forward_work(run: Callable[[], Any], proba: bool = False) -> Work:
-    """Work of a function that gives logits. Probabilities are compared, for scikit-learn gives nothing else."""
-    return Work(run, lambda: [np.asarray(run()) if proba else softmax_forward(np.asarray(run()))[0]])

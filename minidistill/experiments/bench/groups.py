@@ -1,33 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What is measured: each group's cases, those of a quick run, and the adapters of the libraries that take part."""
 
+from functools import partial
 from typing import Any
 
-from .cases import Forward, Group, LossGradient, Product, TeacherEpoch, Training
-from .jax_adapter import jax_forward, jax_jit_loss, jax_scan_training, jax_training
-from .ours import (
-    card_training,
-    fitting_teacher,
-    minidistill_forward,
-    minidistill_loss,
-    minidistill_training,
-    numpy_forward,
-    numpy_loss,
-    numpy_product,
-    numpy_teacher,
-    numpy_training,
-    rung,
-)  # fmt: skip
-from .sklearn_adapter import sklearn_forward, sklearn_training
-from .torch_adapter import (
-    onnxruntime_forward,
-    torch_compile_loss,
-    torch_compile_training,
-    torch_eager_loss,
-    torch_forward,
-    torch_teacher,
-    torch_training,
-)  # fmt: skip
+from . import jax_adapter, ours, sklearn_adapter, torch_adapter
+from .cases import Adapter, Forward, Group, LossGradient, Product, TeacherEpoch, Training
 
 SMALL, LARGE = (64, 32, 10), (784, 800, 800, 10)
 TRAINING = [
@@ -40,33 +18,33 @@ LOSSES = [LossGradient(128, 10), LossGradient(1024, 1000), LossGradient(1024, 32
 FORWARD = [Forward(SMALL, 1), Forward(SMALL, 256), Forward(LARGE, 1), Forward(LARGE, 256)]
 PRODUCTS = [Product(32, 64, 32), Product(64, 64, 128), Product(128, 784, 30),
             Product(128, 784, 800), Product(784, 128, 800), Product(128, 1200, 1200)]  # fmt: skip
+RUNGS = ("three_loops", "reordered", "tiled", "register_blocked", "packed")
+TRAINERS: dict[str, Adapter] = {
+    "minidistill": ours.minidistill_training, "minidistill, card": partial(ours.minidistill_training, backend="cuda"),
+    "NumPy": ours.numpy_training, "PyTorch": torch_adapter.torch_training,
+    "torch.compile": torch_adapter.torch_compile_training, "jax.jit": jax_adapter.jax_training,
+    "jax scan": partial(jax_adapter.jax_training, scan=True), "scikit-learn": sklearn_adapter.sklearn_training,
+}  # fmt: skip
+DISTILLERS = ("minidistill", "minidistill, card", "NumPy", "PyTorch", "jax scan")
 GROUPS: dict[str, Group] = {
-    "training step": Group(TRAINING, TRAINING[:2], {
-        "minidistill": minidistill_training, "minidistill, card": card_training,
-        "NumPy": numpy_training, "PyTorch": torch_training,
-        "torch.compile": torch_compile_training, "jax.jit": jax_training, "jax scan": jax_scan_training,
-        "scikit-learn": sklearn_training,
-    }),
-    "distillation step": Group(DISTILLING, DISTILLING[:1], {
-        "minidistill": minidistill_training, "minidistill, card": card_training,
-        "NumPy": numpy_training, "PyTorch": torch_training,
-        "jax scan": jax_scan_training,
-    }),
+    "training step": Group(TRAINING, TRAINING[:2], TRAINERS),
+    "distillation step": Group(DISTILLING, DISTILLING[:1], {name: TRAINERS[name] for name in DISTILLERS}),
     "step of MNIST's teacher": Group(TEACHING, [], {
-        "minidistill": fitting_teacher, "NumPy": numpy_teacher, "PyTorch": torch_teacher,
+        "minidistill": ours.fitting_teacher, "NumPy": partial(ours.fitting_teacher, backend="numpy"),
+        "PyTorch": torch_adapter.torch_teacher,
     }),
     "loss and gradient": Group(LOSSES, LOSSES[:2], {
-        "minidistill": minidistill_loss, "NumPy": numpy_loss, "PyTorch": torch_eager_loss,
-        "torch.compile": torch_compile_loss, "jax.jit": jax_jit_loss,
+        "minidistill": ours.minidistill_loss, "NumPy": ours.numpy_loss, "PyTorch": torch_adapter.torch_eager_loss,
+        "torch.compile": torch_adapter.torch_compile_loss, "jax.jit": jax_adapter.jax_jit_loss,
     }),
     "forward": Group(FORWARD, FORWARD[:2], {
-        "minidistill": minidistill_forward, "NumPy": numpy_forward, "PyTorch": torch_forward, "jax.jit": jax_forward,
-        "onnxruntime": onnxruntime_forward, "scikit-learn": sklearn_forward,
+        "minidistill": ours.minidistill_forward, "NumPy": ours.numpy_forward, "PyTorch": torch_adapter.torch_forward,
+        "jax.jit": jax_adapter.jax_forward, "onnxruntime": torch_adapter.onnxruntime_forward,
+        "scikit-learn": sklearn_adapter.sklearn_forward,
     }),
     "matrix product": Group(PRODUCTS, PRODUCTS[:3], {
-        "minidistill": rung("threaded"), "NumPy": numpy_product, "three loops": rung("three_loops"),
-        "reordered": rung("reordered"), "tiled": rung("tiled"), "register blocked": rung("register_blocked"),
-        "packed": rung("packed"),
+        "minidistill": partial(ours.product, rung="threaded"), "NumPy": ours.product,
+        **{name.replace("_", " "): partial(ours.product, rung=name) for name in RUNGS},
     }),
 }  # fmt: skip
 

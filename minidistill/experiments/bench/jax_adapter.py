@@ -2,11 +2,12 @@
 """Adapters of JAX: a jitted function per step, or one `lax.scan` over all steps. ImportError where it is missing."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from ...network import MLP
-from .cases import MOMENTUM, RATE, SOFT, Forward, LossGradient, Training, Work, forward_work, loss_work, training_work
+from .cases import MOMENTUM, RATE, SOFT, Forward, LossGradient, Training, Work
 
 
 def jax_loss(jax: Any, distil: bool) -> Callable[[Any, Any, Any], Any]:
@@ -40,7 +41,7 @@ def jax_training(case: Training, threads: int, scan: bool = False) -> Work:
     jax = import_module("jax")
     tree, loss = jax.tree.map, jax_loss(jax, case.distil)
     first, forward = jax_network(jax, case.network())
-    batches: Any = [tuple(map(jax.numpy.asarray, batch)) for batch in case.data.batches(case.batch)]
+    batches: Any = case.batches(jax.numpy.asarray)
     state: Any = None
 
     def step(state: Any, batch: Any) -> Any:
@@ -49,12 +50,9 @@ def jax_training(case: Training, threads: int, scan: bool = False) -> Work:
         velocities = tree(lambda v, g: MOMENTUM * v + g, velocities, gradients)
         return (tree(lambda p, v: p - RATE * v, parameters, velocities), velocities), None
 
-    def epoch(state: Any, batches: Any) -> Any:
-        return jax.lax.scan(step, state, batches)
-
     if scan:
         batches = [tree(lambda *parts: jax.numpy.stack(parts), *batches)]
-    compiled = jax.jit(epoch if scan else step, donate_argnums=0)
+    compiled = jax.jit(partial(jax.lax.scan, step) if scan else step, donate_argnums=0)
 
     def run() -> None:
         nonlocal state
@@ -67,22 +65,22 @@ def jax_training(case: Training, threads: int, scan: bool = False) -> Work:
         state = tree(jax.numpy.array, first), tree(jax.numpy.zeros_like, first)
         jax.block_until_ready(state)
 
-    return training_work(run, lambda: jax.tree.leaves(state[0]), reset)
-
-
-def jax_scan_training(case: Training, threads: int) -> Work:
-    return jax_training(case, threads, scan=True)
+    return Work.training(run, lambda: jax.tree.leaves(state[0]), reset)
 
 
 def jax_jit_loss(case: LossGradient, threads: int) -> Work:
     jax = import_module("jax")
     s, y, t = map(jax.numpy.asarray, case.data)
     compiled = jax.jit(jax.value_and_grad(jax_loss(jax, distil=True)))
-    return loss_work(lambda: jax.block_until_ready(compiled(s, t, y)))
+
+    def run() -> Any:
+        return jax.block_until_ready(compiled(s, t, y))
+
+    return Work(run, run)
 
 
 def jax_forward(case: Forward, threads: int) -> Work:
     jax = import_module("jax")
     parameters, forward = jax_network(jax, case.network())
     compiled, x = jax.jit(forward), jax.numpy.asarray(case.data.x)
-    return forward_work(lambda: compiled(parameters, x).block_until_ready())
+    return Work.forward(lambda: compiled(parameters, x).block_until_ready())

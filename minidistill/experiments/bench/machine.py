@@ -11,7 +11,8 @@ from importlib import metadata
 import numpy as np
 
 from ...support.processes import POOLS
-from .cases import Work, normal
+from .cases import Product
+from .ours import product
 from .timing import best
 
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # where set, OpenBLAS does without what the processor has
@@ -27,20 +28,15 @@ def environment(threads: int) -> dict[str, str]:
 
 
 SGEMM_SIZE = 1536
+SGEMM_CASE = Product(SGEMM_SIZE, SGEMM_SIZE, SGEMM_SIZE)
 
 
-def sgemm(n: int) -> Work:
-    """A product of two large matrices, by NumPy's BLAS."""
-    A, B, C = normal(n, n), normal(n, n), np.empty((n, n), np.float32)
-    return Work(lambda: np.matmul(A, B, out=C), lambda: [C])
-
-
-def sgemm_peak(n: int = SGEMM_SIZE, repeats: int = 8) -> tuple[float, float]:
+def sgemm_peak(repeats: int = 8) -> tuple[float, float]:
     """GFLOP/s of NumPy's BLAS on large matrices, the best of some tries; and how many cores it had meanwhile."""
-    work = sgemm(n)
+    run = product(SGEMM_CASE, threads=1).run
     used, start = time.process_time(), time.perf_counter()
-    seconds = best(work.run, repeats)
-    return 2e-9 * n**3 / seconds, (time.process_time() - used) / (time.perf_counter() - start)
+    seconds = best(run, repeats)
+    return 2e-9 * SGEMM_SIZE**3 / seconds, (time.process_time() - used) / (time.perf_counter() - start)
 
 
 OUT_OF_CACHE = 1 << 26  # bytes

@@ -2,6 +2,7 @@
 """Adapters of minidistill: the readable NumPy code, which is the reference of all results, and the compiled kernels."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,38 +14,25 @@ from ...losses import CrossEntropy
 from ...network import MLP
 from ...training.loop import fit
 from ...training.optim import SGD
-from .cases import (
-    MOMENTUM,
-    RATE,
-    SOFT,
-    Adapter,
-    Forward,
-    LossGradient,
-    Product,
-    TeacherEpoch,
-    Training,
-    Work,
-    forward_work,
-    loss_work,
-    teacher_work,
-    training_work,
-)  # fmt: skip
+from .cases import MOMENTUM, RATE, SOFT, Forward, LossGradient, Product, TeacherEpoch, Training, Work
 
 
-def _network_work(run: Callable[[], Any], network: MLP, state: Any) -> Work:
+def _network_work(run: Callable[[], Any], network: MLP, *states: Any) -> Work:
     """Training whose reset restores the first parameters and clears the optimizer's state."""
     first = network.parameters.copy()
 
     def reset() -> None:
-        network.parameters[:], state[:] = first, 0
+        network.parameters[:] = first
+        for state in states:
+            state[:] = 0
 
-    return training_work(run, lambda: [network.parameters], reset)
+    return Work.training(run, lambda: [network.parameters], reset)
 
 
 def numpy_training(case: Training, threads: int) -> Work:
     """The readable loop, as in training/run.py."""
     network, optimizer, loss = case.network(), SGD(RATE, momentum=MOMENTUM), SOFT if case.distil else CrossEntropy()
-    state, batches = optimizer.initial_state(network.parameters), list(case.data.batches(case.batch))
+    state, batches = optimizer.initial_state(network.parameters), case.batches()
 
     def run() -> None:
         for k, (x, y, t) in enumerate(batches):
@@ -56,37 +44,16 @@ def numpy_training(case: Training, threads: int) -> Work:
     return _network_work(run, network, state)
 
 
-def minidistill_training(case: Training, threads: int) -> Work:
-    """A compiled epoch in one call."""
-    from ...kernels import cpu
-
-    network, (x, y, t) = case.network(), case.data
-    state = SGD().initial_state(network.parameters)
-    order, rates = np.arange(len(x)), np.full(case.steps, RATE)
-    plan, optimizer = cpu.plan(case.sizes, batch=case.batch, threads=threads), cpu.UpdateRule(momentum=MOMENTUM)
-    soft = {"targets": t, "alpha": SOFT.alpha, "temperature": SOFT.temperature} if case.distil else {}
-
-    def run() -> None:
-        arrays = network.parameters, network.gradients, state, x, order
-        cpu.train_steps(plan, *arrays, case.batch, rates, labels=y, optimizer=optimizer, **soft)
-
-    return _network_work(run, network, state)
-
-
-def card_training(case: Training, threads: int) -> Work:
-    """An epoch in one launch on an NVIDIA card; to the card and back once."""
-    load_backend("cuda")  # ImportError says what is missing
-    network, (x, y, t) = case.network().copy("cuda"), case.data
-    state = SGD().initial_state(network.parameters)
+def minidistill_training(case: Training, threads: int, backend: str = "cpu") -> Work:
+    """A compiled epoch in one call; on an NVIDIA card in one launch, to the card and back once."""
+    load_backend(backend)  # ImportError says what is missing
+    network, (x, y, t) = case.network().copy(backend), case.data
     loss, optimizer = SOFT if case.distil else CrossEntropy(), SGD(RATE, momentum=MOMENTUM)
+    state = optimizer.initial_state(network.parameters)
     epochs = compiled_epochs(network, loss, optimizer, case.batch, y, t)
     assert epochs is not None
     order, rates = np.arange(len(x)), np.full(case.steps, RATE)
-
-    def run() -> None:
-        list(epochs.losses(x, y, t, state, order, rates, 0))
-
-    return _network_work(run, network, state)
+    return _network_work(lambda: list(epochs.losses(x, y, t, state, order, rates, 0)), network, state)
 
 
 def fitting_teacher(case: TeacherEpoch, threads: int, backend: str = "cpu") -> Work:
@@ -95,23 +62,16 @@ def fitting_teacher(case: TeacherEpoch, threads: int, backend: str = "cpu") -> W
     options: Any = {"epochs": 1, "batch_size": case.batch, "optimizer": optimizer, "augment": RandomShift(case.pixels)}
 
     def make(dropout: float) -> Work:
-        network, first = MLP(case.sizes, dropout=dropout, backend=backend), case.network().parameters
+        network = MLP(case.sizes, dropout=dropout, backend=backend)
+        return _network_work(lambda: fit(network, data, **options), network)
 
-        def reset() -> None:
-            network.parameters[:] = first
-
-        return training_work(lambda: fit(network, data, **options), lambda: [network.parameters], reset)
-
-    return teacher_work(make, case.dropout)
-
-
-def numpy_teacher(case: TeacherEpoch, threads: int) -> Work:
-    return fitting_teacher(case, threads, "numpy")
+    return Work.teacher(make, case.dropout)
 
 
 def numpy_loss(case: LossGradient, threads: int) -> Work:
     s, y, t = case.data
-    return loss_work(lambda: SOFT(s, t, y))
+    run = partial(SOFT, s, t, y)
+    return Work(run, run)
 
 
 def minidistill_loss(case: LossGradient, threads: int) -> Work:
@@ -119,34 +79,28 @@ def minidistill_loss(case: LossGradient, threads: int) -> Work:
 
     s, y, t = case.data
     ds = np.empty_like(s)  # as in training, where its place is kept; the peers bring memory of their own
-    return loss_work(lambda: cpu.distillation_loss(s, t, y, SOFT.temperature, SOFT.alpha, threads=threads, out=ds))
+    run = partial(cpu.distillation_loss, s, t, y, SOFT.temperature, SOFT.alpha, threads=threads, out=ds)
+    return Work(run, run)
 
 
 def numpy_forward(case: Forward, threads: int) -> Work:
     network, x = case.network(), case.data.x
-    return forward_work(lambda: network.forward(x)[0])
+    return Work.forward(lambda: network.forward(x)[0])
 
 
 def minidistill_forward(case: Forward, threads: int) -> Work:
     from ...kernels import cpu
 
-    plan, network, x = cpu.plan(case.sizes, batch=case.batch, threads=threads), case.network(), case.data.x
-    parameters = network.parameters
-    return forward_work(lambda: cpu.forward(plan, parameters, x))
+    plan, parameters = cpu.plan(case.sizes, batch=case.batch, threads=threads), case.network().parameters
+    return Work.forward(partial(cpu.forward, plan, parameters, case.data.x))
 
 
-def numpy_product(case: Product, threads: int) -> Work:
-    (A, B), C = case.data, np.empty((case.M, case.N), np.float32)
-    return Work(lambda: np.matmul(A, B, out=C), lambda: [C])
-
-
-def rung(name: str) -> Adapter:
-    """The adapter of a rung of the ladder in kernels/cpu/matmul.py."""
-
-    def adapter(case: Product, threads: int) -> Work:
+def product(case: Product, threads: int, rung: str | None = None) -> Work:
+    """By NumPy, or by a rung of the ladder in kernels/cpu/matmul.py."""
+    multiply: Any = np.matmul
+    if rung is not None:
         from ...kernels.cpu import matmul
 
-        (A, B), C, multiply = case.data, np.empty((case.M, case.N), np.float32), getattr(matmul, name)
-        return Work(lambda: multiply(A, B, C), lambda: [C])
-
-    return adapter
+        multiply = getattr(matmul, rung)
+    (A, B), C = case.data, np.empty((case.M, case.N), np.float32)
+    return Work(lambda: multiply(A, B, C), lambda: [C])

@@ -61,8 +61,8 @@ class Bench:
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Training steps, a panel for each number of threads, as a matplotlib figure; saved where a path is given."""
-        steps = [row for row in self.rows if row.group == "training step" and row.library != SGEMM]
-        rows = [row for row in steps if row.ratio_to_minidistill is not None]
+        rows = [row for row in self.rows if row.group == "training step" and row.library != SGEMM
+                and row.ratio_to_minidistill is not None]  # fmt: skip
         cases, libraries = list(dict.fromkeys(r.case for r in rows)), list(dict.fromkeys(r.library for r in rows))
         counts = sorted({row.threads for row in rows})
         figure, axes = new_figure(columns=max(1, len(counts)), width=1.5 + 1.1 * len(cases), height=3.6)

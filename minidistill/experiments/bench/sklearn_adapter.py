@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...network import MLP
-from .cases import MOMENTUM, RATE, Forward, Training, Work, forward_work, normal, training_work
+from .cases import MOMENTUM, RATE, Forward, Training, Work, normal
 
 
 def sklearn_network(network: MLP, batch: int) -> tuple[Any, Callable[[], None]]:
@@ -34,9 +34,9 @@ def sklearn_training(case: Training, threads: int) -> Work:
     """One partial_fit is one pass over the rows; beside the steps it checks its input and makes one-hot labels."""
     (model, reset), (x, y, _) = sklearn_network(case.network(), case.batch), case.data
     layers = list(zip(model.coefs_, model.intercepts_, strict=True))
-    return training_work(lambda: model.partial_fit(x, y), lambda: [a for layer in layers for a in layer], reset)
+    return Work.training(lambda: model.partial_fit(x, y), lambda: [a for layer in layers for a in layer], reset)
 
 
 def sklearn_forward(case: Forward, threads: int) -> Work:
     (model, _), x = sklearn_network(case.network(), batch=32), case.data.x
-    return forward_work(lambda: model.predict_proba(x), proba=True)
+    return Work(lambda: model.predict_proba(x), lambda: [model.predict_proba(x)])

@@ -4,6 +4,8 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from timeit import repeat, timeit
 from typing import Any
 
 import numpy as np
@@ -47,15 +49,12 @@ def interleaved(
         if k >= 3 and clock() - begin > budget:
             break
         for library, work in works.items():
+            turn = partial(timeit, work.run, timer=clock, number=repeats[library])
             (settle or wait_until_idle)()
-            for _ in range(repeats[library]):
-                work.run()
+            turn()
             if work.reset:
                 work.reset()
-            start = clock()
-            for _ in range(repeats[library]):
-                work.run()
-            times[library].append((clock() - start) / repeats[library])
+            times[library].append(turn() / repeats[library])
     return times
 
 
@@ -68,13 +67,7 @@ def _repeats(work: Work, clock: Callable[[], float]) -> int:
 
 def best(run: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds of the fastest of some runs."""
-
-    def seconds() -> float:
-        start = clock()
-        run()
-        return clock() - start
-
-    return min(seconds() for _ in range(repeats))
+    return min(repeat(run, timer=clock, repeat=repeats, number=1))
 
 
 def wait_until_idle() -> None:

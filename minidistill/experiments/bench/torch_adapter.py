@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Adapters of PyTorch, eager and compiled, and of ONNX Runtime. ImportError where the library is not installed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -9,20 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...network import MLP
-from .cases import (
-    MOMENTUM,
-    RATE,
-    SOFT,
-    Forward,
-    LossGradient,
-    TeacherEpoch,
-    Training,
-    Work,
-    forward_work,
-    loss_work,
-    teacher_work,
-    training_work,
-)  # fmt: skip
+from .cases import MOMENTUM, RATE, SOFT, Forward, LossGradient, TeacherEpoch, Training, Work
 
 
 def torch_loss(torch: Any, distil: bool) -> Callable[[Any, Any, Any], Any]:
@@ -55,27 +42,35 @@ def torch_network(torch: Any, network: MLP) -> tuple[Any, Callable[[], None]]:
     return torch.nn.Sequential(*layers[:-1]), reset
 
 
-def torch_batches(torch: Any, case: Training) -> list[Any]:
-    return [tuple(map(torch.from_numpy, batch)) for batch in case.data.batches(case.batch)]
-
-
 def torch_training(case: Training, threads: int) -> Work:
     torch = import_module("torch")
-    model, weights = torch_network(torch, case.network())
+    batches = case.batches(torch.from_numpy)
+    return _eager_work(torch, *torch_network(torch, case.network()), case.distil, lambda: batches)
+
+
+def _eager_work(
+    torch: Any, model: Any, reset_weights: Callable[[], None], distil: bool, batches: Callable[[], Iterable[Any]],
+    max_norm: float | None = None,
+) -> Work:  # fmt: skip
+    """Steps on the batches that each call of `batches` returns; `max_norm` limits the weights of each unit."""
+    loss, weights = torch_loss(torch, distil), [p for p in model.parameters() if p.ndim == 2]
     optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM, fused=True)  # the fastest of its three ways
-    loss, batches = torch_loss(torch, case.distil), torch_batches(torch, case)
 
     def run() -> None:
-        for x, y, t in batches:
+        for x, y, t in batches():
             optimizer.zero_grad()
             loss(model(x), t, y).backward()
             optimizer.step()
+            if max_norm is not None:
+                with torch.no_grad():
+                    for W in weights:
+                        W.copy_(torch.renorm(W, 2, 0, max_norm))
 
     def reset() -> None:
-        weights()
+        reset_weights()
         optimizer.state.clear()
 
-    return training_work(run, lambda: [p.detach().numpy().T for p in model.parameters()], reset)
+    return Work.training(run, lambda: [p.detach().numpy().T for p in model.parameters()], reset)
 
 
 INDUCTOR = {"cpp_wrapper": True, "max_autotune": True}  # a tenth faster than the default on small networks
@@ -87,7 +82,7 @@ def torch_compile_training(case: Training, threads: int) -> Work:
     model, weights = torch_network(torch, case.network())
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     velocities = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    loss, batches = torch_loss(torch, case.distil), torch_batches(torch, case)
+    loss, batches = torch_loss(torch, case.distil), case.batches(torch.from_numpy)
 
     def value(parameters: Any, x: Any, y: Any, t: Any) -> Any:
         return loss(torch.func.functional_call(model, parameters, x), t, y)
@@ -109,44 +104,32 @@ def torch_compile_training(case: Training, threads: int) -> Work:
         for v in velocities.values():
             v.zero_()
 
-    return training_work(run, lambda: [p.numpy().T for p in parameters.values()], reset)
+    return Work.training(run, lambda: [p.numpy().T for p in parameters.values()], reset)
 
 
 def torch_teacher(case: TeacherEpoch, threads: int) -> Work:
     """Windows of the padded images, gathered a batch at a time."""
     torch = import_module("torch")
-    loss, p, side = torch_loss(torch, distil=False), case.pixels, round(case.sizes[0] ** 0.5)
+    p, side = case.pixels, round(case.sizes[0] ** 0.5)
     x, y, _ = map(torch.from_numpy, case.data)
     padded = torch.nn.functional.pad(x.view(-1, side, side), (p, p, p, p))
     windows = padded.unfold(1, side, 1).unfold(2, side, 1)                      # (N,2p+1,2p+1,side,side), a view
 
+    def batches() -> Iterator[Any]:
+        random = np.random.default_rng((0, 0))  # of fit's seed and epoch
+        order = random.permutation(len(x))
+        for k in range(0, len(x), case.batch):
+            rows = torch.from_numpy(order[k : k + case.batch])
+            down, right = torch.from_numpy(p - random.integers(-p, p + 1, (len(rows), 2))).T
+            yield windows[rows, down, right].flatten(1), y[rows], None
+
     def make(dropout: float) -> Work:
-        model, weights = torch_network(torch, case.network())
-        optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM, fused=True)
+        model, reset_weights = torch_network(torch, case.network())
         *hidden, last = model[::2]
         thinned = [part for linear in hidden for part in (linear, torch.nn.ReLU(), torch.nn.Dropout(dropout))]
-        network = torch.nn.Sequential(*thinned, last)
+        return _eager_work(torch, torch.nn.Sequential(*thinned, last), reset_weights, False, batches, case.max_norm)
 
-        def run() -> None:
-            random = np.random.default_rng((0, 0))  # of fit's seed and epoch
-            order = random.permutation(len(x))
-            for k in range(0, len(x), case.batch):
-                rows = torch.from_numpy(order[k : k + case.batch])
-                down, right = torch.from_numpy(p - random.integers(-p, p + 1, (len(rows), 2))).T
-                optimizer.zero_grad()
-                loss(network(windows[rows, down, right].flatten(1)), None, y[rows]).backward()
-                optimizer.step()
-                with torch.no_grad():
-                    for linear in (*hidden, last):
-                        linear.weight.copy_(torch.renorm(linear.weight, 2, 0, case.max_norm))
-
-        def reset() -> None:
-            weights()
-            optimizer.state.clear()
-
-        return training_work(run, lambda: [p.detach().numpy().T for p in model.parameters()], reset)
-
-    return teacher_work(make, case.dropout)
+    return Work.teacher(make, case.dropout)
 
 
 def torch_eager_loss(case: LossGradient, threads: int) -> Work:
@@ -158,7 +141,7 @@ def torch_eager_loss(case: LossGradient, threads: int) -> Work:
         value = loss(s, t, y)
         return value.detach(), *torch.autograd.grad(value, s)
 
-    return loss_work(run)
+    return Work(run, run)
 
 
 def torch_compile_loss(case: LossGradient, threads: int) -> Work:
@@ -172,13 +155,13 @@ def torch_compile_loss(case: LossGradient, threads: int) -> Work:
             gradient, value = compiled(s, t, y)
         return value, gradient
 
-    return loss_work(run)
+    return Work(run, run)
 
 
 def torch_forward(case: Forward, threads: int) -> Work:
     torch = import_module("torch")
     model, x = torch_network(torch, case.network())[0].eval(), torch.from_numpy(case.data.x)
-    return forward_work(torch.inference_mode()(lambda: model(x)))
+    return Work.forward(torch.inference_mode()(lambda: model(x)))
 
 
 def onnxruntime_forward(case: Forward, threads: int) -> Work:
@@ -189,4 +172,4 @@ def onnxruntime_forward(case: Forward, threads: int) -> Work:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(onnx_bytes(case.network()), options, providers=["CPUExecutionProvider"])
     feed = {"x": case.data.x}
-    return forward_work(lambda: session.run(None, feed)[0])
+    return Work.forward(lambda: session.run(None, feed)[0])

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...support.figures import ALONE as ALONE_COLOR
-from ...support.figures import DISTILLED, TEACHER, new_figure, save, titled
+from ...support.figures import ALONE as ALONE_COLOR, DISTILLED, TEACHER, new_figure, save, titled
 from ...support.text import aligned, plural, sample_std
 from .methods import ALONE, REFERENCE, Setting
 

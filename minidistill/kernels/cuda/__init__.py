@@ -16,9 +16,7 @@ import numpy as np
 from ...ops import hash32, kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from ...support.gpu_arrays import as_numba_array
 from ..row_operations import row_operations
-from . import losses as cuda_losses
-from . import matmul as cuda_matmul
-from . import rows as cuda_rows
+from . import losses as cuda_losses, matmul as cuda_matmul, rows as cuda_rows
 from .device import THREADS, block_count, empty, find_gpu, is_on_gpu, to_gpu  # noqa: F401  (find_gpu is called from outside)
 from .losses import FEW_CLASSES
 from .rows import ADAM, PARTS, SGD, WARP, threshold_and_scale

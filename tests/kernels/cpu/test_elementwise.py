@@ -4,8 +4,7 @@
 import numpy as np
 import pytest
 from agreement import TOLERANCE, assert_same, numbers
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from minidistill import ops
 from minidistill.kernels import cpu

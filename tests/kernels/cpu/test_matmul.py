@@ -9,8 +9,7 @@ import sys
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rounding import assert_product
 
 from minidistill.kernels.cpu import matmul, simd

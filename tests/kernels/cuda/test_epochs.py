@@ -6,8 +6,7 @@ import pytest
 from gpu_arrays import LABELS, ROWS, SIZES, TEACHER, AllAtOnce, close, pair
 
 from minidistill import MLP, SGD, Adam, AdamW, CrossEntropy, Dataset, Mixup, SoftTarget, fit
-from minidistill.kernels.cuda import epochs as cuda_epochs
-from minidistill.kernels.cuda import passes as cuda_passes
+from minidistill.kernels.cuda import epochs as cuda_epochs, passes as cuda_passes
 from minidistill.kernels.cuda.device import to_gpu
 from minidistill.training.history import TrainingDiverged
 
