@@ -6,7 +6,7 @@ A fused loss computes value and gradient together: the gradient is the cache, an
 
 
 def row_operations(activation, activation_backward, softmax_rows, distillation_loss):
-    """The functions by name. The arguments are the backend's:
+    """The functions, in the order of ops.py. The arguments are the backend's:
 
     activation(name, z), activation_backward(name, da, a=a or z=z): "relu", "tanh" or "gelu" of an array
     softmax_rows(logarithm, direction, T, **arrays): softmax or its logarithm, "forward" or "backward"
@@ -64,9 +64,8 @@ def row_operations(activation, activation_backward, softmax_rows, distillation_l
     def top_k_target_backward(cache):
         return cache
 
-    functions = (
+    return (
         relu_forward, relu_backward, tanh_forward, tanh_backward, gelu_forward, gelu_backward,
         log_softmax_forward, log_softmax_backward, softmax_forward, softmax_backward,
         cross_entropy_forward, cross_entropy_backward, soft_target_forward, soft_target_backward, top_k_target_backward,
     )  # fmt: skip
-    return {function.__name__: function for function in functions}

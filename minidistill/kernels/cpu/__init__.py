@@ -18,4 +18,8 @@ from .softmax import softmax_rows
 from .top_k import top_k_target_forward  # noqa: F401
 from .updates import ADAM, SGD, UpdateRule, adam_update, sgd_update  # noqa: F401
 
-globals().update(row_operations(activation, activation_backward, softmax_rows, distillation_loss))
+(
+    relu_forward, relu_backward, tanh_forward, tanh_backward, gelu_forward, gelu_backward,
+    log_softmax_forward, log_softmax_backward, softmax_forward, softmax_backward,
+    cross_entropy_forward, cross_entropy_backward, soft_target_forward, soft_target_backward, top_k_target_backward,
+) = row_operations(activation, activation_backward, softmax_rows, distillation_loss)  # fmt: skip

@@ -170,7 +170,11 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     return values.copy_to_host().mean(), _returned(ds, (B, C), s)
 
 
-globals().update(row_operations(activation, activation_backward, softmax_rows, distillation_loss))
+(
+    relu_forward, relu_backward, tanh_forward, tanh_backward, gelu_forward, gelu_backward,
+    log_softmax_forward, log_softmax_backward, softmax_forward, softmax_backward,
+    cross_entropy_forward, cross_entropy_backward, soft_target_forward, soft_target_backward, top_k_target_backward,
+) = row_operations(activation, activation_backward, softmax_rows, distillation_loss)  # fmt: skip
 
 
 def top_k_target_forward(s, indices, log_p, T):
