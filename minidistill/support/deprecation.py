@@ -30,12 +30,16 @@ def renamed_attribute(old: str, new: str) -> Any:
 
 
 def renamed_arguments(**names: str) -> Callable[[Function], Function]:
-    """A decorator: keyword arguments by old names, {old: new}, are passed on by their new ones.
+    """A decorator of functions and classes: keyword arguments by old names, {old: new}, are passed on by new ones.
 
     Raises TypeError where both are given.
     """
 
     def decorate(function: Function) -> Function:
+        if isinstance(function, type):
+            function.__init__ = decorate(function.__init__)  # type: ignore[misc]
+            return function
+
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             for old in names.keys() & kwargs.keys():

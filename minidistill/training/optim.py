@@ -17,14 +17,11 @@ from ..support.deprecation import renamed_arguments, renamed_attribute
 from .schedules import Schedule
 
 
-class OptimizerClass(type):
-    """The class of optimizer classes, which renames an old argument of all of them."""
-
-    __call__ = renamed_arguments(max_norm="max_weight_norm")(type.__call__)
+with_old_names = renamed_arguments(max_norm="max_weight_norm")
 
 
 @dataclass(frozen=True)
-class Optimizer(metaclass=OptimizerClass):
+class Optimizer:
     """What all optimizers share.
 
     learning_rate    a number, or a schedule
@@ -81,6 +78,7 @@ class Optimizer(metaclass=OptimizerClass):
                 network.ops.max_norm(W, self.max_weight_norm)
 
 
+@with_old_names
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, plain or Nesterov's (Sutskever et al. 2013, section 2).
@@ -103,6 +101,7 @@ class SGD(Optimizer):
         network.ops.sgd_update(w, dw, v, rate, self.momentum, self.nesterov, self.weight_decay)
 
 
+@with_old_names
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015, algorithm 1) with the weight decay of Loshchilov and Hutter 2019 [OPT-3 to OPT-5]."""
@@ -126,6 +125,7 @@ class Adam(Optimizer):
         network.ops.adam_update(w, dw, m, v, rate, step, *betas, self.epsilon, self.weight_decay)
 
 
+@with_old_names
 @dataclass(frozen=True)
 class AdamW(Adam):
     """Adam with a weight decay from the start."""

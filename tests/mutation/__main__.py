@@ -2,8 +2,8 @@
 """Mutation tests: `python tests/mutation [--mutants 300] [--seed 0] [FILE ...]` says which mistakes no test catches.
 
 Each mutant is a copy of the package with one mistake (see mutants.py), drawn at random from all of the files. The tests
-that belong to its file run on it, then those of its folder, each until the first failure. A mutant that passes all of
-them survives: a test is missing, unless the mistake changes nothing, which equivalent.txt then explains.
+of its file run on it, then those of its folder and of the folder that uses it, each until the first failure. A mutant
+that passes all of them survives: a test is missing, unless the mistake changes nothing, as equivalent.txt explains.
 """
 
 import argparse
@@ -114,12 +114,13 @@ def outcome(trial: Trial, copies: "SimpleQueue[Path]") -> bool:
 
 
 def tests_of(file: str) -> list[str]:
-    """The tests to run, the likeliest to fail first: those of the file, then those of its folder."""
+    """The tests to run, the likeliest to fail first: of the file, of its folder, and of what is trained with it."""
     own = Path(file).with_suffix("")
     listed = TESTED_WITH.get(str(own))
     first = f"tests/{listed}.py" if listed else f"tests/{own.parent / f'test_{own.name}.py'}"
-    folder = f"tests/{own.parent}" if own.parent.name else "tests/training"
-    return [each for each in (first, folder) if (ROOT / each).exists()]
+    above = {"": "training", "losses": "training", "training": "distillation"}.get(own.parent.name)
+    places = [first, *([f"tests/{own.parent}"] if own.parent.name else []), *([f"tests/{above}"] if above else [])]
+    return [each for each in places if (ROOT / each).exists()]
 
 
 def fails(copy: Path, tests: str) -> bool:

@@ -11,6 +11,7 @@ EXCHANGED = {
     ast.FloorDiv: "*", ast.Mod: "*", ast.Pow: "*", ast.And: "or", ast.Or: "and",
 }  # fmt: skip
 SILENT = ("warn", "log", "check_", "errstate", "print")  # functions whose arguments are texts or guards, not results
+GUARDS = ("strict", "copy")  # arguments that change no result of a right program
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def mutants(source: str) -> list[Mutant]:
                 new = repr(value + 1 if isinstance(value, int) else 2 * value or 1.0)
                 found.append(replaced(node, new, f"{value} -> {new}"))
             case ast.Call(keywords=keywords) if len(keywords) + len(node.args) > 1:
-                found += [_without(source, place, keyword) for keyword in keywords if keyword.arg]
+                removable = [keyword for keyword in keywords if keyword.arg not in (None, *GUARDS)]
+                found += [_without(source, place, keyword) for keyword in removable]
             case ast.IfExp(orelse=other):
                 found.append(replaced(node, ast.get_source_segment(source, other), "always the other of if ... else"))
     whole = [mutant for mutant in found if mutant is not None and _compiles(mutant.of(source))]
@@ -95,6 +97,8 @@ def _code(node: ast.AST) -> Iterator[ast.AST]:
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.Raise | ast.JoinedStr | ast.Assert):
+                continue
+            if isinstance(child, ast.keyword) and child.arg in GUARDS:
                 continue
             if isinstance(child, ast.Call) and ast.unparse(child.func).split(".")[-1].startswith(SILENT):
                 continue
