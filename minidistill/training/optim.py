@@ -16,7 +16,6 @@ from ..support.checks import LIMITS, SHARES, check_field
 from ..support.deprecation import renamed_arguments, renamed_attribute
 from .schedules import Schedule
 
-
 with_old_names = renamed_arguments(max_norm="max_weight_norm")
 
 
