@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from pathlib import Path
 
+WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 ZIP_MAGIC = b"PK"  # an .npz is a zip archive of .npy files
 UNPACKED_FREELY = 2**26  # bytes of arrays that a file of any size may hold,
 MOST_UNPACKING = 100     # and how many more for each byte of the file
@@ -46,6 +47,11 @@ def check_place(name: str, path: str | os.PathLike[str]) -> None:
         raise IsADirectoryError(f"{name}: cannot write {os.fspath(path)!r}: it is a folder")
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise FileNotFoundError(f"{name}: cannot write {path}: no folder {folder} that one may write to")
+    if os.path.exists(path) and not os.stat(path).st_mode & WRITABLE:  # which is no obstacle to renaming, nor to root
+        raise PermissionError(f"{name}: cannot write {path}: it is read-only")
+    if os.path.islink(path) and hasattr(os, "geteuid") and os.lstat(path).st_uid not in (0, os.geteuid()):
+        where = os.path.realpath(path)
+        raise PermissionError(f"{name}: cannot write {path}: it is a link that another user made, to {where}")
 
 
 def _is_pipe_or_device(path: str | os.PathLike[str]) -> bool:
@@ -84,7 +90,8 @@ def check_unpacked(path: str | os.PathLike[str], claimed: int, packed: int) -> N
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends well, and vanishes when it does not.
 
-    A link is followed; what is no regular file, such as a pipe or /dev/null, is written to and not replaced.
+    A file that is there already keeps its mode. A link is followed; what is no regular file, such as a pipe or
+    /dev/null, is written to and not replaced.
     """
     check_place("path", path)
     if _is_pipe_or_device(path):
@@ -100,6 +107,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise type(error)(f"cannot write {path}: {error.strerror} ({folder})") from None
     try:
         with stream:
+            if os.path.exists(target):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
             yield stream
             stream.flush()
             os.fsync(stream.fileno())  # or a power cut could leave the new name with nothing in it

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +25,15 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def python_running(module: str) -> list[str]:
+    """The command that runs `module` in a new process, which imports from where this one does.
+
+    Without more it would look in the working folder first, and run a numpy.py that it finds there.
+    """
+    code = f"import runpy, sys; sys.path[:] = {sys.path!r}; runpy.run_module({module!r}, run_name='__main__')"
+    return [sys.executable, "-P", "-c", code]
+
+
 @contextmanager
 def own_processes(count: int, shared: Any) -> Iterator[Submit]:
     """`count` processes, each with a copy of `shared`; hands out a function that runs another on one of them.
@@ -39,7 +49,8 @@ def own_processes(count: int, shared: Any) -> Iterator[Submit]:
     context = multiprocessing.get_context("spawn")
     reading, writing = context.Pipe(duplex=False)
     descriptor, path = tempfile.mkstemp(prefix="minidistill-")
-    pool = ProcessPoolExecutor(count, context, _start_worker, (path, reading))
+    with _inherited():  # its semaphores start a process that looks after them
+        pool = ProcessPoolExecutor(count, context, _start_worker, (path, reading))
 
     def submit(function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
         with _inherited():
@@ -62,17 +73,19 @@ def own_processes(count: int, shared: Any) -> Iterator[Submit]:
 
 @contextmanager
 def _inherited() -> Iterator[None]:
-    """What processes that start meanwhile inherit: one thread for each library, and deafness to Ctrl-C, which is ours.
+    """Settings of the processes that start in the block: one thread for each library, no imports from the working
+    folder, and Ctrl-C ignored, which this process handles.
 
-    Both have to be so before their first line runs: NumPy reads the number of threads when it is imported.
+    They must hold before the first line of a process runs: NumPy reads the number of threads when it is imported.
     """
-    before = {name: os.environ[name] for name in POOLS if name in os.environ}
-    os.environ.update(dict.fromkeys(POOLS, "1"))
+    settings = dict.fromkeys((*POOLS, "PYTHONSAFEPATH"), "1")
+    before = {name: os.environ[name] for name in settings if name in os.environ}
+    os.environ.update(settings)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if hasattr(signal, "pthread_sigmask") else None
     try:
         yield
     finally:
-        for name in POOLS:
+        for name in settings:
             del os.environ[name]
         os.environ.update(before)
         if mask is not None:

@@ -16,7 +16,7 @@ import pytest
 from fifo import through_a_pipe
 
 from minidistill import load_idx, load_table
-from minidistill.support.files import cache_folder, check_apart, read_npz, replacing, write_npz
+from minidistill.support.files import cache_folder, check_apart, check_place, read_npz, replacing, write_npz
 
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array("text")}
 
@@ -215,6 +215,38 @@ def test_an_array_of_pickled_objects_is_refused_and_not_run(tmp_path):
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(OSError, match=tmp_path.name):
         read_npz(tmp_path, "sample", ("a",))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_the_mode_of_a_file_that_is_replaced_stays(tmp_path):
+    path = tmp_path / "f.npz"
+    write_npz(path, "sample", ARRAYS)
+    for mode in (0o600, 0o640, 0o755):
+        path.chmod(mode)
+        write_npz(path, "sample", ARRAYS)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_read_only_file_is_not_replaced(tmp_path):
+    path = tmp_path / "f.npz"
+    path.write_bytes(b"kept")
+    path.chmod(0o444)
+    for call in (lambda: write_npz(path, "sample", ARRAYS), lambda: check_place("--out", path)):
+        with pytest.raises(PermissionError, match="f.npz: it is read-only"):
+            call()
+    assert path.read_bytes() == b"kept"
+    assert os.listdir(tmp_path) == ["f.npz"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can make files of other users")
+def test_a_link_of_another_user_is_not_followed(tmp_path):
+    target, link = tmp_path / "target.npz", tmp_path / "link.npz"
+    target.write_bytes(b"kept")
+    link.symlink_to(target)
+    os.lchown(link, 65534, 65534)
+    with pytest.raises(PermissionError, match=r"link.npz: it is a link that another user made, to .*target.npz"):
+        write_npz(link, "sample", ARRAYS)
+    assert target.read_bytes() == b"kept"
 
 
 def test_a_link_is_followed(tmp_path):

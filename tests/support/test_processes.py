@@ -69,3 +69,30 @@ def test_an_error_here_ends_them_in_the_midst_of_their_work():
         raise KeyboardInterrupt
     assert time.monotonic() - start < 30
     assert not is_alive(pid)
+
+
+PLANTED = ("numpy", "multiprocessing", "pickle", "signal", "json", "runpy", "minidistill")
+STARTS = """\
+import subprocess
+from minidistill.support.processes import own_processes, python_running
+
+def add(shared, number):
+    return shared + number
+
+if __name__ == "__main__":
+    with own_processes(1, 1) as submit:
+        assert submit(add, 2).result() == 3
+    subprocess.run(python_running("minidistill.support.text"), check=True)
+"""
+
+
+def test_processes_import_nothing_from_the_working_folder(tmp_path):
+    folder, script = tmp_path / "downloads", tmp_path / "script.py"
+    folder.mkdir()
+    script.write_text(STARTS)
+    for name in PLANTED:
+        (folder / f"{name}.py").write_text(f"open('ran-{name}', 'w')")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    subprocess.run([sys.executable, script], cwd=folder, env=environment, check=True)
+    assert list(folder.glob("ran-*")) == []

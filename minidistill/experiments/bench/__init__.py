@@ -14,13 +14,12 @@ Each number of threads has a process of its own: most libraries read the number 
 import json
 import platform
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from ...support.processes import usable_cores
+from ...support.processes import python_running, usable_cores
 from ...support.text import plural
 from .cases import Adapter, Group, LossGradient, Training, Work
 from .groups import GROUPS, left_out
@@ -56,7 +55,7 @@ def run_bench(quick: bool = False, log: Callable[[str], None] = lambda line: Non
 
 def _in_process(threads: int, quick: bool, log: Callable[[str], None]) -> dict[str, Any]:
     """What `measure` finds in a process of its own, which ends with us whatever happens."""
-    command = [sys.executable, "-m", "minidistill.experiments.bench", str(threads), *["quick"] * quick]
+    command = [*python_running("minidistill.experiments.bench"), str(threads), *["quick"] * quick]
     with subprocess.Popen(command, env=environment(threads), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
