@@ -11,7 +11,7 @@ from .. import ops
 from ..losses import WeightedSum, as_loss
 from ..support.checks import check_number
 from .case import Case, rounding_error
-from .invariants import FIRST, INVARIANTS, STATEMENTS, name_of, violation
+from .invariants import FIRST, INVARIANTS, STATEMENTS, violation
 from .mistakes import Diagnosis, Finding
 from .recognition import recognize_mistakes
 
@@ -59,16 +59,15 @@ def check_loss(
 
     seen: dict[str, str] = {}
     held = []
-    for invariant in INVARIANTS:
-        name = name_of(invariant)
+    for name in INVARIANTS:
         if name in left_out:
             continue
-        found = violation(invariant, case)
+        found = violation(name, case)
         if found is None:
             held.append(name)
             continue
         seen[name] = found
-        if invariant in FIRST:
+        if name in FIRST:
             break  # the others would say the same in other words
     subject = f"{getattr(loss, '__name__', None) or repr(loss)}, taken to have temperature {T:g} and alpha {weight:g}"
     mistakes = recognize_mistakes(case, seen)
