@@ -81,16 +81,16 @@ class Case:
 
     def is_nothing(self, value: float, ds: np.ndarray, s: np.ndarray) -> bool:
         """Whether a term of s and its gradient are 0 but for rounding, which dividing by alpha has magnified."""
-        exact = 1e-9 / (self.alpha or 1)
+        exact, noise = 1e-9 / (self.alpha or 1), self.noise()
         size, size_ds = self(s, s[::-1], Y)
-        largest, largest_size = float(np.abs(ds).max()), float(np.abs(size_ds).max())
-        return abs(value) <= max(exact, self.noise() * abs(size)) and largest <= max(exact, self.noise() * largest_size)
+        flat = bool(np.abs(ds).max() <= max(exact, noise * np.abs(size_ds).max()))
+        return flat and abs(value) <= max(exact, noise * abs(size))
 
     def agree(self, given: ValueAndDs, wanted: ValueAndDs, largest: float = SPREAD) -> bool:
         """Whether two values, and two gradients, are the same but for rounding."""
         (value, ds), (other, other_ds) = given, wanted
         rounding = max(ROUNDING, self.noise(largest))
-        scale = max(float(np.abs(ds).max()), float(np.abs(other_ds).max()))
+        scale = max(np.abs(ds).max(), np.abs(other_ds).max())
         return same(value, other, rounding) and bool(np.abs(ds - other_ds).max() <= rounding * scale)
 
 

@@ -15,8 +15,6 @@ from .invariants import FIRST, INVARIANTS, STATEMENTS, violation
 from .mistakes import Diagnosis, Finding
 from .recognition import recognize_mistakes
 
-TEMPERATURE, ALPHA = 4.0, 1.0  # of a loss that does not say
-
 
 @np.errstate(all="ignore")  # a wrong loss may divide by zero: what comes of it is told of, not warned of
 def check_loss(
@@ -50,8 +48,9 @@ def check_loss(
     as_loss(loss)
     if same_as is not None:
         as_loss(same_as, "same_as")
-    T = _setting("temperature", temperature, loss, TEMPERATURE, "(0, 1e4]")
-    weight = _setting("alpha", alpha, loss, ALPHA, "[0, 1]")
+    T = getattr(loss, "temperature", 4.0) if temperature is None else temperature
+    T = check_number("temperature", T, "(0, 1e4]")
+    weight = check_number("alpha", getattr(loss, "alpha", 1.0) if alpha is None else alpha, "[0, 1]")
     left_out = _left_out(loss, exempt, weight, same_as)
     path, other = _of_three(loss), None if same_as is None else _of_three(same_as)
     eps = max(rounding_error(each, T) for each in (path, other) if each is not None)
@@ -82,11 +81,6 @@ def _check_sum(loss: WeightedSum, temperature: Any, alpha: Any, exempt: Iterable
     broken = {finding.invariant for finding in findings}
     held = tuple(name for name in STATEMENTS if name not in broken and any(name in part.held for part in parts))
     return Diagnosis(f"each of {loss!r}", findings, held)
-
-
-def _setting(name: str, given: Any, loss: Any, default: float, interval: str) -> float:
-    value = getattr(loss, name, default) if given is None else given
-    return check_number(name, value, interval)
 
 
 def _left_out(loss: Any, exempt: Iterable[str], alpha: float, same_as: Any) -> set[str]:

@@ -154,9 +154,7 @@ class RecordingLoss(Loss):
         self.temperature, self.alpha = SoftTarget().temperature, SoftTarget().alpha
         self.steps: list[LossCall] = []
 
-    def __call__(
-        self, s: np.ndarray, t: Any, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
+    def __call__(self, s: np.ndarray, t: Any, y: Any, ops: Any = numpy_ops) -> tuple[float, np.ndarray]:
         of = next((each for each in reversed(self.student.recorded) if np.array_equal(each.logits, s)), None)
         right = None if of is None else self.teacher.says(of.x)
         value, ds = SoftTarget()(s, t, y, ops)
@@ -250,22 +248,24 @@ def _descent(steps: list[LossCall], student: RecordingMLP) -> Seen:
     """
     after = [(step.parameters, step.gradients) for step in steps[1:]] or [(student.parameters, student.gradients)]
     updates = [
-        (step, parameters - step.parameters, left)  # `left` are the gradients that the student was left with
+        (step, parameters, left)  # `left` are the gradients that the student was left with
         for step, (parameters, left) in zip(steps, after, strict=False)
         if step.of is not None and not np.array_equal(parameters, step.parameters)
     ]
     if not updates:
         return None
-    steps, changes, lefts = map(list, zip(*updates, strict=True))
-    sizes = [len(step.ds) for step in steps]
-    gradients = [student.gradient(step) for step in steps]
-    rise = sum(float(change @ g) for change, g in zip(changes, gradients, strict=True)) / len(steps)
-    share, error = _explained(steps, changes, gradients)
+    sizes = np.array([[len(step.ds)] for step, _, _ in updates])                # (K,1)
+    before = np.stack([step.parameters for step, _, _ in updates])              # (K,P)
+    changes = np.stack([parameters for _, parameters, _ in updates]) - before   # (K,P)
+    gradients = np.stack([student.gradient(step) for step, _, _ in updates])    # (K,P)
+    rise = float((changes * gradients).sum() / len(updates))
+    share, error = _explained(changes, before, gradients)
     if rise > 0 and share > 0.1:
         return f"to first order, an update raises the loss by {rise:.2g} on average", (known.ASCENT,)
-    _, error_over_B = _explained(steps, changes, [g / B for g, B in zip(gradients, sizes, strict=True)])
-    shrunk = [B * _multiple(left, g) for left, g, B in zip(lefts, gradients, sizes, strict=True) if B > 1]
-    if shrunk and np.allclose(shrunk, 1, rtol=FIT) and (error > FIT or error_over_B < FIT):
+    _, error_over_B = _explained(changes, before, gradients / sizes)
+    multiples = [_multiple(left, g) for (_, _, left), g in zip(updates, gradients, strict=True)]
+    shrunk = (sizes[:, 0] * multiples)[sizes[:, 0] > 1]
+    if len(shrunk) and np.allclose(shrunk, 1, rtol=FIT) and (error > FIT or error_over_B < FIT):
         return "the student is left with gradients that are 1/B of those of the loss", (known.BATCH_TWICE,)
     if error_over_B < FIT and error > 10 * error_over_B:
         return "the updates are in proportion to 1/B times the gradient of the loss", (known.BATCH_TWICE,)
@@ -280,16 +280,12 @@ def _multiple(given: np.ndarray, of: np.ndarray) -> float:
     return factor if np.linalg.norm(given - factor * of) <= FIT * np.linalg.norm(given) else np.nan
 
 
-def _explained(
-    steps: list[LossCall], changes: list[np.ndarray], gradients: list[np.ndarray]
-) -> tuple[float, float]:
+def _explained(changes: np.ndarray, parameters: np.ndarray, gradients: np.ndarray) -> tuple[float, float]:
     """The signed share of the changes that the fit assigns to the gradient, and the relative error of the fit."""
-    parameters = [step.parameters for step in steps]
-    nothing = np.zeros_like(gradients[0])
-    columns = [gradients, parameters, *([nothing, *each[:-1]] for each in (gradients, parameters, changes))]
-    A = np.stack([np.concatenate(column) for column in columns], axis=1)        # (KP,5)
-    total = np.concatenate(changes).astype(float)                               # (KP,)
+    earlier = [np.vstack([np.zeros_like(each[:1]), each[:-1]]) for each in (gradients, parameters, changes)]
+    A = np.stack([column.ravel() for column in (gradients, parameters, *earlier)], axis=1)      # (KP,5)
     A /= np.maximum(np.linalg.norm(A, axis=0), np.finfo(np.float32).tiny)       # (KP,5)  each column of length 1
+    total = changes.ravel().astype(float)                                       # (KP,)
     fit = np.linalg.lstsq(A, total, rcond=None)[0]                              # (5,)
     size = np.linalg.norm(total)
     return float(fit[0] / size), float(np.linalg.norm(A @ fit - total) / size)
