@@ -45,33 +45,25 @@ def check_loss(
     """
     if isinstance(loss, WeightedSum) and same_as is None:
         return _check_sum(loss, temperature, alpha, exempt)
-    as_loss(loss)
-    if same_as is not None:
-        as_loss(same_as, "same_as")
+    path = _of_three("loss", loss)
+    other = None if same_as is None else _of_three("same_as", same_as)
     T = getattr(loss, "temperature", 4.0) if temperature is None else temperature
     T = check_number("temperature", T, "(0, 1e4]")
     weight = check_number("alpha", getattr(loss, "alpha", 1.0) if alpha is None else alpha, "[0, 1]")
     left_out = _left_out(loss, exempt, weight, same_as)
-    path, other = _of_three(loss), None if same_as is None else _of_three(same_as)
     eps = max(rounding_error(each, T) for each in (path, other) if each is not None)
     case = Case(path, T, weight, other, "soft target" in left_out, eps)
 
-    seen: dict[str, str] = {}
-    held = []
-    for name in INVARIANTS:
-        if name in left_out:
-            continue
-        found = violation(name, case)
-        if found is None:
-            held.append(name)
-            continue
-        seen[name] = found
-        if name in FIRST:
+    found: dict[str, str | None] = {}
+    for name in [name for name in INVARIANTS if name not in left_out]:
+        found[name] = violation(name, case)
+        if name in FIRST and found[name] is not None:
             break  # the others would say the same in other words
-    subject = f"{getattr(loss, '__name__', None) or repr(loss)}, taken to have temperature {T:g} and alpha {weight:g}"
+    seen = {name: text for name, text in found.items() if text is not None}
     mistakes = recognize_mistakes(case, seen)
     findings = [Finding(name, STATEMENTS[name], text, mistakes[name]) for name, text in seen.items()]
-    return Diagnosis(subject, tuple(findings), tuple(held))
+    subject = f"{getattr(loss, '__name__', None) or repr(loss)}, taken to have temperature {T:g} and alpha {weight:g}"
+    return Diagnosis(subject, tuple(findings), tuple(name for name in found if name not in seen))
 
 
 def _check_sum(loss: WeightedSum, temperature: Any, alpha: Any, exempt: Iterable[str]) -> Diagnosis:
@@ -96,8 +88,9 @@ def _left_out(loss: Any, exempt: Iterable[str], alpha: float, same_as: Any) -> s
     return names if same_as is not None else names | {"same path"}
 
 
-def _of_three(loss: Callable[..., Any]) -> Callable[..., Any]:
+def _of_three(name: str, loss: Callable[..., Any]) -> Callable[..., Any]:
     """The loss as a function of s, t and y alone; where it must have a backend it gets that of ops.py."""
+    as_loss(loss, name)  # raises for what is none
     try:
         parameters = inspect.signature(loss).parameters.values()
     except (TypeError, ValueError):  # of something compiled
