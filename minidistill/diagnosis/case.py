@@ -67,7 +67,7 @@ class Case:
         return value / self.alpha, ds / self.alpha
 
     def mean_of_rows(self) -> ValueAndDs:
-        """What a batch should give: the mean of its rows' losses."""
+        """The mean of the losses of single rows, which a batch should give."""
         alone = [self(self.s[n : n + 1], self.t[n : n + 1], Y[n : n + 1]) for n in range(B)]
         return float(np.mean([value for value, _ in alone])), np.concatenate([ds for _, ds in alone]) / B
 

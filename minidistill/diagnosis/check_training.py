@@ -7,8 +7,7 @@ loss is called with, and what the parameters are from step to step.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,8 +86,7 @@ def check_training(
 # ---------------------------------------------------------------------------------------------- records
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """A forward pass: the rows, whether dropout was on, which mask it had, and the logits."""
 
     x: np.ndarray
@@ -130,8 +128,7 @@ class RecordingMLP(MLP):
         return self.twin.gradients.astype(np.float64)
 
 
-@dataclass(frozen=True)
-class LossCall:
+class LossCall(NamedTuple):
     """A call of the loss: the student's pass, the arguments, the right teacher logits, and the gradient ds.
 
     `parameters` and `gradients` are the student's at the call, before the update that follows.
