@@ -29,6 +29,7 @@ SHAPES = ((4, 5), (6, 5), (4, 9))  # (B, C): the first with another batch, and w
 TOLERANCE = 1e-4  # relative, where rounding allows as much
 TOLERANCE_IN_FLOAT32 = 1e-3  # the divergences below are down to 1e-4 of the logarithms in them
 FACTORS = (known.ELEMENT_MEAN, known.BATCH_TWICE, known.SUMMED, known.T_SQUARED_MISSING)  # right but for a factor
+FIXED_SCALE = {known.SWAPPED, known.NOT_LOGARITHMS, known.WITHOUT_ENTROPY}  # a factor before these is a mistake too
 
 ValueAt = Callable[[int, int, int, float], float]  # a value on the examples of B, C, a seed and a width
 Side = tuple[tuple[Mistake, ...], Callable[[np.ndarray], np.ndarray]]  # mistakes, and what they make of logits (B,C)
@@ -43,16 +44,6 @@ class Formula(NamedTuple):
     def at(self, B: int, C: int, seed: int, width: float) -> float:
         """Its mean over the rows of the examples."""
         return float(np.mean(self.value(*examples(B, C, seed, width))))
-
-    @property
-    def width(self) -> float:
-        """The width of the examples in units of T: after a first softmax of narrow ones, all would be nearly equal."""
-        return 10.0 if known.SOFTMAX_TWICE in self.mistakes else 1.0
-
-    @property
-    def fixed_scale(self) -> bool:
-        """Whether a factor before it is a mistake of its own."""
-        return set(self.mistakes) <= {known.SWAPPED, known.NOT_LOGARITHMS, known.WITHOUT_ENTROPY}
 
 
 def recognize(
@@ -89,12 +80,20 @@ def recognize(
 def _term(term_at: ValueAt, formulas: list[Formula], T: float, tolerance: float) -> tuple[Mistake, ...] | None:
     """The mistakes in a teacher's term."""
     for formula in formulas:
-        width = 1.0 if known.RAW_LOGITS in formula.mistakes else max(T, 1.0) * formula.width
+        mistakes, width = set(formula.mistakes), max(T, 1.0)
+        if known.RAW_LOGITS in mistakes:
+            width = 1.0
+        elif known.SOFTMAX_TWICE in mistakes:
+            width *= 10  # after a first softmax of narrow ones, all would be nearly equal
         scale = _scale(term_at, formula.at, width, tolerance)
         if scale is None:
             continue
-        named = _named(*scale, T, tolerance) if formula.fixed_scale else ()
-        if named or same(scale[0], 1, tolerance) or not formula.fixed_scale:
+        if not mistakes <= FIXED_SCALE:
+            return formula.mistakes
+        k, a, b = scale
+        no_t_squared = T != 1 and (same(k, T**-2, tolerance) or same(k, 1 / T, tolerance))
+        named = tuple(itertools.compress(FACTORS, (b < 0, a < 0, a > 0, no_t_squared)))
+        if named or same(k, 1, tolerance):
             return formula.mistakes + named
         ends_vanish = _vanishes_at_its_ends(term_at, T, tolerance)  # a weight, or a beta so near its end
         return (known.ENDS_VANISH,) if ends_vanish else formula.mistakes
@@ -191,12 +190,6 @@ def _scale(value_at: ValueAt, formula_at: ValueAt, width: float, tolerance: floa
 def _exponent(ratio: float, base: float, tolerance: float) -> int | None:
     """The whole power of `base`, -2 to 2, that gives `ratio`; None where there is none."""
     return next((power for power in (0, -1, 1, -2, 2) if same(ratio, base**power, tolerance)), None)
-
-
-def _named(k: float, a: int, b: int, T: float, tolerance: float) -> tuple[Mistake, ...]:
-    """The mistakes that make a factor k B^a C^b."""
-    no_t_squared = T != 1 and (same(k, T**-2, tolerance) or same(k, 1 / T, tolerance))
-    return tuple(itertools.compress(FACTORS, (b < 0, a < 0, a > 0, no_t_squared)))
 
 
 def _vanishes_at_its_ends(term_at: ValueAt, T: float, tolerance: float) -> bool:
