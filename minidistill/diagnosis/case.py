@@ -14,6 +14,7 @@ import numpy as np
 
 from ..losses import CrossEntropy, value_and_ds
 from .gradcheck import EPS
+from .known_formulas import same
 
 ROUNDING = 1e-6                # relative: what differs by less is the same, where the dtype has as many digits
 EPS_OF_FLOAT32 = float(np.finfo(np.float32).eps)
@@ -34,7 +35,7 @@ class Case:
     eps: float                        # relative size of its rounding errors
 
     def __call__(self, s: np.ndarray, t: np.ndarray, y: np.ndarray) -> ValueAndDs:
-        return evaluate(self.loss, s, t, y)
+        return evaluate(self.loss, s.copy(), t.copy(), y.copy())
 
     def logits(self, seed: int, rows: int = B, classes: int = C) -> np.ndarray:
         """Logits a few units apart; in float32 a few T, where a divergence is more than rounding."""
@@ -49,9 +50,9 @@ class Case:
         return self.logits(1)
 
     def noise(self, largest: float = SPREAD) -> float:
-        """The relative difference of two values, or gradients, of the term that is due to rounding.
+        """Relative difference, from rounding, of two values or gradients of the term.
 
-        Each of the two is off by eps times the largest logit, and taking the labels' part away divides by alpha.
+        Each is off by eps times the largest logit, and taking the labels' part away divides by alpha.
         """
         return 2 * largest * self.eps / (self.alpha or 1)
 
@@ -65,13 +66,36 @@ class Case:
             value, ds = value - (1 - self.alpha) * ce, ds - (1 - self.alpha) * dce
         return value / self.alpha, ds / self.alpha
 
+    def mean_of_rows(self) -> ValueAndDs:
+        """The mean of the losses of single rows, which a batch should give."""
+        alone = [self(self.s[n : n + 1], self.t[n : n + 1], Y[n : n + 1]) for n in range(B)]
+        return float(np.mean([value for value, _ in alone])), np.concatenate([ds for _, ds in alone]) / B
 
-def evaluate(loss: Callable[..., Any], *arrays: np.ndarray) -> ValueAndDs:
-    """Value and ds of s, t and y. Its warnings are not the user's, and what it may write into is a copy."""
-    return evaluate_in_place(loss, *(array.copy() for array in arrays))
+    def weight_of_labels(self) -> tuple[float, float]:
+        """The change of ds with the labels, in units of that of the cross-entropy's ds, and how exact that is."""
+        other, rounding = (Y + 1) % C, max(ROUNDING, self.noise())
+        ds = self(self.s, self.t, Y)[1]                                         # (B,C)
+        change = ds - self(self.s, self.t, other)[1]                            # (B,C)
+        wanted = CrossEntropy()(self.s, None, Y)[1] - CrossEntropy()(self.s, None, other)[1]    # (B,C)
+        return projection(change, wanted), rounding * max(1.0, float(np.abs(ds).max() / np.abs(wanted).max()))
+
+    def is_nothing(self, value: float, ds: np.ndarray, s: np.ndarray) -> bool:
+        """Whether a term of s and its gradient are 0 but for rounding, which dividing by alpha has magnified."""
+        exact, noise = 1e-9 / (self.alpha or 1), self.noise()
+        size, size_ds = self(s, s[::-1], Y)
+        flat = bool(np.abs(ds).max() <= max(exact, noise * np.abs(size_ds).max()))
+        return flat and abs(value) <= max(exact, noise * abs(size))
+
+    def agree(self, given: ValueAndDs, wanted: ValueAndDs, largest: float = SPREAD) -> bool:
+        """Whether two values, and two gradients, are the same but for rounding."""
+        (value, ds), (other, other_ds) = given, wanted
+        rounding = max(ROUNDING, self.noise(largest))
+        scale = max(np.abs(ds).max(), np.abs(other_ds).max())
+        return same(value, other, rounding) and bool(np.abs(ds - other_ds).max() <= rounding * scale)
 
 
-def evaluate_in_place(loss: Callable[..., Any], s: np.ndarray, t: np.ndarray, y: np.ndarray) -> ValueAndDs:
+def evaluate(loss: Callable[..., Any], s: np.ndarray, t: np.ndarray, y: np.ndarray) -> ValueAndDs:
+    """Value and ds, without the loss's warnings, which are not the user's. It may write into s, t and y."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         value, ds = value_and_ds(loss, s, t, y)
@@ -92,14 +116,16 @@ def _roughness(loss: Callable[..., Any], width: float) -> float:
 
     The logits are moved by steps that float32 just resolves. On so short a way the curve is less than 1e-9.
     """
+
+    def at(logits: np.ndarray) -> np.ndarray:
+        value, ds = evaluate(loss, logits[0], logits[1], Y.copy())
+        return np.array([value, *ds.ravel()])
+
     found = 0.0
     for seed in range(4):
         step = 8 * EPS_OF_FLOAT32 * np.random.default_rng(seed).standard_normal((2, B, C))
         try:
-            before, here, after = (
-                np.array([value, *ds.ravel()])
-                for value, ds in (evaluate(loss, *width * (np.stack([S, TEACHER]) + k * step), Y) for k in (-1, 0, 1))
-            )
+            before, here, after = (at(width * (LOGITS + k * step)) for k in (-1, 0, 1))
         except Exception:  # it will be found to raise
             return 0.0
         errors, sizes = np.abs(before - 2 * here + after) / 2, np.abs(here)  # of three roundings, one of them twice
@@ -113,23 +139,8 @@ def random_logits(seed: int, rows: int, classes: int) -> np.ndarray:
     return 1.5 * np.random.default_rng(seed).standard_normal((rows, classes))
 
 
-S, TEACHER, Y = random_logits(0, B, C), random_logits(1, B, C), np.array([6, 0, 3, 3, 1])
-
-
-def mean_of_rows(case: Case) -> ValueAndDs:
-    s, t = case.s, case.t
-    alone = [case(s[n : n + 1], t[n : n + 1], Y[n : n + 1]) for n in range(B)]
-    return float(np.mean([value for value, _ in alone])), np.concatenate([ds for _, ds in alone]) / B
-
-
-def weight_of_labels(case: Case) -> tuple[float, float]:
-    """By how much of the cross-entropy's gradient the loss's moves when the labels change, and how exact that is."""
-    other, rounding = (Y + 1) % C, max(ROUNDING, case.noise())
-    s, t = case.s, case.t
-    ds = case(s, t, Y)[1]                                                       # (B,C)
-    change = ds - case(s, t, other)[1]                                          # (B,C)
-    wanted = CrossEntropy()(s, None, Y)[1] - CrossEntropy()(s, None, other)[1]  # (B,C)
-    return projection(change, wanted), rounding * max(1.0, float(np.abs(ds).max() / np.abs(wanted).max()))
+LOGITS = S, TEACHER = np.stack([random_logits(seed, B, C) for seed in (0, 1)])  # (2,B,C)
+Y = np.array([6, 0, 3, 3, 1])                                                   # (B,)
 
 
 def projection(given: np.ndarray, wanted: np.ndarray) -> float:

@@ -11,11 +11,9 @@ from .. import ops
 from ..losses import WeightedSum, as_loss
 from ..support.checks import check_number
 from .case import Case, rounding_error
-from .invariants import FIRST, INVARIANTS, STATEMENTS, name_of, violation
+from .invariants import FIRST, INVARIANTS, STATEMENTS, violation
 from .mistakes import Diagnosis, Finding
 from .recognition import recognize_mistakes
-
-TEMPERATURE, ALPHA = 4.0, 1.0  # of a loss that does not say
 
 
 @np.errstate(all="ignore")  # a wrong loss may divide by zero: what comes of it is told of, not warned of
@@ -47,33 +45,25 @@ def check_loss(
     """
     if isinstance(loss, WeightedSum) and same_as is None:
         return _check_sum(loss, temperature, alpha, exempt)
-    as_loss(loss)
-    if same_as is not None:
-        as_loss(same_as, "same_as")
-    T = _setting("temperature", temperature, loss, TEMPERATURE, "(0, 1e4]")
-    weight = _setting("alpha", alpha, loss, ALPHA, "[0, 1]")
+    path = _of_three("loss", loss)
+    other = None if same_as is None else _of_three("same_as", same_as)
+    T = getattr(loss, "temperature", 4.0) if temperature is None else temperature
+    T = check_number("temperature", T, "(0, 1e4]")
+    weight = check_number("alpha", getattr(loss, "alpha", 1.0) if alpha is None else alpha, "[0, 1]")
     left_out = _left_out(loss, exempt, weight, same_as)
-    path, other = _of_three(loss), None if same_as is None else _of_three(same_as)
     eps = max(rounding_error(each, T) for each in (path, other) if each is not None)
     case = Case(path, T, weight, other, "soft target" in left_out, eps)
 
-    seen: dict[str, str] = {}
-    held = []
-    for invariant in INVARIANTS:
-        name = name_of(invariant)
-        if name in left_out:
-            continue
-        found = violation(invariant, case)
-        if found is None:
-            held.append(name)
-            continue
-        seen[name] = found
-        if invariant in FIRST:
+    found: dict[str, str | None] = {}
+    for name in [name for name in INVARIANTS if name not in left_out]:
+        found[name] = violation(name, case)
+        if name in FIRST and found[name] is not None:
             break  # the others would say the same in other words
-    subject = f"{getattr(loss, '__name__', None) or repr(loss)}, taken to have temperature {T:g} and alpha {weight:g}"
+    seen = {name: text for name, text in found.items() if text is not None}
     mistakes = recognize_mistakes(case, seen)
     findings = [Finding(name, STATEMENTS[name], text, mistakes[name]) for name, text in seen.items()]
-    return Diagnosis(subject, tuple(findings), tuple(held))
+    subject = f"{getattr(loss, '__name__', None) or repr(loss)}, taken to have temperature {T:g} and alpha {weight:g}"
+    return Diagnosis(subject, tuple(findings), tuple(name for name in found if name not in seen))
 
 
 def _check_sum(loss: WeightedSum, temperature: Any, alpha: Any, exempt: Iterable[str]) -> Diagnosis:
@@ -83,11 +73,6 @@ def _check_sum(loss: WeightedSum, temperature: Any, alpha: Any, exempt: Iterable
     broken = {finding.invariant for finding in findings}
     held = tuple(name for name in STATEMENTS if name not in broken and any(name in part.held for part in parts))
     return Diagnosis(f"each of {loss!r}", findings, held)
-
-
-def _setting(name: str, given: Any, loss: Any, default: float, interval: str) -> float:
-    value = getattr(loss, name, default) if given is None else given
-    return check_number(name, value, interval)
 
 
 def _left_out(loss: Any, exempt: Iterable[str], alpha: float, same_as: Any) -> set[str]:
@@ -103,8 +88,9 @@ def _left_out(loss: Any, exempt: Iterable[str], alpha: float, same_as: Any) -> s
     return names if same_as is not None else names | {"same path"}
 
 
-def _of_three(loss: Callable[..., Any]) -> Callable[..., Any]:
+def _of_three(name: str, loss: Callable[..., Any]) -> Callable[..., Any]:
     """The loss as a function of s, t and y alone; where it must have a backend it gets that of ops.py."""
+    as_loss(loss, name)  # raises for what is none
     try:
         parameters = inspect.signature(loss).parameters.values()
     except (TypeError, ValueError):  # of something compiled

@@ -7,9 +7,7 @@ loss is called with, and what the parameters are from step to step.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,19 +17,8 @@ from ..losses import SoftTarget
 from ..losses.base import Loss
 from ..network import MLP
 from ..support.checks import check_rows, check_seed
-from .mistakes import (
-    ASCENT,
-    BATCH_TWICE,
-    GRADIENT_INTO_TEACHER,
-    LABELS_OUT_OF_STEP,
-    OUT_OF_STEP,
-    SAME_MASK,
-    STUDENT_IN_EVALUATION_MODE,
-    TEACHER_IN_TRAINING_MODE,
-    Diagnosis,
-    Finding,
-    Mistake,
-)
+from . import mistakes as known
+from .mistakes import Diagnosis, Finding, Mistake
 
 ROWS, INPUTS, CLASSES = 43, 6, 5  # a prime number of rows, so that the last batch of an epoch has another size
 DROPOUT = 0.3
@@ -77,18 +64,18 @@ def check_training(
     x = np.random.default_rng(seed).standard_normal((ROWS, INPUTS)).astype(np.float32)
     teacher.biases[-1][:] -= teacher.says(x).mean(axis=0)  # balances the classes: labels agree seldom by chance
     answers = teacher.says(x)                                                   # (N,C)
-    data, taught = Dataset(x, answers.argmax(axis=1)), teacher.parameters.copy()
-    learned = student.parameters.copy()
+    labels = answers.argmax(axis=1)                                             # (N,)
+    learned, taught = student.parameters.copy(), teacher.parameters.copy()
     loss = RecordingLoss(student, teacher)
-    train(student, teacher, data, loss)
+    train(student, teacher, Dataset(x, labels), loss)
 
     found = {
         "learning": _learning(loss.steps, np.array_equal(student.parameters, learned)),
         "answers": _answers(loss.steps, teacher, answers),
-        "labels": _labels(loss.steps, x, answers.argmax(axis=1)),
+        "labels": _labels(loss.steps, x, labels),
         "mode": _mode(loss.steps),
         "masks": _masks(loss.steps),
-        "descent": _descent(loss.updates(), student),
+        "descent": _descent(loss.steps, student),
         "teacher": _parameters(teacher.parameters, taught),
     }
     findings = [Finding(name, STATEMENTS[name], *seen) for name, seen in found.items() if seen is not None]
@@ -99,8 +86,7 @@ def check_training(
 # ---------------------------------------------------------------------------------------------- records
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """A forward pass: the rows, whether dropout was on, which mask it had, and the logits."""
 
     x: np.ndarray
@@ -142,29 +128,19 @@ class RecordingMLP(MLP):
         return self.twin.gradients.astype(np.float64)
 
 
-@dataclass(frozen=True)
-class LossCall:
+class LossCall(NamedTuple):
     """A call of the loss: the student's pass, the arguments, the right teacher logits, and the gradient ds.
 
     `parameters` and `gradients` are the student's at the call, before the update that follows.
     """
 
     of: Pass | None
-    t: np.ndarray | None
-    y: np.ndarray | None
+    t: np.ndarray
+    y: np.ndarray
     right: np.ndarray | None
     ds: np.ndarray
     parameters: np.ndarray
     gradients: np.ndarray
-
-
-@dataclass(frozen=True)
-class Update:
-    """What follows a step: the change of the parameters (P,), and the gradient (P,) that the student was left with."""
-
-    step: LossCall
-    change: np.ndarray
-    left: np.ndarray
 
 
 class RecordingLoss(Loss):
@@ -175,26 +151,13 @@ class RecordingLoss(Loss):
         self.temperature, self.alpha = SoftTarget().temperature, SoftTarget().alpha
         self.steps: list[LossCall] = []
 
-    def __call__(
-        self, s: np.ndarray, t: Any, y: np.ndarray | None, ops: Any = numpy_ops
-    ) -> tuple[float, np.ndarray]:
+    def __call__(self, s: np.ndarray, t: Any, y: Any, ops: Any = numpy_ops) -> tuple[float, np.ndarray]:
         of = next((each for each in reversed(self.student.recorded) if np.array_equal(each.logits, s)), None)
         right = None if of is None else self.teacher.says(of.x)
         value, ds = SoftTarget()(s, t, y, ops)
-        t, y = (None if given is None else np.array(given) for given in (t, y))
         parameters, gradients = self.student.parameters.copy(), self.student.gradients.copy()
-        self.steps.append(LossCall(of, t, y, right, np.array(ds), parameters, gradients))
+        self.steps.append(LossCall(of, np.array(t), np.array(y), right, np.array(ds), parameters, gradients))
         return value, ds
-
-    def updates(self) -> list[Update]:
-        """What follows each step but the last: after that a loop may restore its best parameters."""
-        now = LossCall(None, None, None, None, np.zeros(0), self.student.parameters, self.student.gradients)
-        steps = self.steps if len(self.steps) > 1 else [*self.steps, now]
-        return [
-            Update(step, after.parameters - step.parameters, after.gradients)
-            for step, after in pairwise(steps)
-            if step.of is not None
-        ]
 
 
 # ---------------------------------------------------------------------------------------------- what was seen
@@ -210,15 +173,15 @@ def _learning(steps: list[LossCall], unchanged: bool) -> Seen:
 
 
 def _answers(steps: list[LossCall], teacher: RecordingMLP, answers: np.ndarray) -> Seen:
-    wrong = [step.t for step in steps if step.t is not None and not _close(step.t, step.right)]
+    wrong = [step.t for step in steps if not _close(step.t, step.right)]
     if not wrong:
         return None
     seen = f"in {len(wrong)} of {len(steps)} steps they were not"
     noisy = [each.logits for each in teacher.recorded if each.training]
     if noisy and all(_among(t, np.concatenate(noisy)) for t in wrong[:ENOUGH]):
-        return f"{seen}, but what the teacher says in training mode", (TEACHER_IN_TRAINING_MODE,)
+        return f"{seen}, but what the teacher says in training mode", (known.TEACHER_IN_TRAINING_MODE,)
     if all(_among(t, answers) for t in wrong[:ENOUGH]):
-        return f"{seen}, but its answers to other rows", (OUT_OF_STEP,)
+        return f"{seen}, but its answers to other rows", (known.OUT_OF_STEP,)
     return seen, ()
 
 
@@ -239,14 +202,14 @@ def _labels(steps: list[LossCall], x: np.ndarray, labels: np.ndarray) -> Seen:
     """
     agree: dict[int, list[bool]] = {}
     for step in steps:
-        if step.of is not None and step.y is not None and step.y.ndim == 1:
+        if step.of is not None and step.y.ndim == 1:
             nearest = np.linalg.norm(step.of.x[:, None] - x[None], axis=2).argmin(axis=1)  # (B,)
             agree.setdefault(len(nearest), []).extend(labels[nearest] == step.y)
     by_chance = float(np.square(np.bincount(labels) / len(labels)).sum())
     for B, right in agree.items():
         if np.mean(right) < (1 + by_chance) / 2:
             seen = f"in batches of {B} rows, {len(right) - sum(right)} of {len(right)} labels were those of other rows"
-            return seen, (LABELS_OUT_OF_STEP,)
+            return seen, (known.LABELS_OUT_OF_STEP,)
     return None
 
 
@@ -255,7 +218,7 @@ def _mode(steps: list[LossCall]) -> Seen:
     if not without:
         return None
     seen = f"from step {without[0] + 1} on {len(without)} of {len(steps)} steps went without the student's dropout"
-    return seen, (STUDENT_IN_EVALUATION_MODE,)
+    return seen, (known.STUDENT_IN_EVALUATION_MODE,)
 
 
 def _masks(steps: list[LossCall]) -> Seen:
@@ -270,30 +233,39 @@ def _masks(steps: list[LossCall]) -> Seen:
     if not repeated:
         return None
     seen = f"{len(repeated)} of {len(steps)} steps had the mask of an earlier one, the first of them that of step="
-    return f"{seen}{repeated[0]}", (SAME_MASK,)
+    return f"{seen}{repeated[0]}", (known.SAME_MASK,)
 
 
-def _descent(updates: list[Update], student: RecordingMLP) -> Seen:
+def _descent(steps: list[LossCall], student: RecordingMLP) -> Seen:
     """Whether the updates follow the gradients g of the loss: change = -rate g, beside momentum and weight decay.
 
     A least-squares fit on g, the parameters, and both and the change of the step before, covers SGD with momentum,
-    Nesterov's too, and weight decay. Other optimizers, and rates that change, leave a larger error.
+    Nesterov's too, and weight decay. Other optimizers, and rates that change, leave a larger error. What follows the
+    last step is left out, if it is not the only one: after that a loop may restore its best parameters.
     """
-    updates = [each for each in updates if each.change.any()]
+    after = [(step.parameters, step.gradients) for step in steps[1:]] or [(student.parameters, student.gradients)]
+    updates = [
+        (step, parameters, left)  # `left` are the gradients that the student was left with
+        for step, (parameters, left) in zip(steps, after, strict=False)
+        if step.of is not None and not np.array_equal(parameters, step.parameters)
+    ]
     if not updates:
         return None
-    sizes = [len(each.step.ds) for each in updates]
-    gradients = [student.gradient(each.step) for each in updates]
-    rise = sum(float(each.change @ g) for each, g in zip(updates, gradients, strict=True)) / len(updates)
-    share, error = _explained(updates, gradients)
+    sizes = np.array([[len(step.ds)] for step, _, _ in updates])                # (K,1)
+    before = np.stack([step.parameters for step, _, _ in updates])              # (K,P)
+    changes = np.stack([parameters for _, parameters, _ in updates]) - before   # (K,P)
+    gradients = np.stack([student.gradient(step) for step, _, _ in updates])    # (K,P)
+    rise = float((changes * gradients).sum() / len(updates))
+    share, error = _explained(changes, before, gradients)
     if rise > 0 and share > 0.1:
-        return f"to first order, an update raises the loss by {rise:.2g} on average", (ASCENT,)
-    _, error_over_B = _explained(updates, [g / B for g, B in zip(gradients, sizes, strict=True)])
-    shrunk = [B * _multiple(each.left, g) for each, g, B in zip(updates, gradients, sizes, strict=True) if B > 1]
-    if shrunk and np.allclose(shrunk, 1, rtol=FIT) and (error > FIT or error_over_B < FIT):
-        return "the student is left with gradients that are 1/B of those of the loss", (BATCH_TWICE,)
+        return f"to first order, an update raises the loss by {rise:.2g} on average", (known.ASCENT,)
+    _, error_over_B = _explained(changes, before, gradients / sizes)
+    multiples = [_multiple(left, g) for (_, _, left), g in zip(updates, gradients, strict=True)]
+    shrunk = (sizes[:, 0] * multiples)[sizes[:, 0] > 1]
+    if len(shrunk) and np.allclose(shrunk, 1, rtol=FIT) and (error > FIT or error_over_B < FIT):
+        return "the student is left with gradients that are 1/B of those of the loss", (known.BATCH_TWICE,)
     if error_over_B < FIT and error > 10 * error_over_B:
-        return "the updates are in proportion to 1/B times the gradient of the loss", (BATCH_TWICE,)
+        return "the updates are in proportion to 1/B times the gradient of the loss", (known.BATCH_TWICE,)
     return None
 
 
@@ -305,14 +277,12 @@ def _multiple(given: np.ndarray, of: np.ndarray) -> float:
     return factor if np.linalg.norm(given - factor * of) <= FIT * np.linalg.norm(given) else np.nan
 
 
-def _explained(updates: list[Update], gradients: list[np.ndarray]) -> tuple[float, float]:
+def _explained(changes: np.ndarray, parameters: np.ndarray, gradients: np.ndarray) -> tuple[float, float]:
     """The signed share of the changes that the fit assigns to the gradient, and the relative error of the fit."""
-    changes, parameters = [each.change for each in updates], [each.step.parameters for each in updates]
-    nothing = np.zeros_like(gradients[0])
-    columns = [gradients, parameters, *([nothing, *each[:-1]] for each in (gradients, parameters, changes))]
-    A = np.stack([np.concatenate(column) for column in columns], axis=1)        # (KP,5)
-    total = np.concatenate(changes).astype(float)                               # (KP,)
+    earlier = [np.vstack([np.zeros_like(each[:1]), each[:-1]]) for each in (gradients, parameters, changes)]
+    A = np.stack([column.ravel() for column in (gradients, parameters, *earlier)], axis=1)      # (KP,5)
     A /= np.maximum(np.linalg.norm(A, axis=0), np.finfo(np.float32).tiny)       # (KP,5)  each column of length 1
+    total = changes.ravel().astype(float)                                       # (KP,)
     fit = np.linalg.lstsq(A, total, rcond=None)[0]                              # (5,)
     size = np.linalg.norm(total)
     return float(fit[0] / size), float(np.linalg.norm(A @ fit - total) / size)
@@ -320,4 +290,4 @@ def _explained(updates: list[Update], gradients: list[np.ndarray]) -> tuple[floa
 
 def _parameters(now: np.ndarray, before: np.ndarray) -> Seen:
     changed = int((now != before).sum())
-    return (f"{changed} of {now.size} have changed", (GRADIENT_INTO_TEACHER,)) if changed else None
+    return (f"{changed} of {now.size} have changed", (known.GRADIENT_INTO_TEACHER,)) if changed else None

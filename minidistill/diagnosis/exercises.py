@@ -2,7 +2,7 @@
 """What is wrong with an answer to an exercise of the course, in words that help to mend it."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -76,15 +76,15 @@ def _problem(
     if values is None:
         return f"it is {type(yours).__name__} {yours!r:.60}; wanted {_described(np.asarray(right))}."
     wanted = np.asarray(right, dtype=np.float64)
+    if _same(values, wanted, tolerance):
+        return None
     for words, wrong in mistakes.items():
-        if _same(values, np.asarray(wrong, dtype=np.float64), tolerance) and not _same(values, wanted, tolerance):
+        if _same(values, np.asarray(wrong, dtype=np.float64), tolerance):
             return f"{words}."
     if values.shape != wanted.shape:
         return _problem_of_shape(values, wanted)
     if not np.isfinite(values).all():
         return f"{np.count_nonzero(~np.isfinite(values))} of {values.size} entries are not finite (inf or nan)."
-    if _same(values, wanted, tolerance):
-        return None
     return _problem_of_values(values, wanted, factors, tolerance)
 
 
@@ -122,10 +122,11 @@ def _numbers(answer: Any) -> np.ndarray | None:
 
 
 def _same(values: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:
-    if values.shape != wanted.shape:
-        return False
-    size = float(np.abs(wanted).max(initial=0.0)) or 1.0
-    return bool((np.abs(values - wanted) <= tolerance * size).all())
+    return values.shape == wanted.shape and bool((np.abs(values - wanted) <= tolerance * _size(wanted)).all())
+
+
+def _size(wanted: np.ndarray) -> float:
+    return float(np.abs(wanted).max(initial=0.0)) or 1.0
 
 
 def _described(wanted: np.ndarray) -> str:
@@ -147,57 +148,49 @@ def _problem_of_values(values: np.ndarray, wanted: np.ndarray, factors: dict[str
     """What is wrong with numbers of the right shape."""
     if not values.any():
         return "it is zero everywhere."
-    ratio = _ratio(values, wanted, tolerance)
-    if ratio is not None and (wanted.size > 1 or _is_explained(ratio, factors)):
-        return _problem_of_ratio(ratio, factors)
-    if wanted.size == 1:  # no pattern to see, and the ratio would give the answer away
+    by_a_factor = _problem_of_factor(values, wanted, factors, tolerance) if wanted.any() else None
+    if by_a_factor:
+        return by_a_factor
+    if wanted.size == 1:  # no pattern to see
         return f"it is too {'large' if (values > wanted).all() else 'small'}."
     if wanted.ndim == 2 and _same(values, wanted.T, tolerance):
         return "rows and columns have changed places; look for a transpose."
     difference = values - wanted
-    if wanted.size > 1 and _same(difference, np.full_like(difference, difference.flat[0]), tolerance):
+    if _same(difference, np.full_like(difference, difference.flat[0]), tolerance):
         return f"every entry is off by the same amount, {difference.flat[0]:.6g}."
     off = np.abs(difference)
-    count = int((off > tolerance * (float(np.abs(wanted).max()) or 1.0)).sum())
-    place = tuple(int(index) for index in np.unravel_index(off.argmax(), off.shape))
-    where = f" most of all at {list(place)}, where it is {values[place]:.6g};" if place else f" it is {values:.6g};"
-    return f"{count} of {values.size} entries are wrong,{where} no single factor explains it."
+    count = int((off > tolerance * _size(wanted)).sum())
+    place = tuple(map(int, np.unravel_index(off.argmax(), off.shape)))
+    where = f"most of all at {list(place)}, where it is {values[place]:.6g}"
+    return f"{count} of {values.size} entries are wrong, {where}; no single factor explains it."
 
 
-def _ratio(values: np.ndarray, wanted: np.ndarray, tolerance: float) -> float | None:
-    """What all entries are multiplied by; None where that differs between them."""
-    if not wanted.any():
-        return None
+def _problem_of_factor(
+    values: np.ndarray, wanted: np.ndarray, factors: dict[str, float], tolerance: float
+) -> str | None:
+    """What all entries are multiplied by; None where that differs, or would give away the answer, a single number."""
     largest = np.abs(wanted).argmax()
     ratio = float(values.flat[largest] / wanted.flat[largest])
-    return ratio if ratio and _same(values / ratio, wanted, max(tolerance, 1e-12)) else None
-
-
-def _is_explained(ratio: float, factors: dict[str, float]) -> bool:
-    return any(np.isclose(abs(ratio), factor, rtol=1e-6) for factor in (1.0, *dict(_products(factors)).values()))
-
-
-def _problem_of_ratio(ratio: float, factors: dict[str, float]) -> str:
+    if not ratio or not _same(values / ratio, wanted, max(tolerance, 1e-12)):
+        return None
     sign = "the sign is wrong" if ratio < 0 else ""
     if np.isclose(abs(ratio), 1.0, rtol=1e-6):
         return f"{sign}; the size is right."
     explained = [words for words, factor in _products(factors) if np.isclose(abs(ratio), factor, rtol=1e-6)]
-    factor = " or ".join(explained[:2]) if explained else f"it is {abs(ratio):.6g} times what it should be"
+    if wanted.size == 1 and not explained:
+        return None
+    factor = " or ".join(explained[:2]) or f"it is {abs(ratio):.6g} times what it should be"
     return "; ".join(part for part in (sign, factor) if part) + "; all else is right."
 
 
 def _products(factors: dict[str, float]) -> Iterator[tuple[str, float]]:
     """Each factor, its square, and products of two, missing or too many: in words, and what an answer is then times."""
-    ends: list[tuple[str, Callable[[float], float]]] = [
-        ("is missing (or it was divided by it once too often)", lambda factor: 1 / factor),
-        ("is too many (or a division by it is missing)", lambda factor: factor),
-    ]
     named = [(name, float(factor)) for name, factor in factors.items()]
     squares = [(f"{name}^2", factor**2) for name, factor in named if "^" not in name and f"{name}^2" not in factors]
     pairs = [(f"{a} {b}", x * y) for (a, x), (b, y) in combinations(named, 2)]
     for name, factor in [*named, *squares, *pairs]:
-        for words, times in ends:
-            yield f"a factor {name} {words}", times(factor)
+        yield f"a factor {name} is missing (or it was divided by it once too often)", 1 / factor
+        yield f"a factor {name} is too many (or a division by it is missing)", factor
     for (a, x), (b, y) in combinations(named, 2):
         yield f"{a} stands where {b} should", x / y
         yield f"{b} stands where {a} should", y / x

@@ -79,28 +79,19 @@ def check_gradient(
 
     Every entry is checked; where x has thousands, `check_direction` takes two calls of f instead of 2 x.size.
     """
-    tolerance = tolerance_of(eps) if tolerance is None else tolerance
-    gradient = _checked(x, gradient, tolerance, eps)
+    gradient, tolerance = _checked(x, gradient, tolerance, eps)
     expected = numerical_gradient(f, x, eps)
     scale = max(np.abs(expected).max(), np.abs(gradient).max(), SMALLEST_SCALE)
     errors = np.abs(gradient - expected) / scale
-    worst = np.unravel_index(errors.argmax(), errors.shape)
-    place = tuple(int(i) for i in worst)
-    return _judge(float(errors[worst]), tolerance, f"at {place}", float(gradient[worst]), float(expected[worst]))
+    worst = tuple(map(int, np.unravel_index(errors.argmax(), errors.shape)))
+    return _judge(float(errors[worst]), tolerance, f"at {worst}", float(gradient[worst]), float(expected[worst]))
 
 
 def check_direction(
-    f: Function,
-    x: np.ndarray,
-    gradient: np.ndarray,
-    seed: int = 0,
-    tolerance: float | None = None,
-    *,
-    eps: float = EPS,
+    f: Function, x: np.ndarray, gradient: np.ndarray, seed: int = 0, tolerance: float | None = None, *, eps: float = EPS
 ) -> float:
     """The relative error of `gradient` along one random direction; the arguments are those of `check_gradient`."""
-    tolerance = tolerance_of(eps) if tolerance is None else tolerance
-    gradient = _checked(x, gradient, tolerance, eps)
+    gradient, tolerance = _checked(x, gradient, tolerance, eps)
     direction = np.random.default_rng(seed).standard_normal(x.shape)
     expected = directional_derivative(f, x, direction, eps)
     given = float((gradient * direction).sum())
@@ -110,33 +101,30 @@ def check_direction(
 
 
 def _judge(error: float, tolerance: float, where: str, given: float, expected: float) -> float:
-    if not error <= tolerance:
-        raise GradientError(
-            f"the gradient {where} is {given:.8g}, finite differences give {expected:.8g}: "
-            f"relative error {error:.1e}, tolerance {tolerance:.1e}{_likely_reason(given, expected)}"
-        )
-    return error
-
-
-def _likely_reason(given: float, expected: float) -> str:
-    """A word on the commonest slips."""
-    if given == 0 or expected == 0:
-        return ""
-    ratio = given / expected
+    if error <= tolerance:
+        return error
+    ratio = given / expected if given and expected else 1.0
+    slip = ""
     if abs(ratio + 1) < 1e-4:
-        return "; the sign is wrong"
-    return f"; it is {ratio:.4g} times what it should be" if abs(ratio - 1) > 1e-3 else ""
+        slip = "; the sign is wrong"
+    elif abs(ratio - 1) > 1e-3:
+        slip = f"; it is {ratio:.4g} times what it should be"
+    raise GradientError(
+        f"the gradient {where} is {given:.8g}, finite differences give {expected:.8g}: "
+        f"relative error {error:.1e}, tolerance {tolerance:.1e}{slip}"
+    )
 
 
-def _checked(x: np.ndarray, gradient: np.ndarray, tolerance: float, eps: float) -> np.ndarray:
+def _checked(x: np.ndarray, gradient: np.ndarray, tolerance: float | None, eps: float) -> tuple[np.ndarray, float]:
+    """The gradient as an array like x, and the tolerance, that of the rounding errors unless given."""
     check_number("eps", eps, "(0, 1)")
-    check_number("tolerance", tolerance, "(0, inf)")
+    tolerance = tolerance_of(eps) if tolerance is None else check_number("tolerance", tolerance, "(0, inf)")
     _check_float64(x)
     gradient = np.asarray(gradient)
     if gradient.shape != x.shape:
         raise ValueError(f"gradient must have the shape of x, {x.shape}, got {gradient.shape}")
     check_finite("gradient", gradient)
-    return gradient
+    return gradient, tolerance
 
 
 def _check_float64(x: np.ndarray) -> None:

@@ -8,30 +8,13 @@ to be that. Each returns what it measured where the loss violates it, and None w
 
 import inspect
 import math
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from ..losses import SoftTarget
 from ..losses.base import WrongReturn
-from .case import (
-    LARGEST,
-    ROUNDING,
-    SPREAD,
-    TEACHER,
-    B,
-    C,
-    Case,
-    S,
-    ValueAndDs,
-    Y,
-    evaluate,
-    evaluate_in_place,
-    mean_of_rows,
-    projection,
-    random_logits,
-    weight_of_labels,
-)
+from .case import LARGEST, ROUNDING, TEACHER, B, C, Case, S, ValueAndDs, Y, evaluate, projection, random_logits
 from .gradcheck import GradientError, check_gradient
 from .known_formulas import examples, same
 
@@ -55,7 +38,7 @@ def repeatable(case: Case) -> str | None:
         return f"two calls with the same s, t and y give {first:.6g} and {second:.6g}"
     before = {"s": S, "t": TEACHER, "y": Y}
     after = {name: array.copy() for name, array in before.items()}
-    evaluate_in_place(case.loss, *after.values())
+    evaluate(case.loss, *after.values())
     changed = [name for name in before if not np.array_equal(after[name], before[name])]
     return f"it writes into {' and '.join(changed)}" if changed else None
 
@@ -64,18 +47,16 @@ def student(case: Case) -> str | None:
     """The teacher's term depends on the student's logits s."""
     value, ds = case.term(S, TEACHER, Y)
     other, _ = case.term(random_logits(2, B, C), TEACHER, Y)
-    if _is_nothing(case, value - other, ds, S):
-        return f"the term is {value:.4g} and its gradient 0 whatever s is"
-    return None
+    nothing = case.is_nothing(value - other, ds, S)
+    return f"the term is {value:.4g} and its gradient 0 whatever s is" if nothing else None
 
 
 def teacher(case: Case) -> str | None:
     """The teacher's term depends on the teacher's logits t."""
     value, ds = case.term(S, TEACHER, Y)
     other, other_ds = case.term(S, random_logits(2, B, C), Y)
-    if _is_nothing(case, value - other, ds - other_ds, S):
-        return f"the term is {value:.4g} and its gradient the same whatever t is"
-    return None
+    nothing = case.is_nothing(value - other, ds - other_ds, S)
+    return f"the term is {value:.4g} and its gradient the same whatever t is" if nothing else None
 
 
 def gradient(case: Case) -> str | None:
@@ -91,7 +72,7 @@ def gradient(case: Case) -> str | None:
 
 def labels(case: Case) -> str | None:
     """The labels have the weight 1 - alpha, by their cross-entropy; none where alpha is 1."""
-    weight, rounding = weight_of_labels(case)
+    weight, rounding = case.weight_of_labels()
     if abs(weight - (1 - case.alpha)) < rounding:
         return None
     return f"the labels have the weight {weight:.4g}, where alpha = {case.alpha:g} leaves them {1 - case.alpha:.4g}"
@@ -100,7 +81,7 @@ def labels(case: Case) -> str | None:
 def match(case: Case) -> str | None:
     """Where the student's logits are the teacher's, the teacher's term and its gradient are 0."""
     value, ds = case.term(case.s, case.s, Y)
-    if _is_nothing(case, value, ds, case.s):
+    if case.is_nothing(value, ds, case.s):
         return None
     return f"at s = t the term is {value:.4g}, and the largest entry of its gradient {np.abs(ds).max():.4g}"
 
@@ -111,7 +92,7 @@ def shift(case: Case) -> str | None:
     value, ds = case(case.s, case.t, Y)
     for name, s, t in (("s", case.s + constants, case.t), ("t", case.s, case.t + constants)):
         shifted, shifted_ds = case(s, t, Y)
-        if not _agree(case, (shifted, shifted_ds), (value, ds), LARGEST):
+        if not case.agree((shifted, shifted_ds), (value, ds), LARGEST):
             change = float(np.abs(shifted_ds - ds).max() / np.abs(ds).max())
             return (
                 f"constants added to the rows of {name} take the value from {value:.4g} to {shifted:.4g} and change "
@@ -122,26 +103,21 @@ def shift(case: Case) -> str | None:
 
 def batch(case: Case) -> str | None:
     """A batch has the mean of its rows' losses."""
-    value, ds = case(case.s, case.t, Y)
-    mean, mean_ds = mean_of_rows(case)
-    if _agree(case, (value, ds), (mean, mean_ds)):
+    given, mean = case(case.s, case.t, Y), case.mean_of_rows()
+    if case.agree(given, mean):
         return None
-    return (
-        f"{B} rows have the value {value:.4g}, and alone {mean:.4g} on the mean ({_ratio(value, mean)}); "
-        f"the gradient is {_along(ds, mean_ds)}"
-    )
+    return f"{B} rows have the value {given[0]:.4g}, and alone {mean[0]:.4g} on the mean {_compared(given, mean)}"
 
 
 def finite(case: Case) -> str | None:
     """Value and gradient are finite in float32, however far apart the logits are."""
+    seen = None
     for gap in _gaps(case.T):
         h = gap / 2
         s = np.array([[h, -h, 0], [0, h, -h], [-h, -h, -h]], np.float32)
         t = np.array([[-h, h, 3], [h, -h, 0], [h, -h, h]], np.float32)
-        seen = _not_finite(*case(s, t, np.array([2, 0, 1])), f"for logits {gap:g} apart")
-        if seen:
-            return seen
-    return None
+        seen = seen or _not_finite(*case(s, t, np.array([2, 0, 1])), f"for logits {gap:g} apart")
+    return seen
 
 
 def two_classes(case: Case) -> str | None:
@@ -159,22 +135,18 @@ def same_path(case: Case) -> str | None:
     assert case.other is not None
     for rows, classes in ((B, C), (1, C), (B, 2)):
         s, t, y = case.logits(5, rows, classes), case.logits(6, rows, classes), np.arange(rows) % classes
-        one, other = case(s, t, y), evaluate(case.other, s, t, y)
-        if not _agree(case, one, other):
+        one, other = case(s, t, y), replace(case, loss=case.other)(s, t, y)
+        if not case.agree(one, other):
             return f"at B = {rows}, C = {classes} one gives {one[0]:.4g} and the other {other[0]:.4g}"
     return None
 
 
 def soft_target_term(case: Case) -> str | None:
     """The teacher's term is T^2 KL(p || q), averaged over the batch."""
-    value, ds = case.term(case.s, case.t, Y)
-    right, right_ds = SoftTarget(case.T, 1.0)(case.s, case.t, None)
-    if _agree(case, (value, ds), (right, right_ds)):
+    term, right = case.term(case.s, case.t, Y), SoftTarget(case.T, 1.0)(case.s, case.t, None)
+    if case.agree(term, right):
         return None
-    return (
-        f"at B = {B}, C = {C} the term is {value:.4g} where {right:.4g} is right ({_ratio(value, right)}); "
-        f"the gradient is {_along(ds, right_ds)}"
-    )
+    return f"at B = {B}, C = {C} the term is {term[0]:.4g} where {right[0]:.4g} is right {_compared(term, right)}"
 
 
 def sure_and_wrong(case: Case) -> str | None:
@@ -191,35 +163,19 @@ def sure_and_wrong(case: Case) -> str | None:
     return f"the gradient in this class is {pull[0, 0]:.3g}, where by its size near the match {full[0, 0]:.3g} is due"
 
 
-FIRST = (form, repeatable)  # no other is tried where one of these is broken
-INVARIANTS = (
-    form,
-    repeatable,
-    student,
-    teacher,
-    gradient,
-    labels,
-    match,
-    shift,
-    batch,
-    finite,
-    two_classes,
-    same_path,
-    soft_target_term,
-    sure_and_wrong,
-)
+INVARIANTS = {
+    "form": form, "repeatable": repeatable, "student": student, "teacher": teacher, "gradient": gradient,
+    "labels": labels, "match": match, "shift": shift, "batch": batch, "finite": finite, "two classes": two_classes,
+    "same path": same_path, "soft target": soft_target_term, "sure and wrong": sure_and_wrong,
+}  # fmt: skip
+FIRST = ("form", "repeatable")  # no other is tried where one of these is broken
+STATEMENTS = {name: inspect.getdoc(invariant) or "" for name, invariant in INVARIANTS.items()}
 
 
-def name_of(invariant: Callable[[Case], str | None]) -> str:
-    return invariant.__name__.removesuffix("_term").replace("_", " ")
-
-
-STATEMENTS = {name_of(invariant): inspect.getdoc(invariant) or "" for invariant in INVARIANTS}
-
-
-def violation(invariant: Callable[[Case], str | None], case: Case) -> str | None:
+def violation(name: str, case: Case) -> str | None:
+    """How the loss violates the invariant of this name, None where it holds."""
     try:
-        return invariant(case)
+        return INVARIANTS[name](case)
     except WrongReturn as error:
         return str(error)
     except Exception as error:  # whatever a loss of someone else's raises
@@ -248,29 +204,12 @@ def _rounded(x: np.ndarray, bits: int) -> np.ndarray:
     return np.asarray(np.ldexp(np.round(significand * 2**bits) / 2**bits, exponent))
 
 
-def _is_nothing(case: Case, value: float, ds: np.ndarray, s: np.ndarray) -> bool:
-    """Whether a term of s and its gradient are 0 but for rounding, which dividing by alpha has magnified."""
-    exact = 1e-9 / (case.alpha or 1)
-    size, size_ds = case(s, s[::-1], Y)
-    largest, largest_size = float(np.abs(ds).max()), float(np.abs(size_ds).max())
-    return abs(value) <= max(exact, case.noise() * abs(size)) and largest <= max(exact, case.noise() * largest_size)
-
-
-def _agree(case: Case, given: ValueAndDs, wanted: ValueAndDs, largest: float = SPREAD) -> bool:
-    """Whether two values, and two gradients, are the same but for rounding."""
-    (value, ds), (other, other_ds) = given, wanted
-    rounding = max(ROUNDING, case.noise(largest))
-    scale = max(float(np.abs(ds).max()), float(np.abs(other_ds).max()))
-    return same(value, other, rounding) and bool(np.abs(ds - other_ds).max() <= rounding * scale)
-
-
-def _ratio(given: float, wanted: float) -> str:
-    return f"{given / wanted:.4g} times" if wanted else "which is 0"
-
-
-def _along(given: np.ndarray, wanted: np.ndarray) -> str:
-    """Size and direction of a gradient beside what it should be."""
-    if not given.any() or not wanted.any():
-        return "0" if not given.any() else "not 0"
-    cosine = float((given * wanted).sum() / np.linalg.norm(given) / np.linalg.norm(wanted))
-    return f"{np.linalg.norm(given) / np.linalg.norm(wanted):.4g} times as large, at a cosine of {cosine:.4g} to it"
+def _compared(given: ValueAndDs, wanted: ValueAndDs) -> str:
+    """Size of a value, size and direction of a gradient, compared with what they should be."""
+    (value, ds), (right, right_ds) = given, wanted
+    ratio = f"{value / right:.4g} times" if right else "which is 0"
+    if not ds.any() or not right_ds.any():
+        return f"({ratio}); the gradient is {'not ' if ds.any() else ''}0"
+    size, right_size = np.linalg.norm(ds), np.linalg.norm(right_ds)
+    times, cosine = size / right_size, float((ds * right_ds).sum() / size / right_size)
+    return f"({ratio}); the gradient is {times:.4g} times as large, at a cosine of {cosine:.4g} to it"

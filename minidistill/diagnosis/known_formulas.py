@@ -20,59 +20,38 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
+from ..losses import JensenShannon, ReverseKL
+from . import mistakes as known
 from .gradcheck import EPS
-from .mistakes import (
-    BATCH_TWICE,
-    ELEMENT_MEAN,
-    ENDS_VANISH,
-    LABELS_SOFTENED,
-    NO_TEMPERATURE,
-    NOT_LOGARITHMS,
-    RAW_LOGITS,
-    SOFTMAX_TWICE,
-    SQUARED_ERROR,
-    SUMMED,
-    SWAPPED,
-    T_SQUARED_MISSING,
-    WITHOUT_ENTROPY,
-    Mistake,
-    in_order,
-)
+from .mistakes import Mistake, in_order
 
 SHAPES = ((4, 5), (6, 5), (4, 9))  # (B, C): the first with another batch, and with other classes
 TOLERANCE = 1e-4  # relative, where rounding allows as much
 TOLERANCE_IN_FLOAT32 = 1e-3  # the divergences below are down to 1e-4 of the logarithms in them
-FACTORS = (ELEMENT_MEAN, BATCH_TWICE, SUMMED, T_SQUARED_MISSING)  # right but for a factor
+FACTORS = (known.ELEMENT_MEAN, known.BATCH_TWICE, known.SUMMED, known.T_SQUARED_MISSING)  # right but for a factor
+FIXED_SCALE = {known.SWAPPED, known.NOT_LOGARITHMS, known.WITHOUT_ENTROPY}  # a factor before these is a mistake too
 
-Value = Callable[[np.ndarray, np.ndarray], float]  # the loss: from s and t (B,C) to its value
-ValueAt = Callable[[int, int, int, float], float]  # its value on the examples of B, C, a seed and a width
+ValueAt = Callable[[int, int, int, float], float]  # a value on the examples of B, C, a seed and a width
 Side = tuple[tuple[Mistake, ...], Callable[[np.ndarray], np.ndarray]]  # mistakes, and what they make of logits (B,C)
 
 
 class Formula(NamedTuple):
-    """A formula of the teacher's term, and the mistakes that are in it."""
+    """A formula of the teacher's term, or of the labels' part, and the mistakes that are in it."""
 
     mistakes: tuple[Mistake, ...]
-    rows: Callable[[np.ndarray, np.ndarray], np.ndarray]  # from s and t (B,C) to the term of each row (B,)
+    value: Callable[..., Any]  # of s and t (B,C): one number, or that of each row (B,)
 
     def at(self, B: int, C: int, seed: int, width: float) -> float:
         """Its mean over the rows of the examples."""
-        return float(self.rows(*examples(B, C, seed, width)).mean())
-
-    @property
-    def width(self) -> float:
-        """The width of the examples in units of T: after a first softmax of narrow ones, all would be nearly equal."""
-        return 10.0 if SOFTMAX_TWICE in self.mistakes else 1.0
-
-    @property
-    def fixed_scale(self) -> bool:
-        """Whether a factor before it is a mistake of its own."""
-        return set(self.mistakes) <= {SWAPPED, NOT_LOGARITHMS, WITHOUT_ENTROPY}
+        return float(np.mean(self.value(*examples(B, C, seed, width))))
 
 
-def recognize(value: Value, T: float, alpha: float = 1.0, eps: float = EPS) -> tuple[Mistake, ...] | None:
+def recognize(
+    value: Callable[..., float], T: float, alpha: float = 1.0, eps: float = EPS
+) -> tuple[Mistake, ...] | None:
     """The mistakes in the formula of a loss at temperature T: none where it is right, None where it is not known.
 
+    value  of the loss, from s and t (B,C)
     alpha  weight of the teacher's term; the labels, of weight 1 - alpha, are 0, 1, .. C-1, 0, ..
     eps    relative size of the loss's rounding errors
     """
@@ -83,38 +62,42 @@ def recognize(value: Value, T: float, alpha: float = 1.0, eps: float = EPS) -> t
     def loss_at(B: int, C: int, seed: int, width: float) -> float:
         return value(*examples(B, C, seed, width))
 
-    no_labels: Side = ((), lambda s: np.zeros(len(s)))
     found: tuple[Mistake, ...] | None
-    for slips, labels in _labels(T) if alpha < 1 else [no_labels]:
+    for labels in _labels(T) if alpha < 1 else [Formula((), lambda s, t: 0.0)]:
 
-        def part_at(B: int, C: int, seed: int, width: float, labels: Any = labels) -> float:
-            return float(labels(examples(B, C, seed, width)[0]).mean())
-
-        def term_at(*example: Any, part_at: ValueAt = part_at) -> float:
-            return (loss_at(*example) - (1 - alpha) * part_at(*example)) / alpha
+        def term_at(*example: Any, labels: Formula = labels) -> float:
+            return (loss_at(*example) - (1 - alpha) * labels.at(*example)) / alpha
 
         if alpha == 0:
-            found = () if _scale(loss_at, part_at, max(T, 1.0), tolerance) else None
+            found = () if _scale(loss_at, labels.at, max(T, 1.0), tolerance) else None
         else:
             found = _term(term_at, formulas, T, tolerance)
         if found is not None:
-            return in_order((*slips, *found))
+            return in_order((*labels.mistakes, *found))
     return None
 
 
 def _term(term_at: ValueAt, formulas: list[Formula], T: float, tolerance: float) -> tuple[Mistake, ...] | None:
     """The mistakes in a teacher's term."""
     for formula in formulas:
-        width = 1.0 if RAW_LOGITS in formula.mistakes else max(T, 1.0) * formula.width
+        mistakes, width = set(formula.mistakes), max(T, 1.0)
+        if known.RAW_LOGITS in mistakes:
+            width = 1.0
+        elif known.SOFTMAX_TWICE in mistakes:
+            width *= 10  # after a first softmax of narrow ones, all would be nearly equal
         scale = _scale(term_at, formula.at, width, tolerance)
         if scale is None:
             continue
-        named = _named(*scale, T, tolerance) if formula.fixed_scale else ()
-        if named or same(scale[0], 1, tolerance) or not formula.fixed_scale:
+        if not mistakes <= FIXED_SCALE:
+            return formula.mistakes
+        k, a, b = scale
+        no_t_squared = T != 1 and (same(k, T**-2, tolerance) or same(k, 1 / T, tolerance))
+        named = tuple(itertools.compress(FACTORS, (b < 0, a < 0, a > 0, no_t_squared)))
+        if named or same(k, 1, tolerance):
             return formula.mistakes + named
         ends_vanish = _vanishes_at_its_ends(term_at, T, tolerance)  # a weight, or a beta so near its end
-        return (ENDS_VANISH,) if ends_vanish else formula.mistakes
-    return (ENDS_VANISH,) if _vanishes_at_its_ends(term_at, T, tolerance) else None
+        return (known.ENDS_VANISH,) if ends_vanish else formula.mistakes
+    return (known.ENDS_VANISH,) if _vanishes_at_its_ends(term_at, T, tolerance) else None
 
 
 def examples(B: int, C: int, seed: int, width: float) -> tuple[np.ndarray, np.ndarray]:
@@ -123,16 +106,10 @@ def examples(B: int, C: int, seed: int, width: float) -> tuple[np.ndarray, np.nd
     return s, t
 
 
-def soft_target(s: np.ndarray, t: np.ndarray, T: float) -> np.ndarray:
-    """T^2 KL(p || q) of each row."""
-    return T**2 * _kl(_log_softmax(t, T), _log_softmax(s, T))
-
-
-def factor_mistakes(
-    ratio: float, B: int, C: int, T: float, tolerance: float = TOLERANCE
-) -> tuple[Mistake, ...]:
+def factor_mistakes(ratio: float, B: int, C: int, T: float, tolerance: float = TOLERANCE) -> tuple[Mistake, ...]:
     """What a value or a gradient of one shape is off by, if it is one of these."""
-    wanted = {1 / C: ELEMENT_MEAN, 1 / B: BATCH_TWICE, B: SUMMED, 1 / T: T_SQUARED_MISSING, T**-2: T_SQUARED_MISSING}
+    wanted = {1 / C: known.ELEMENT_MEAN, 1 / B: known.BATCH_TWICE, B: known.SUMMED}
+    wanted |= dict.fromkeys((1 / T, T**-2), known.T_SQUARED_MISSING)
     return tuple(mistake for off, mistake in wanted.items() if same(ratio, off, tolerance) and off != 1)
 
 
@@ -144,63 +121,55 @@ def _formulas(T: float) -> list[Formula]:
     twice = list(itertools.product(sorted({1.0, T}), repeat=2))  # temperatures of the two softmaxes
     log_q: list[Side] = [
         ((), lambda s: _log_softmax(s, T)),
-        ((NO_TEMPERATURE,), lambda s: _log_softmax(s, 1.0)),
-        ((NOT_LOGARITHMS,), lambda s: _softmax(s, T)),
-        ((NOT_LOGARITHMS, NO_TEMPERATURE), lambda s: _softmax(s, 1.0)),
-        ((RAW_LOGITS,), lambda s: s),
-        ((RAW_LOGITS,), lambda s: s / T),
-        *[((SOFTMAX_TWICE,), lambda s, of=of, by=by: _log_softmax(_softmax(s, of), by)) for of, by in twice],
+        ((known.NO_TEMPERATURE,), lambda s: _log_softmax(s, 1.0)),
+        ((known.NOT_LOGARITHMS,), lambda s: _softmax(s, T)),
+        ((known.NOT_LOGARITHMS, known.NO_TEMPERATURE), lambda s: _softmax(s, 1.0)),
+        ((known.RAW_LOGITS,), lambda s: s),
+        ((known.RAW_LOGITS,), lambda s: s / T),
+        *[((known.SOFTMAX_TWICE,), lambda s, of=of, by=by: _log_softmax(_softmax(s, of), by)) for of, by in twice],
     ]
     p: list[Side] = [
         ((), lambda t: _softmax(t, T)),
-        ((NO_TEMPERATURE,), lambda t: _softmax(t, 1.0)),
-        ((RAW_LOGITS,), lambda t: t),
-        ((RAW_LOGITS,), lambda t: t / T),
-        ((RAW_LOGITS,), np.exp),
-        ((RAW_LOGITS,), lambda t: np.exp(t / T)),
-        *[((SOFTMAX_TWICE,), lambda t, of=of, by=by: _softmax(_softmax(t, of), by)) for of, by in twice],
+        ((known.NO_TEMPERATURE,), lambda t: _softmax(t, 1.0)),
+        ((known.RAW_LOGITS,), lambda t: t),
+        ((known.RAW_LOGITS,), lambda t: t / T),
+        ((known.RAW_LOGITS,), np.exp),
+        ((known.RAW_LOGITS,), lambda t: np.exp(t / T)),
+        *[((known.SOFTMAX_TWICE,), lambda t, of=of, by=by: _softmax(_softmax(t, of), by)) for of, by in twice],
     ]
     formulas = [
-        Formula((SWAPPED,), lambda s, t: soft_target(t, s, T)),
-        Formula((SQUARED_ERROR,), lambda s, t: ((_softmax(s, T) - _softmax(t, T)) ** 2).sum(axis=1)),
-        Formula((SQUARED_ERROR,), lambda s, t: ((_softmax(s, 1.0) - _softmax(t, 1.0)) ** 2).sum(axis=1)),
-        Formula((RAW_LOGITS,), lambda s, t: (t * np.log(t / s)).sum(axis=1)),
-        Formula((RAW_LOGITS,), lambda s, t: (s * np.log(s / t)).sum(axis=1)),
+        Formula((known.SWAPPED,), lambda s, t: ReverseKL(T, 1.0)(s, t, None)[0]),
+        Formula((known.SQUARED_ERROR,), lambda s, t: ((_softmax(s, T) - _softmax(t, T)) ** 2).sum(axis=1)),
+        Formula((known.SQUARED_ERROR,), lambda s, t: ((_softmax(s, 1.0) - _softmax(t, 1.0)) ** 2).sum(axis=1)),
+        Formula((known.RAW_LOGITS,), lambda s, t: (t * np.log(t / s)).sum(axis=1)),
+        Formula((known.RAW_LOGITS,), lambda s, t: (s * np.log(s / t)).sum(axis=1)),
     ]
     for (in_q, of_s), (in_p, of_t) in itertools.product(log_q, p):
+
+        def kl(s: np.ndarray, t: np.ndarray, of_s: Any = of_s, of_t: Any = of_t, entropy: bool = True) -> np.ndarray:
+            p, log_q = of_t(t), of_s(s)                                         # (B,C)
+            terms = p * np.log(p) - p * log_q if entropy else -p * log_q        # (B,C)
+            return np.asarray(T**2 * terms.sum(axis=1))
+
         mistakes = in_order((*in_q, *in_p))
-        kl = functools.partial(_from_sides, of_s, of_t, T**2)
-        cross_entropy = functools.partial(_from_sides, of_s, of_t, T**2, entropy=False)
-        formulas += [Formula(mistakes, kl), Formula((*mistakes, WITHOUT_ENTROPY), cross_entropy)]
+        cross_entropy = functools.partial(kl, entropy=False)
+        formulas += [Formula(mistakes, kl), Formula((*mistakes, known.WITHOUT_ENTROPY), cross_entropy)]
     return sorted(formulas, key=lambda formula: len(formula.mistakes))
 
 
-def _from_sides(
-    of_s: Callable[..., np.ndarray],
-    of_t: Callable[..., np.ndarray],
-    scale: float,
-    s: np.ndarray,
-    t: np.ndarray,
-    entropy: bool = True,
-) -> np.ndarray:
-    """scale times sum p log p - p log q over the classes (B,), without the first term where `entropy` is false."""
-    p = of_t(t)                                                                 # (B,C)
-    terms = p * np.log(p) - p * of_s(s) if entropy else -p * of_s(s)            # (B,C)
-    return np.asarray(scale * terms.sum(axis=1))
-
-
-def _labels(T: float) -> list[Side]:
-    """The known formulas of the labels' part, from s (B,C) to a value of each row (B,)."""
+def _labels(T: float) -> list[Formula]:
+    """The known formulas of the labels' part, which have no t."""
 
     def of_the_label(rows: np.ndarray) -> np.ndarray:
         return np.asarray(-rows[np.arange(len(rows)), np.arange(len(rows)) % rows.shape[1]])
 
+    twice, no_log, by_T = (known.SOFTMAX_TWICE,), (known.NOT_LOGARITHMS,), (1.0, T)
     return [
-        ((), lambda s: of_the_label(_log_softmax(s, 1.0))),
-        ((LABELS_SOFTENED,), lambda s: of_the_label(_log_softmax(s, T))),
-        ((RAW_LOGITS,), of_the_label),
-        *[((SOFTMAX_TWICE,), lambda s, by=by: of_the_label(_log_softmax(_softmax(s, by), 1.0))) for by in (1.0, T)],
-        *[((NOT_LOGARITHMS,), lambda s, by=by: of_the_label(_softmax(s, by))) for by in (1.0, T)],
+        Formula((), lambda s, t: of_the_label(_log_softmax(s, 1.0))),
+        Formula((known.LABELS_SOFTENED,), lambda s, t: of_the_label(_log_softmax(s, T))),
+        Formula((known.RAW_LOGITS,), lambda s, t: of_the_label(s)),
+        *[Formula(twice, lambda s, t, by=by: of_the_label(_log_softmax(_softmax(s, by), 1.0))) for by in by_T],
+        *[Formula(no_log, lambda s, t, by=by: of_the_label(_softmax(s, by))) for by in by_T],
     ]
 
 
@@ -223,17 +192,6 @@ def _exponent(ratio: float, base: float, tolerance: float) -> int | None:
     return next((power for power in (0, -1, 1, -2, 2) if same(ratio, base**power, tolerance)), None)
 
 
-def _named(k: float, a: int, b: int, T: float, tolerance: float) -> tuple[Mistake, ...]:
-    """The mistakes that make a factor k B^a C^b."""
-    no_t_squared = T != 1 and _is_power(k, T, tolerance)
-    found = {ELEMENT_MEAN: b < 0, BATCH_TWICE: a < 0, SUMMED: a > 0, T_SQUARED_MISSING: no_t_squared}
-    return tuple(mistake for mistake, is_so in found.items() if is_so)
-
-
-def _is_power(k: float, T: float, tolerance: float) -> bool:
-    return same(k, T**-2, tolerance) or same(k, 1 / T, tolerance)
-
-
 def _vanishes_at_its_ends(term_at: ValueAt, T: float, tolerance: float) -> bool:
     """Whether it is beta KL(p || m) + (1-beta) KL(q || m), m = beta p + (1-beta) q, for some beta; T^2 or not.
 
@@ -242,7 +200,8 @@ def _vanishes_at_its_ends(term_at: ValueAt, T: float, tolerance: float) -> bool:
     (B, C), width = SHAPES[0], max(T, 1.0)
 
     def formula(beta: float, seed: int) -> float:
-        return float(T**2 * _jensen_shannon(*examples(B, C, seed, width), T, beta).mean())
+        s, t = examples(B, C, seed, width)
+        return beta * (1 - beta) * JensenShannon(T, 1.0, beta)(s, t, None)[0]
 
     peak = max(np.linspace(0.01, 0.99, 99), key=lambda beta: formula(beta, 0))
     for scale in (1.0, T**-2):
@@ -257,12 +216,6 @@ def _vanishes_at_its_ends(term_at: ValueAt, T: float, tolerance: float) -> bool:
     return False
 
 
-def _jensen_shannon(s: np.ndarray, t: np.ndarray, T: float, beta: float) -> np.ndarray:
-    log_p, log_q = _log_softmax(t, T), _log_softmax(s, T)                       # (B,C)
-    log_m = np.log(beta * np.exp(log_p) + (1 - beta) * np.exp(log_q))           # (B,C)
-    return beta * _kl(log_p, log_m) + (1 - beta) * _kl(log_q, log_m)            # (B,)
-
-
 def same(given: float, wanted: float, tolerance: float = TOLERANCE) -> bool:
     """Equal but for a relative difference of `tolerance`; NaN is equal to nothing."""
     return math.isclose(given, wanted, rel_tol=tolerance)
@@ -274,7 +227,3 @@ def _log_softmax(s: np.ndarray, T: float) -> np.ndarray:
 
 def _softmax(s: np.ndarray, T: float) -> np.ndarray:
     return np.asarray(ops.softmax_forward(s, T)[0])
-
-
-def _kl(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
-    return np.asarray((np.exp(log_p) * (log_p - log_q)).sum(axis=1))

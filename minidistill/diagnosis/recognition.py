@@ -1,56 +1,50 @@
 # SPDX-License-Identifier: MIT
 """Recognition: the known mistakes that a loss's violated invariants look like."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from .case import TEACHER, B, C, Case, S, Y, mean_of_rows, projection, weight_of_labels
+from ..losses import ReverseKL
+from . import mistakes as known
+from .case import TEACHER, B, C, Case, S, Y, projection
 from .gradcheck import numerical_gradient, tolerance_of
-from .known_formulas import FACTORS, TOLERANCE, factor_mistakes, recognize, same, soft_target
-from .mistakes import (
-    CLIPPED,
-    DETACHED,
-    ENDS_VANISH,
-    GRADIENT_INTO_TEACHER,
-    RAW_LOGITS,
-    SAME_LOGITS,
-    SWAPPED,
-    TEACHER_IN_TRAINING_MODE,
-    TWO_CLASSES,
-    TWO_PATHS,
-    UNDERFLOW,
-    WEIGHTS_EXCHANGED,
-    Mistake,
-)
+from .known_formulas import FACTORS, TOLERANCE, factor_mistakes, recognize, same
+from .mistakes import Mistake
 
 
 def recognize_mistakes(case: Case, seen: dict[str, str]) -> dict[str, tuple[Mistake, ...]]:
     """For each broken invariant the known mistakes that it looks like."""
     if "student" in seen:
-        return dict.fromkeys(seen, (SAME_LOGITS,))
+        return dict.fromkeys(seen, (known.SAME_LOGITS,))
     formula = _formula(case) if seen else ()
-    own: dict[str, Callable[[], tuple[Mistake, ...]]] = {
-        "repeatable": lambda: (TEACHER_IN_TRAINING_MODE,) if "two calls" in seen["repeatable"] else (),
-        "gradient": lambda: _in_the_gradient(case),
-        "labels": lambda: _in_the_labels(case) or formula or (),
-        "same path": lambda: (TWO_PATHS,),
-    }
-    if formula is None or not set(formula) & {RAW_LOGITS, ENDS_VANISH}:  # these are infinite by themselves
-        own["finite"] = lambda: (UNDERFLOW,)
-        own["two classes"] = lambda: (TWO_CLASSES,) if formula is None and case.is_another_measure else (UNDERFLOW,)
-    if formula is None or set(formula) <= set(FACTORS):  # the formula does not explain a gradient of 0
-        own["sure and wrong"] = lambda: () if formula is None or {"gradient", "finite"} & set(seen) else (CLIPPED,)
-    if formula is None:
-        own["batch"] = lambda: _in_the_batch(case)
-    return {name: _unless_it_raises(own[name]) if name in own else formula or () for name in seen}
+    found = {}
+    for name in seen:
+        try:
+            found[name] = _behind(name, case, seen, formula)
+        except Exception:  # it was found to raise already
+            found[name] = ()
+    return found
 
 
-def _unless_it_raises(rule: Callable[[], tuple[Mistake, ...]]) -> tuple[Mistake, ...]:
-    try:
-        return rule()
-    except Exception:  # it was found to raise already
-        return ()
+def _behind(name: str, case: Case, seen: dict[str, str], formula: tuple[Mistake, ...] | None) -> tuple[Mistake, ...]:
+    """The mistakes behind one broken invariant; `formula` has those in the loss's formula, None if it is not known."""
+    in_formula = formula or ()
+    if name == "repeatable":
+        return (known.TEACHER_IN_TRAINING_MODE,) if "two calls" in seen[name] else ()
+    if name == "gradient":
+        return _in_the_gradient(case)
+    if name == "labels":
+        return _in_the_labels(case) or in_formula
+    if name == "same path":
+        return (known.TWO_PATHS,)
+    if name in ("finite", "two classes") and not {known.RAW_LOGITS, known.ENDS_VANISH} & set(in_formula):
+        measure_of_two = name == "two classes" and formula is None and case.is_another_measure
+        return (known.TWO_CLASSES,) if measure_of_two else (known.UNDERFLOW,)
+    if name == "sure and wrong" and set(in_formula) <= set(FACTORS):  # factors do not explain a gradient of 0
+        return () if formula is None or {"gradient", "finite"} & set(seen) else (known.CLIPPED,)
+    if name == "batch" and formula is None:
+        mean, _ = case.mean_of_rows()
+        return factor_mistakes(case(case.s, case.t, Y)[0] / mean, B, C, case.T) if mean else ()
+    return in_formula
 
 
 def _formula(case: Case) -> tuple[Mistake, ...] | None:
@@ -66,26 +60,26 @@ def _formula(case: Case) -> tuple[Mistake, ...] | None:
         found = recognize(value, case.T, case.alpha, case.eps)
     except Exception:  # it was found to raise already
         return None
-    if found is None or not case.is_another_measure:
-        return found
-    return tuple(mistake for mistake in found if mistake is not SWAPPED)
+    if found and case.is_another_measure:
+        return tuple(mistake for mistake in found if mistake is not known.SWAPPED)
+    return found
 
 
 def _in_the_gradient(case: Case) -> tuple[Mistake, ...]:
     """The mistake behind a gradient that is not that of the value."""
     s, t, y = case.T * S[:3], case.T * TEACHER[:3], Y[:3]
     if all(_is_cut_off(case, wide * S[:3], wide * TEACHER[:3], y) for wide in (1.0, case.T)):
-        return (DETACHED,)
+        return (known.DETACHED,)
     ds = case(s, t, y)[1]
     right = numerical_gradient(lambda s: case(s, t, y)[0], s, case.eps)
     teachers = numerical_gradient(lambda t: case(s, t, y)[0], t, case.eps)
-    reverse = numerical_gradient(lambda s: soft_target(t, s, case.T).mean(), s)
+    reverse = ReverseKL(case.T, 1.0)(s, t, None)[1]
     tolerance = tolerance_of(case.eps)
     if _is_multiple(ds, teachers, tolerance):
-        return (SWAPPED,)
+        return (known.SWAPPED,)
     if _is_multiple(ds, right, tolerance):
         return factor_mistakes(projection(ds, right), len(s), C, case.T, max(TOLERANCE, tolerance))
-    return (GRADIENT_INTO_TEACHER,) if _is_multiple(ds - right, reverse, tolerance) else ()
+    return (known.GRADIENT_INTO_TEACHER,) if _is_multiple(ds - right, reverse, tolerance) else ()
 
 
 def _is_cut_off(case: Case, s: np.ndarray, t: np.ndarray, y: np.ndarray) -> bool:
@@ -96,18 +90,12 @@ def _is_cut_off(case: Case, s: np.ndarray, t: np.ndarray, y: np.ndarray) -> bool
 
 def _in_the_labels(case: Case) -> tuple[Mistake, ...]:
     """The mistake behind a weight of the labels in the gradient that is not 1 - alpha."""
-    weight, rounding = weight_of_labels(case)
+    weight, rounding = case.weight_of_labels()
     if 0 < case.alpha < 1 and same(weight, case.alpha, max(TOLERANCE, rounding)):
-        return (WEIGHTS_EXCHANGED,)
+        return (known.WEIGHTS_EXCHANGED,)
     other = (Y + 1) % C
     moved = case(case.s, case.t, Y)[0] - case(case.s, case.t, other)[0]
-    return (DETACHED,) if abs(weight) < rounding and abs(moved) > 1e-9 else ()
-
-
-def _in_the_batch(case: Case) -> tuple[Mistake, ...]:
-    """What a batch is off by from the mean of its rows."""
-    mean, _ = mean_of_rows(case)
-    return factor_mistakes(case(case.s, case.t, Y)[0] / mean, B, C, case.T) if mean else ()
+    return (known.DETACHED,) if abs(weight) < rounding and abs(moved) > 1e-9 else ()
 
 
 def _is_multiple(given: np.ndarray, of: np.ndarray, tolerance: float) -> bool:

@@ -23,7 +23,13 @@ def teacher_assistant(
     wants. `loss` and `options` are those of `distill`, and each student has the same.
     """
     check_options("teacher_assistant", options, OPTIONS)
-    students = _chain(teacher, students, data, options)
+    students = check_networks("students", students, fewest=1)
+    for student in students:  # what is wrong with the last one is told before the first one is trained
+        if student is teacher:
+            raise ValueError("students must be other networks than the teacher")
+        check_data(student, data, options.get("validation"))
+    if options.get("checkpoint") is not None:
+        raise ValueError("checkpoint is the file of one run, a chain has several: distill() one by one takes one each")
     histories = []
     for student in students:
         histories.append(distill(teacher, student, data, loss, **options))
@@ -44,18 +50,6 @@ def born_again(first: MLP, data: Dataset, generations: int, loss: LossLike | Non
     seeds = range(first.seed + 1, first.seed + 1 + check_whole("generations", generations))
     students = [MLP(first.sizes, first.activation, first.dropout, seed, first.dtype) for seed in seeds]
     teacher_assistant(first, students, data, loss, **options)
-    return students
-
-
-def _chain(teacher: Any, students: Sequence[MLP], data: Dataset, options: dict[str, Any]) -> list[MLP]:
-    """The students, if each can be taught: what is wrong with the last one is told before the first one is trained."""
-    students = check_networks("students", students, fewest=1)
-    for student in students:
-        if student is teacher:
-            raise ValueError("students must be other networks than the teacher")
-        check_data(student, data, options.get("validation"))
-    if options.get("checkpoint") is not None:
-        raise ValueError("checkpoint is the file of one run, a chain has several: distill() one by one takes one each")
     return students
 
 

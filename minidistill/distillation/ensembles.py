@@ -36,9 +36,8 @@ class Ensemble:
     def __post_init__(self) -> None:
         if not isinstance(self.members, list | tuple) or len(self.members) == 0:
             raise ValueError(f"members must be a list of at least one teacher, got {self.members!r}")
-        weights: Sequence[float] = [1.0] * len(self.members)
-        if self.weights is not None:
-            weights = as_tuple("weights", self.weights, "a list of numbers, one for each member")
+        given = [1.0] * len(self.members) if self.weights is None else self.weights
+        weights: Sequence[float] = as_tuple("weights", given, "a list of numbers, one for each member")
         if len(weights) != len(self.members):
             raise ValueError(f"weights must be one for each of the {len(self.members)} members, got {len(weights)}")
         weights = [check_number("each weight", weight, "[0, inf)") for weight in weights]
@@ -125,13 +124,8 @@ class NoisyTeacher:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The blurred logits (N,C) of x (N,I)."""
         t = check_rows("teacher logits", as_teacher(self.teacher, self.classes or 0)(x), columns=self.classes)  # (N,C)
-        xi = np.stack([self._blur(row_hash, t.shape[1]) for row_hash in Dataset(x).row_hashes])    # (N,C)
-        blurred: np.ndarray = t * (1 + xi).astype(t.dtype)                      # (N,C)
-        return blurred
-
-    def _blur(self, row_hash: int, classes: int) -> np.ndarray:
-        """xi (C,) of the row that has this hash."""
-        random = np.random.default_rng((self.seed, int(row_hash)))
-        noise = self.noise if random.random() < self.share else 0.0
-        xi: np.ndarray = noise * random.standard_normal(classes)                # (C,)
-        return xi
+        generators = [np.random.default_rng((self.seed, int(row_hash))) for row_hash in Dataset(x).row_hashes]
+        noise = [self.noise if generator.random() < self.share else 0.0 for generator in generators]
+        normal = [generator.standard_normal(t.shape[1]) for generator in generators]
+        xi = np.array(noise)[:, None] * normal                                  # (N,C)
+        return np.asarray(t * (1 + xi).astype(t.dtype))                         # (N,C)

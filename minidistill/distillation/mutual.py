@@ -56,7 +56,11 @@ def mutual_learning(
     the last whole one where there is no validation data, as on Ctrl-C.
     """
     peers = check_networks("networks", networks, fewest=2)
-    _check_different(peers)
+    if len({network.dtype for network in peers}) > 1:
+        raise ValueError("networks must have the same dtype, got float32 and float64")
+    for one, other in combinations(peers, 2):
+        if one.sizes == other.sizes and np.array_equal(one.parameters, other.parameters):
+            raise ValueError("networks must differ to learn from one another, two have the same weights: vary the seed")
     loss = SoftTarget(1.0, 0.5) if loss is None else as_loss(loss)
     optimizer = SGD() if optimizer is None else optimizer
     augments = as_list(augment)
@@ -85,12 +89,3 @@ class MutualRun(Run):
 
     def use(self, loss: Loss) -> None:
         self.current, self.compiled = loss, None  # the compiled steps train one network
-
-
-def _check_different(networks: list[MLP]) -> None:
-    """Refuses networks of different dtypes, and networks with the same weights."""
-    if len({network.dtype for network in networks}) > 1:
-        raise ValueError("networks must have the same dtype, got float32 and float64")
-    for one, other in combinations(networks, 2):
-        if one.sizes == other.sizes and np.array_equal(one.parameters, other.parameters):
-            raise ValueError("networks must differ to learn from one another, two have the same weights: vary the seed")

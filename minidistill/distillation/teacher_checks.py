@@ -100,11 +100,8 @@ def warn_if_one_hot(logits: np.ndarray) -> bool:
     The gap, log(p / (1 - p)) of the largest probability p, is computed from logits: even a network whose p rounds to 1
     has another gap in each row.
     """
-    others = logits.astype(np.float64)                                          # (N,C)
-    top = others.max(axis=1)                                                    # (N,)
-    others[np.arange(len(others)), others.argmax(axis=1)] = -np.inf
-    second = others.max(axis=1, keepdims=True)                                  # (N,1)
-    gap = top - second[:, 0] - np.log(np.exp(others - second).sum(axis=1))      # (N,)
+    ordered = np.sort(logits.astype(np.float64), axis=1)                        # (N,C)
+    gap = ordered[:, -1] - np.logaddexp.reduce(ordered[:, :-1], axis=1)         # (N,)
     same = np.isclose(gap, gap.max(), rtol=1e-3) & (gap > np.log(CONFIDENT / (1 - CONFIDENT)))     # (N,)
     if same.mean() >= NEARLY_ALL:
         warn(
@@ -134,5 +131,3 @@ def warn_if_floor_is_low(logits: np.ndarray) -> None:
             "likeliest classes, as logarithms of probabilities of 0 with a tiny floor are. They outweigh all others, "
             "and no temperature softens them. Pass np.log(probabilities + 0.01), or an object with predict_proba"
         )
-
-

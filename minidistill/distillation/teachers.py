@@ -72,8 +72,7 @@ def as_probabilities(teacher: Any, classes: int) -> Teacher:
 def floored_logits(probabilities: np.ndarray) -> np.ndarray:
     """Logits (N,C) of probabilities (N,C), by the rule above."""
     C = probabilities.shape[1]
-    logits: np.ndarray = np.log((probabilities + FLOOR / C) / (1 + FLOOR))     # (N,C)
-    return logits
+    return np.asarray(np.log((probabilities + FLOOR / C) / (1 + FLOOR)))        # (N,C)
 
 
 def mixture_logits(
