@@ -68,7 +68,39 @@ class Outputs:
         return Outputs(self.logits[rows], [h[rows] for h in self.hidden])
 
 
-class MLP:
+class Classifier:
+    """What follows from a network's `sizes`, `ops` and `logits`: the base class of MLP and QuantizedMLP."""
+
+    sizes: tuple[int, ...]
+    ops: Any
+
+    def logits(self, x: Any) -> np.ndarray:
+        """Logits (N,C) of x (N,I)."""
+        raise NotImplementedError
+
+    def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
+        """Probabilities (N,C) of the classes, softened by `temperature`."""
+        check_number("temperature", temperature, "[1e-6, inf)")
+        probabilities, _ = self.ops.softmax_forward(self.logits(x), temperature)
+        return np.asarray(probabilities)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The likeliest class (N,) of each row of x (N,I)."""
+        labels: np.ndarray = self.logits(x).argmax(axis=1)
+        return labels
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights and biases."""
+        return _num_parameters(self.sizes)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds that the matrix products of one sample take."""
+        return sum(inputs * outputs for inputs, outputs in pairwise(self.sizes))
+
+
+class MLP(Classifier):
     """A multi-layer perceptron that ends in logits.
 
     sizes       widths from the inputs to the classes: (64, 32, 10) has one hidden layer of 32 units
@@ -173,15 +205,21 @@ class MLP:
         """
         if self.passes is not None and not layerwise:
             return self.passes.forward(x, training, step)
+        return self._layers_forward(x, self.weights, self.biases, training, step)
+
+    def _layers_forward(
+        self, x: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], training: bool, step: int
+    ) -> tuple[np.ndarray, Cache]:
+        """`forward`, layer by layer, with the given weights (I,O) and biases (O,) of each."""
         cache = Cache([], [], [])
         a = x                                                                   # (B,I)
-        last = len(self.weights) - 1
-        for k, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+        last = len(weights) - 1
+        for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
             mask = None
             if training and self.dropout[k] > 0:
                 a, mask = self.ops.dropout_forward(a, self.dropout[k], self.seed, step, k)  # (B,I)
             z, linear = self.ops.linear_forward(a, W, b)                        # (B,O)
-            a, activation = self.activate(z) if k < last else (z, None)         # (B,O)
+            a, activation = self._activation_forward(k, z) if k < last else (z, None)       # (B,O)
             cache.dropout.append(mask)
             cache.linear.append(linear)
             cache.activation.append(activation)
@@ -201,7 +239,7 @@ class MLP:
         last = len(self.weights) - 1
         da = dlogits                                                            # (B,C)
         for k in range(last, -1, -1):
-            dz = self.activate_backward(da, cache.activation[k]) if k < last else da        # (B,O)
+            dz = self._activation_backward(da, cache.activation[k]) if k < last else da     # (B,O)
             skip_dx = k == 0 and not input_gradient
             dW, db = self.weight_gradients[k], self.bias_gradients[k]
             da, _, _ = self.ops.linear_backward(dz, cache.linear[k], dW, db, skip_dx)       # (B,I)
@@ -210,6 +248,13 @@ class MLP:
             if cache.dropout[k] is not None and not skip_dx:
                 da = self.ops.dropout_backward(da, cache.dropout[k])            # (B,I)
         return np.asarray(da) if input_gradient else None
+
+    def _activation_forward(self, layer: int, z: np.ndarray) -> tuple[np.ndarray, Any]:
+        activated: tuple[np.ndarray, Any] = self.activate(z)
+        return activated
+
+    def _activation_backward(self, da: np.ndarray, cache: Any) -> Any:
+        return self.activate_backward(da, cache)
 
     # ------------------------------------------------------------------------------------------ prediction
 
@@ -239,28 +284,7 @@ class MLP:
         logits, *hidden = map(np.concatenate, zip(*parts, strict=True))
         return Outputs(logits, hidden)
 
-    def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
-        """Probabilities (N,C) of the classes, softened by `temperature`."""
-        check_number("temperature", temperature, "[1e-6, inf)")
-        probabilities, _ = self.ops.softmax_forward(self.logits(x), temperature)
-        return np.asarray(probabilities)
-
-    def predict(self, x: Any) -> np.ndarray:
-        """The likeliest class (N,) of each row of x (N,I)."""
-        labels: np.ndarray = self.logits(x).argmax(axis=1)
-        return labels
-
     # ------------------------------------------------------------------------------------------ size, copies, files
-
-    @property
-    def num_parameters(self) -> int:
-        """Weights and biases."""
-        return _num_parameters(self.sizes)
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds that the matrix products of one sample take."""
-        return sum(inputs * outputs for inputs, outputs in pairwise(self.sizes))
 
     @property
     def nbytes(self) -> int:

@@ -11,7 +11,7 @@ multipliers m, in this order, every float operation rounded to float32:
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,8 +20,8 @@ import numpy as np
 
 from ... import ops
 from ...kernels import compiled_integers, load_backend, resolved
-from ...network import ACTIVATIONS, ROWS_AT_ONCE, Outputs
-from ...support.checks import check_choice, check_finite, check_number, check_rows, check_whole
+from ...network import ACTIVATIONS, ROWS_AT_ONCE, Classifier, Outputs
+from ...support.checks import check_choice, check_finite, check_rows, check_whole
 from ...support.files import read_npz, write_npz
 from .codes import LARGEST, MOST_BIAS, WIDEST, Grid, check_bits, pack_nibbles, requantized, unpack_nibbles
 
@@ -46,30 +46,20 @@ class IntegerLayer:
         return self.scale * self.units.astype(np.float32)
 
 
-class QuantizedMLP:
-    """A network of whole numbers, as `quantize` makes it; it predicts as an MLP does, and is not trained.
+@dataclass(eq=False, repr=False)
+class QuantizedMLP(Classifier):
+    """A network of whole numbers, as `quantize` makes it; it predicts as an MLP does, and is not trained."""
 
-    sizes       as of an MLP, and so are `activation` and `backend`
-    bits        of a weight, 8 or 4
-    layers      an `IntegerLayer` each
-    grids       of the activations: [inputs, hidden layers...]; None where each row is measured when it comes
-    """
+    sizes: tuple[int, ...]  # as of an MLP, and so are `activation` and `backend`
+    activation: str
+    bits: int  # of a weight, 8 or 4
+    layers: list[IntegerLayer]
+    grids: list[Grid] | None  # of the activations: [inputs, hidden layers...]; None where each row is measured
+    backend: str | None = None
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: str,
-        bits: int,
-        layers: list[IntegerLayer],
-        grids: list[Grid] | None,
-        backend: str | None = None,
-    ) -> None:
-        self.sizes = tuple(sizes)
-        self.activation = activation
-        self.bits = bits
-        self.layers = layers
-        self.grids = grids
-        self.backend = resolved(backend)
+    def __post_init__(self) -> None:
+        self.sizes = tuple(self.sizes)
+        self.backend = resolved(self.backend)
         self.ops = load_backend(self.backend)
         self.compiled = compiled_integers(self)  # None where the backend has no more than the functions of ops.py
 
@@ -91,17 +81,6 @@ class QuantizedMLP:
         """Logits and all hidden activations of x (N,I), as numbers; ValueError as `logits`."""
         logits, hidden = zip(*self._portions(x), strict=True)
         return Outputs(np.concatenate(logits), [np.concatenate(parts) for parts in zip(*hidden, strict=True)])
-
-    def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
-        """Probabilities (N,C) of the classes, softened by `temperature`."""
-        check_number("temperature", temperature, "[1e-6, inf)")
-        probabilities, _ = self.ops.softmax_forward(self.logits(x), temperature)
-        return np.asarray(probabilities)
-
-    def predict(self, x: Any) -> np.ndarray:
-        """The likeliest class (N,) of each row of x (N,I)."""
-        labels: np.ndarray = self.logits(x).argmax(axis=1)
-        return labels
 
     def _portions(self, x: Any) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
         """Logits and hidden activations of some rows at a time."""
@@ -146,16 +125,6 @@ class QuantizedMLP:
         return z, hidden
 
     # ------------------------------------------------------------------------------------------ size and files
-
-    @property
-    def num_parameters(self) -> int:
-        """Weights and biases."""
-        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds that the matrix products of one sample take."""
-        return sum(inputs * outputs for inputs, outputs in pairwise(self.sizes))
 
     @property
     def nbytes(self) -> int:
