@@ -8,7 +8,7 @@ import numpy as np
 
 from ...network import MLP, Cache
 from ...support.checks import check_finite
-from .calibration import ActivationRanges, calibrate, check_quantizable
+from .calibration import calibrate
 from .codes import check_bits, fake_quantize_backward, least_scale, weight_codes
 
 
@@ -26,13 +26,13 @@ class RoundedCache(NamedTuple):
 
 
 class QuantizationAwareMLP(MLP):
-    """A network that learns as the float network that it is, and answers as the integer network it will be.
+    """A float network that is trained as such, and predicts as the integer network that `quantize` makes of it.
 
-    It starts from a trained `network`, of which it takes a copy, and goes through `fit` or `distill` like any other.
-    Weights and activations are rounded on the way forward; on the way back rounding counts as the identity. The ranges
-    of its activations are those of the trained network and stay: it learns to live with them.
+    It starts as a copy of a trained `network`, and `fit` and `distill` train it like any other. Weights and activations
+    are rounded in the forward pass; in the backward pass rounding counts as the identity. The ranges of the activations
+    are those of the trained network and stay.
 
-    calibration, bits, method, percentile   as in `quantize`, which makes the integer network of it in the end
+    calibration, bits, method, percentile   as in `quantize`
 
     `parameters` are the unrounded ones, and `save` writes a plain network with these. Raises as `calibrate` does.
     """
@@ -41,11 +41,9 @@ class QuantizationAwareMLP(MLP):
         self, network: MLP, calibration: Any, bits: int = 8, method: str = "mse", percentile: float = 99.99
     ) -> None:
         self.bits = check_bits(bits)
-        check_quantizable(network)
         if calibration is None:
             raise ValueError("calibration must be rows (N,I) that show the ranges of activations, got None")
-        given = isinstance(calibration, ActivationRanges)
-        self.grids: ActivationRanges = calibration if given else calibrate(network, calibration, method, percentile)
+        self.grids = calibrate(network, calibration, method, percentile)
         super().__init__(**network._settings(), backend=network.backend)
         self.parameters[:] = network.parameters
 
@@ -65,7 +63,7 @@ class QuantizationAwareMLP(MLP):
         dx = super().backward(dlogits, cache.layers, input_gradient, dhidden)   # (B,I)
         for dW, inside in zip(self.weight_gradients, cache.weights_inside, strict=True):
             dW *= inside                                                        # (I,O)                    [Q-3]
-        return None if dx is None else np.asarray(fake_quantize_backward(dx, cache.inputs_inside))
+        return None if dx is None else fake_quantize_backward(dx, cache.inputs_inside)
 
     def check_exportable(self) -> None:
         """ValueError for NaN. The exported network is the float network, with unrounded parameters."""
