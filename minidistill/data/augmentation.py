@@ -15,16 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ops import one_hot
-from ..support.checks import (
-    MOST_CLASSES,
-    check_field,
-    check_finite,
-    check_labels,
-    check_number,
-    check_seed,
-    check_targets,
-    check_whole,
-)
+from ..support.checks import check_field, check_finite, check_labels, check_seed, check_targets, check_whole
 from .dataset import Dataset, check_dataset
 
 Batch = tuple[np.ndarray, np.ndarray | None]  # x (B,I), y (B,)
@@ -92,7 +83,9 @@ class LabelNoise:
         if y is None:
             raise ValueError("LabelNoise needs labels, and the data has none")
         y = check_labels("y for LabelNoise", y, len(x), self.classes)
-        return x, _with_others(y, self.share, self.classes, generator)
+        replaced = generator.random(len(y)) < self.share                        # (B,)
+        steps = generator.integers(1, self.classes, len(y))                     # (B,)  to another class, modulo C
+        return x, np.where(replaced, (y + steps) % self.classes, y)             # (B,)
 
 
 def with_label_noise(data: Dataset, share: float, seed: int = 0, classes: int | None = None) -> Dataset:
@@ -102,20 +95,12 @@ def with_label_noise(data: Dataset, share: float, seed: int = 0, classes: int | 
     ValueError for unlabeled data, fewer than two classes, or a share outside [0, 1].
     """
     check_dataset("data", data)
-    check_number("share", share, "[0, 1]")
     found = data.classes  # read even where it is not needed: it raises for unlabeled data
-    classes = check_whole("classes", found if classes is None else classes, minimum=2)
-    if classes > MOST_CLASSES:
-        raise ValueError(f"classes must be at most 2^31, got {classes}")
-    labels = check_labels("data.y", data.y, len(data), classes)
-    return Dataset(data.x, _with_others(labels, share, classes, np.random.default_rng(check_seed(seed))))
-
-
-def _with_others(y: np.ndarray, share: float, classes: int, generator: "np.random.Generator") -> np.ndarray:
-    """Labels (N,), each replaced by another class with probability `share`."""
-    replaced = generator.random(len(y)) < share                                 # (N,)
-    steps = generator.integers(1, classes, len(y))                              # (N,)  round the classes, never home
-    return np.where(replaced, (y + steps) % classes, y)                         # (N,)
+    noise = LabelNoise(share, found if classes is None else classes)
+    if noise.classes > 2**31:
+        raise ValueError(f"classes must be at most 2^31, got {noise.classes}")
+    check_labels("data.y", data.y, len(data), noise.classes)
+    return Dataset(*noise(data.x, data.y, np.random.default_rng(check_seed(seed))))
 
 
 @dataclass(frozen=True)

@@ -119,18 +119,10 @@ class Compression:
 
 @renamed_arguments(say="log")
 def compress(
-    teacher: Any,
-    training: Dataset,
-    test: Dataset,
-    hidden: Sequence[int] = (32,),
-    *,
-    epochs: int = 100,
-    batch_size: int = 32,
-    seeds: int = 3,
-    seed: int = 0,
-    price: float = 0.05,
+    teacher: Any, training: Dataset, test: Dataset, hidden: Sequence[int] = (32,), *,
+    epochs: int = 100, batch_size: int = 32, seeds: int = 3, seed: int = 0, price: float = 0.05,
     log: Callable[[str], None] = lambda line: None,
-) -> Compression:
+) -> Compression:  # fmt: skip
     """Students of `hidden` units per layer, in five forms, compared with the teacher that teaches four of them.
 
     teacher   any teacher of `distill` that has `predict_proba`; a single MLP stands in the table as int8 as well

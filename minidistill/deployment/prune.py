@@ -63,15 +63,9 @@ def share_at(progress: float, share: float) -> float:
 
 
 def prune_weights(
-    network: MLP,
-    data: Dataset,
-    share: float = 0.8,
-    *,
-    teacher: Any = None,
-    loss: LossLike | None = None,
-    epochs: int = 20,
-    **options: Any,
-) -> History:
+    network: MLP, data: Dataset, share: float = 0.8, *,
+    teacher: Any = None, loss: LossLike | None = None, epochs: int = 20, **options: Any,
+) -> History:  # fmt: skip
     """Trains `network` in place, and after each epoch sets more of its weights to zero: this share at the end.
 
     share    of all weights together, in [0, 1)
@@ -84,7 +78,6 @@ def prune_weights(
     """
     check_options("prune_weights", options, options_of(fit) if teacher is None else OPTIONS)
     check_number("share", share, "[0, 1)")
-    check_whole("epochs", epochs)
     if options.get("patience") is not None:
         raise ValueError("patience must be None: the best epoch might be one before the last weights are cut")
 
