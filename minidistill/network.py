@@ -39,7 +39,7 @@ ROWS_AT_ONCE = 1024  # prediction goes through many rows in portions: their hidd
 
 
 class Cache(NamedTuple):
-    """What a forward pass keeps for the backward pass, a list of one entry a layer each; the logits are not kept."""
+    """What a forward pass keeps for the backward pass: lists of one entry per layer."""
 
     dropout: list[Any]
     linear: list[Any]
@@ -47,7 +47,7 @@ class Cache(NamedTuple):
 
     @property
     def hidden(self) -> list[np.ndarray]:
-        """The hidden activations as the layer after each saw them (dropout included), each (B, width)."""
+        """The hidden activations as the layer after each receives them (dropout included), each (B, width)."""
         return [x for x, W in self.linear[1:]]
 
 
@@ -175,20 +175,16 @@ class MLP(Classifier):
 
     def _views(self, flat: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
         """Each layer's W (I,O) and, behind it, b (O,), as views of a flat vector (P,)."""
-        weights, biases, start = [], [], 0
-        for inputs, outputs in pairwise(self.sizes):
-            middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
-            weights.append(flat[start:middle].reshape(inputs, outputs))
-            biases.append(flat[middle:end])
-            start = end
-        return tuple(weights), tuple(biases)
+        ends = np.cumsum([(inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes)])
+        parts = zip(np.split(flat, ends[:-1]), self.sizes[1:], strict=True)
+        layers = [part.reshape(-1, outputs) for part, outputs in parts]         # each (I+1,O), the last row is b
+        return tuple(layer[:-1] for layer in layers), tuple(layer[-1] for layer in layers)
 
     def _initialise(self) -> None:
         random = np.random.default_rng(self.seed)
         for k, W in enumerate(self.weights):
             inputs, outputs = W.shape
-            before_logits = k == len(self.weights) - 1
-            glorot = before_logits or self.activation == "tanh"
+            glorot = self.activation == "tanh" or k == len(self.weights) - 1
             variance = 2 / (inputs + outputs) if glorot else 2 / inputs
             W[:] = np.sqrt(variance) * random.standard_normal(W.shape)
 
