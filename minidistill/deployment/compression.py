@@ -38,7 +38,6 @@ USUAL_T, ALPHA = 4.0, 0.9
 FINE_TUNING = 0.5                     # of the epochs and of the learning rate, after pruning or quantization
 VALIDATION = 0.2                      # of the rows, in trials
 CALIBRATION = 1000                    # rows that determine the ranges of activations
-A_MILLION = 1_000_000
 FORMS = {  # of compress(): colour and marker
     "teacher": (TEACHER, "o"), "teacher int8": (TEACHER, "s"), "alone": (ALONE, "o"), "distilled": (DISTILLED, "o"),
     "pruned": (DISTILLED, "v"), "int8": (DISTILLED, "s"), "int8-aware": (DISTILLED, "D"),
@@ -46,13 +45,13 @@ FORMS = {  # of compress(): colour and marker
 
 
 def cost_of_a_million(row: ReportRow, price: float) -> float:
-    """What a million predictions take of one core, at the price of a core-hour, in its currency."""
-    return price * A_MILLION / row.throughput / 3600
+    """The cost of a million predictions on one core, at the price of a core-hour."""
+    return price * 1_000_000 / row.throughput / 3600
 
 
 @dataclass(frozen=True)
 class Compression:
-    """What became of a student; print it, plot it, or take `to_dict()`."""
+    """Accuracy and cost of each form of a student; print it, plot it, or take `to_dict()`."""
 
     report: Report  # the teacher first
     price: float    # of a core-hour, in any currency
@@ -134,7 +133,7 @@ def compress(
     price     of a core-hour, at least 0
     log       receives a line per stage
 
-    Raises ValueError for settings that are none, and for data without labels.
+    Raises ValueError for hyperparameters out of range, and for data without labels.
     """
     for name, data in (("training", training), ("test", test)):
         if not isinstance(data, Dataset) or data.y is None:

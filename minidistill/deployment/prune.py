@@ -31,7 +31,6 @@ from ..training.history import History
 from ..training.loop import fit
 
 SETTLING = 0.75  # of the epochs, after which no more weights are cut
-SALIENCIES = ("variance", "gradient")
 ROWS = 32  # of a batch whose gradient counts as one in the saliency by gradients
 
 # ---------------------------------------------------------------------------------------------- single weights
@@ -117,7 +116,7 @@ def remove_units(network: MLP, keep: Sequence[int] | int, data: Dataset, by: str
     judged on the outputs of the reduced ones before it. Raises ValueError where a layer would keep no unit, or more
     than it has.
     """
-    check_choice("by", by, SALIENCIES)
+    check_choice("by", by, ("variance", "gradient"))
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
     check_dataset("data", data)
