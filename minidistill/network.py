@@ -53,13 +53,13 @@ class Cache(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a network makes of N rows, hidden activations included; `outputs[rows]` is what it makes of some rows.
+    """Logits and hidden activations of N rows; `outputs[rows]` are those of some rows.
 
-    A gradient for all of it has the same form, with None for hidden activations that have no part in the loss.
+    Their gradients have the same form, with None for hidden activations that have no part in the loss.
     """
 
     logits: np.ndarray  # (N,C)
-    hidden: list[Any]  # of each hidden layer (N,width), as the layer after it sees them
+    hidden: list[Any]   # of each hidden layer (N,width), as the layer after it receives them
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -105,11 +105,11 @@ class MLP(Classifier):
 
     sizes       widths from the inputs to the classes: (64, 32, 10) has one hidden layer of 32 units
     activation  of the hidden layers: "relu", "tanh" or "gelu"
-    dropout     share of the hidden activations that each training step leaves out, in [0, 1); or one share a layer for
-                what that layer takes in, so that (0.2, 0.5, 0.5) thins the inputs too
+    dropout     share of the hidden activations that each training step leaves out, in [0, 1); or one share per layer of
+                its inputs, so that (0.2, 0.5, 0.5) leaves out inputs of the network too
     seed        of the initial weights and of the dropout masks
     dtype       float32 to train, float64 to check
-    backend     who does the arithmetic, "cpu", "cuda", "numpy" or "auto"; the default is said in `minidistill.kernels`
+    backend     compute backend, "cpu", "cuda", "numpy" or "auto"; for the default see `minidistill.kernels`
 
     The weights start normally distributed with variance 2/I before ReLU and GELU (He et al. 2015, equation 10) and
     2/(I+O) before tanh and the logits (Glorot and Bengio 2010, equation 12); the biases start at zero.
@@ -119,14 +119,9 @@ class MLP(Classifier):
     """
 
     def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: str = "relu",
-        dropout: float | Sequence[float] = 0.0,
-        seed: int = 0,
-        dtype: Any = np.float32,
-        backend: str | None = None,
-    ) -> None:
+        self, sizes: Sequence[int], activation: str = "relu", dropout: float | Sequence[float] = 0.0, seed: int = 0,
+        dtype: Any = np.float32, backend: str | None = None,
+    ) -> None:  # fmt: skip
         widths = as_tuple("sizes", sizes, "at least two whole numbers, inputs to classes")
         if len(widths) < 2:
             raise ValueError(f"sizes must be at least two whole numbers, inputs to classes, got {sizes!r}")
@@ -195,9 +190,8 @@ class MLP(Classifier):
     ) -> tuple[np.ndarray, Any]:
         """Logits (B,C) of x (B,I), and the cache for `backward`.
 
-        Dropout acts only where `training` is true; `step` chooses its mask. No mode is kept between calls.
-        `layerwise` is for who will give `backward` gradients for hidden activations: a backend that has the whole pass
-        in one call then goes from layer to layer all the same.
+        Dropout acts only where `training` is true; `step` chooses its mask. `backward` takes gradients of
+        hidden activations only after a pass with `layerwise`, which no backend computes in one call.
         """
         if self.passes is not None and not layerwise:
             return self.passes.forward(x, training, step)
@@ -226,7 +220,7 @@ class MLP(Classifier):
     ) -> np.ndarray | None:
         """Writes the gradients of all parameters into `gradients`; returns dx (B,I) where `input_gradient` is true.
 
-        dhidden  where the loss looks at hidden activations too: its gradient for each of `cache.hidden`, or None
+        dhidden  the gradient of a loss of hidden activations for each of `cache.hidden`, or None
         """
         if not isinstance(cache, Cache):
             if dhidden is not None:
@@ -256,9 +250,7 @@ class MLP(Classifier):
 
     def logits(self, x: Any) -> np.ndarray:
         """Logits (N,C) of x (N,I), in evaluation mode; ValueError where x has another width, NaN or infinity, or is so
-        large that logits overflow.
-
-        On the backend "cuda" x may be an array on the card, of CuPy or PyTorch, and stays there.
+        large that logits overflow. On the backend "cuda" x may be a GPU array of CuPy or PyTorch, and stays there.
         """
         if self.passes is not None and self.passes.takes_gpu_arrays and has_gpu_interface(x):
             return self.passes.logits(x)
@@ -332,7 +324,7 @@ class MLP(Classifier):
         return network
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How it goes to another process: its settings and parameters, on the backend of its name there."""
+        """Another process makes it of its settings and parameters, on the backend of the same name there."""
         settings, added = {**self._settings(), "backend": self.backend}, {}
         if type(self) is not MLP:
             known = vars(MLP(**self._settings(), backend="numpy"))

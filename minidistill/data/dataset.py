@@ -74,9 +74,9 @@ class Dataset:
             if not chosen.any():
                 raise ValueError("indices chooses no row: a dataset has at least one")
         elif chosen.dtype.kind in "iu":
-            if chosen.min() < 0 or chosen.max() >= len(self):
-                outside = chosen[(chosen < 0) | (chosen >= len(self))][0]
-                raise ValueError(f"indices must be between 0 and {len(self) - 1} ({len(self)} rows), got {outside}")
+            outside = chosen[(chosen < 0) | (chosen >= len(self))]
+            if len(outside) > 0:
+                raise ValueError(f"indices must be between 0 and {len(self) - 1} ({len(self)} rows), got {outside[0]}")
         else:
             raise TypeError(f"indices must be whole numbers or bools, got an array of dtype {chosen.dtype}")
         return Dataset(self.x[chosen], None if self.y is None else self.y[chosen])
