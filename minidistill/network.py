@@ -39,7 +39,7 @@ ROWS_AT_ONCE = 1024  # prediction goes through many rows in portions: their hidd
 
 
 class Cache(NamedTuple):
-    """What a forward pass keeps for the backward pass, a list of one entry a layer each; the logits are not kept."""
+    """What a forward pass keeps for the backward pass: lists of one entry per layer."""
 
     dropout: list[Any]
     linear: list[Any]
@@ -47,19 +47,19 @@ class Cache(NamedTuple):
 
     @property
     def hidden(self) -> list[np.ndarray]:
-        """The hidden activations as the layer after each saw them (dropout included), each (B, width)."""
+        """The hidden activations as the layer after each receives them (dropout included), each (B, width)."""
         return [x for x, W in self.linear[1:]]
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a network makes of N rows, hidden activations included; `outputs[rows]` is what it makes of some rows.
+    """Logits and hidden activations of N rows; `outputs[rows]` are those of some rows.
 
-    A gradient for all of it has the same form, with None for hidden activations that have no part in the loss.
+    Their gradients have the same form, with None for hidden activations that have no part in the loss.
     """
 
     logits: np.ndarray  # (N,C)
-    hidden: list[Any]  # of each hidden layer (N,width), as the layer after it sees them
+    hidden: list[Any]   # of each hidden layer (N,width), as the layer after it receives them
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -68,16 +68,48 @@ class Outputs:
         return Outputs(self.logits[rows], [h[rows] for h in self.hidden])
 
 
-class MLP:
+class Classifier:
+    """What follows from a network's `sizes`, `ops` and `logits`: the base class of MLP and QuantizedMLP."""
+
+    sizes: tuple[int, ...]
+    ops: Any
+
+    def logits(self, x: Any) -> np.ndarray:
+        """Logits (N,C) of x (N,I)."""
+        raise NotImplementedError
+
+    def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
+        """Probabilities (N,C) of the classes, softened by `temperature`."""
+        check_number("temperature", temperature, "[1e-6, inf)")
+        probabilities, _ = self.ops.softmax_forward(self.logits(x), temperature)
+        return np.asarray(probabilities)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The likeliest class (N,) of each row of x (N,I)."""
+        labels: np.ndarray = self.logits(x).argmax(axis=1)
+        return labels
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights and biases."""
+        return _num_parameters(self.sizes)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds that the matrix products of one sample take."""
+        return sum(inputs * outputs for inputs, outputs in pairwise(self.sizes))
+
+
+class MLP(Classifier):
     """A multi-layer perceptron that ends in logits.
 
     sizes       widths from the inputs to the classes: (64, 32, 10) has one hidden layer of 32 units
     activation  of the hidden layers: "relu", "tanh" or "gelu"
-    dropout     share of the hidden activations that each training step leaves out, in [0, 1); or one share a layer for
-                what that layer takes in, so that (0.2, 0.5, 0.5) thins the inputs too
+    dropout     share of the hidden activations that each training step leaves out, in [0, 1); or one share per layer of
+                its inputs, so that (0.2, 0.5, 0.5) leaves out inputs of the network too
     seed        of the initial weights and of the dropout masks
     dtype       float32 to train, float64 to check
-    backend     who does the arithmetic, "cpu", "cuda", "numpy" or "auto"; the default is said in `minidistill.kernels`
+    backend     compute backend, "cpu", "cuda", "numpy" or "auto"; for the default see `minidistill.kernels`
 
     The weights start normally distributed with variance 2/I before ReLU and GELU (He et al. 2015, equation 10) and
     2/(I+O) before tanh and the logits (Glorot and Bengio 2010, equation 12); the biases start at zero.
@@ -87,14 +119,9 @@ class MLP:
     """
 
     def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: str = "relu",
-        dropout: float | Sequence[float] = 0.0,
-        seed: int = 0,
-        dtype: Any = np.float32,
-        backend: str | None = None,
-    ) -> None:
+        self, sizes: Sequence[int], activation: str = "relu", dropout: float | Sequence[float] = 0.0, seed: int = 0,
+        dtype: Any = np.float32, backend: str | None = None,
+    ) -> None:  # fmt: skip
         widths = as_tuple("sizes", sizes, "at least two whole numbers, inputs to classes")
         if len(widths) < 2:
             raise ValueError(f"sizes must be at least two whole numbers, inputs to classes, got {sizes!r}")
@@ -143,20 +170,16 @@ class MLP:
 
     def _views(self, flat: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
         """Each layer's W (I,O) and, behind it, b (O,), as views of a flat vector (P,)."""
-        weights, biases, start = [], [], 0
-        for inputs, outputs in pairwise(self.sizes):
-            middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
-            weights.append(flat[start:middle].reshape(inputs, outputs))
-            biases.append(flat[middle:end])
-            start = end
-        return tuple(weights), tuple(biases)
+        ends = np.cumsum([(inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes)])
+        parts = zip(np.split(flat, ends[:-1]), self.sizes[1:], strict=True)
+        layers = [part.reshape(-1, outputs) for part, outputs in parts]         # each (I+1,O), the last row is b
+        return tuple(layer[:-1] for layer in layers), tuple(layer[-1] for layer in layers)
 
     def _initialise(self) -> None:
         random = np.random.default_rng(self.seed)
         for k, W in enumerate(self.weights):
             inputs, outputs = W.shape
-            before_logits = k == len(self.weights) - 1
-            glorot = before_logits or self.activation == "tanh"
+            glorot = self.activation == "tanh" or k == len(self.weights) - 1
             variance = 2 / (inputs + outputs) if glorot else 2 / inputs
             W[:] = np.sqrt(variance) * random.standard_normal(W.shape)
 
@@ -167,21 +190,26 @@ class MLP:
     ) -> tuple[np.ndarray, Any]:
         """Logits (B,C) of x (B,I), and the cache for `backward`.
 
-        Dropout acts only where `training` is true; `step` chooses its mask. No mode is kept between calls.
-        `layerwise` is for who will give `backward` gradients for hidden activations: a backend that has the whole pass
-        in one call then goes from layer to layer all the same.
+        Dropout acts only where `training` is true; `step` chooses its mask. `backward` takes gradients of
+        hidden activations only after a pass with `layerwise`, which no backend computes in one call.
         """
         if self.passes is not None and not layerwise:
             return self.passes.forward(x, training, step)
+        return self._layers_forward(x, self.weights, self.biases, training, step)
+
+    def _layers_forward(
+        self, x: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], training: bool, step: int
+    ) -> tuple[np.ndarray, Cache]:
+        """`forward`, layer by layer, with the given weights (I,O) and biases (O,) of each."""
         cache = Cache([], [], [])
         a = x                                                                   # (B,I)
-        last = len(self.weights) - 1
-        for k, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+        last = len(weights) - 1
+        for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
             mask = None
             if training and self.dropout[k] > 0:
                 a, mask = self.ops.dropout_forward(a, self.dropout[k], self.seed, step, k)  # (B,I)
             z, linear = self.ops.linear_forward(a, W, b)                        # (B,O)
-            a, activation = self.activate(z) if k < last else (z, None)         # (B,O)
+            a, activation = self._activation_forward(k, z) if k < last else (z, None)       # (B,O)
             cache.dropout.append(mask)
             cache.linear.append(linear)
             cache.activation.append(activation)
@@ -192,7 +220,7 @@ class MLP:
     ) -> np.ndarray | None:
         """Writes the gradients of all parameters into `gradients`; returns dx (B,I) where `input_gradient` is true.
 
-        dhidden  where the loss looks at hidden activations too: its gradient for each of `cache.hidden`, or None
+        dhidden  the gradient of a loss of hidden activations for each of `cache.hidden`, or None
         """
         if not isinstance(cache, Cache):
             if dhidden is not None:
@@ -201,7 +229,7 @@ class MLP:
         last = len(self.weights) - 1
         da = dlogits                                                            # (B,C)
         for k in range(last, -1, -1):
-            dz = self.activate_backward(da, cache.activation[k]) if k < last else da        # (B,O)
+            dz = self._activation_backward(da, cache.activation[k]) if k < last else da     # (B,O)
             skip_dx = k == 0 and not input_gradient
             dW, db = self.weight_gradients[k], self.bias_gradients[k]
             da, _, _ = self.ops.linear_backward(dz, cache.linear[k], dW, db, skip_dx)       # (B,I)
@@ -211,13 +239,18 @@ class MLP:
                 da = self.ops.dropout_backward(da, cache.dropout[k])            # (B,I)
         return np.asarray(da) if input_gradient else None
 
+    def _activation_forward(self, layer: int, z: np.ndarray) -> tuple[np.ndarray, Any]:
+        activated: tuple[np.ndarray, Any] = self.activate(z)
+        return activated
+
+    def _activation_backward(self, da: np.ndarray, cache: Any) -> Any:
+        return self.activate_backward(da, cache)
+
     # ------------------------------------------------------------------------------------------ prediction
 
     def logits(self, x: Any) -> np.ndarray:
         """Logits (N,C) of x (N,I), in evaluation mode; ValueError where x has another width, NaN or infinity, or is so
-        large that logits overflow.
-
-        On the backend "cuda" x may be an array on the card, of CuPy or PyTorch, and stays there.
+        large that logits overflow. On the backend "cuda" x may be a GPU array of CuPy or PyTorch, and stays there.
         """
         if self.passes is not None and self.passes.takes_gpu_arrays and has_gpu_interface(x):
             return self.passes.logits(x)
@@ -239,28 +272,7 @@ class MLP:
         logits, *hidden = map(np.concatenate, zip(*parts, strict=True))
         return Outputs(logits, hidden)
 
-    def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
-        """Probabilities (N,C) of the classes, softened by `temperature`."""
-        check_number("temperature", temperature, "[1e-6, inf)")
-        probabilities, _ = self.ops.softmax_forward(self.logits(x), temperature)
-        return np.asarray(probabilities)
-
-    def predict(self, x: Any) -> np.ndarray:
-        """The likeliest class (N,) of each row of x (N,I)."""
-        labels: np.ndarray = self.logits(x).argmax(axis=1)
-        return labels
-
     # ------------------------------------------------------------------------------------------ size, copies, files
-
-    @property
-    def num_parameters(self) -> int:
-        """Weights and biases."""
-        return _num_parameters(self.sizes)
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds that the matrix products of one sample take."""
-        return sum(inputs * outputs for inputs, outputs in pairwise(self.sizes))
 
     @property
     def nbytes(self) -> int:
@@ -312,7 +324,7 @@ class MLP:
         return network
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How it goes to another process: its settings and parameters, on the backend of its name there."""
+        """Another process makes it of its settings and parameters, on the backend of the same name there."""
         settings, added = {**self._settings(), "backend": self.backend}, {}
         if type(self) is not MLP:
             known = vars(MLP(**self._settings(), backend="numpy"))

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Augmentation: what is changed about a mini-batch before the network sees it, anew in every epoch.
+"""Augmentation: random changes of each mini-batch, drawn anew in every epoch.
 
-An augmentation is a function (x, y, generator) -> (x, y) on x (B,I) and its labels y (B,), or None where there are
-none. Whatever it draws, it draws from `generator`, which `fit` makes from its seed and the epoch: the same seed gives
-the same bits. A teacher is asked about what came out, for its answers to other rows would teach the wrong thing.
+An augmentation is a function (x, y, generator) -> (x, y) of x (B,I) and its labels y (B,), or None where there are
+none. It draws only from `generator`, which `fit` makes from its seed and the epoch: the same seed gives the same bits.
+A teacher is evaluated on the augmented rows.
 
-`with_label_noise` is no such function but a data set: its wrong labels stay the same in every epoch, as they would in
-data that somebody labelled badly.
+`with_label_noise` makes a data set instead: its wrong labels stay the same in every epoch.
 """
 
 import math
@@ -16,24 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ops import one_hot
-from ..support.checks import (
-    MOST_CLASSES,
-    check_field,
-    check_finite,
-    check_labels,
-    check_number,
-    check_seed,
-    check_targets,
-    check_whole,
-)
+from ..support.checks import check_field, check_finite, check_labels, check_seed, check_targets, check_whole
 from .dataset import Dataset, check_dataset
 
-Augment = Callable[[np.ndarray, np.ndarray | None, "np.random.Generator"], tuple[np.ndarray, np.ndarray | None]]
+Batch = tuple[np.ndarray, np.ndarray | None]  # x (B,I), y (B,)
+Augment = Callable[[np.ndarray, np.ndarray | None, "np.random.Generator"], Batch]
 
 
 @dataclass(frozen=True)
 class RandomShift:
-    """Moves each image by whole pixels, up to `pixels` along each axis, all moves alike likely; zeros move in.
+    """Shifts each image by whole pixels, up to `pixels` along each axis, uniformly at random; zeros move in.
 
     x holds images row by row, (B, height * width). Hinton, Vinyals and Dean 2015, section 3, train the teacher of MNIST
     with up to 2 pixels. Raises ValueError where x does not have that many columns, or an image could leave the frame.
@@ -49,9 +40,7 @@ class RandomShift:
                 raise ValueError(f"shape must be (height, width), got {self.shape!r}")
             object.__setattr__(self, "shape", tuple(check_whole("each side in shape", side) for side in self.shape))
 
-    def __call__(
-        self, x: np.ndarray, y: np.ndarray | None, generator: "np.random.Generator"
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def __call__(self, x: np.ndarray, y: np.ndarray | None, generator: "np.random.Generator") -> Batch:
         """The moved images, in the shape and dtype of x; the labels stay."""
         p, images = self.pixels, x.reshape(-1, *self.sides(x.shape[1]))         # (B,height,width)
         moved = np.zeros(images.shape, x.dtype)                                 # (B,height,width)
@@ -78,8 +67,8 @@ class RandomShift:
 class LabelNoise:
     """Replaces each label, with probability `share`, by another of the `classes`, drawn anew in every epoch.
 
-    It keeps a network from being too sure (DisturbLabel, Xie et al. 2016, section 3; there the draw may hit the true
-    class as well). For data whose labels are wrong, and stay so, take `with_label_noise`.
+    A regularizer (DisturbLabel, Xie et al. 2016, section 3; there the draw may hit the true class as well). For labels
+    that stay wrong, use `with_label_noise`.
     """
 
     share: float  # in [0, 1]
@@ -89,42 +78,34 @@ class LabelNoise:
         check_field(self, "share", "[0, 1]")
         object.__setattr__(self, "classes", check_whole("classes", self.classes, minimum=2))
 
-    def __call__(
-        self, x: np.ndarray, y: np.ndarray | None, generator: "np.random.Generator"
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def __call__(self, x: np.ndarray, y: np.ndarray | None, generator: "np.random.Generator") -> Batch:
         """x as it is, and the labels (B,) with noise; ValueError where there are none, or Mixup came before."""
         if y is None:
             raise ValueError("LabelNoise needs labels, and the data has none")
         y = check_labels("y for LabelNoise", y, len(x), self.classes)
-        return x, _with_others(y, self.share, self.classes, generator)
+        replaced = generator.random(len(y)) < self.share                        # (B,)
+        steps = generator.integers(1, self.classes, len(y))                     # (B,)  to another class, modulo C
+        return x, np.where(replaced, (y + steps) % self.classes, y)             # (B,)
 
 
 def with_label_noise(data: Dataset, share: float, seed: int = 0, classes: int | None = None) -> Dataset:
-    """The same rows; each label is, with probability `share`, another class, all others alike likely.
+    """The same rows; each label is, with probability `share`, one of the other classes, uniformly at random.
 
     `classes` is the number of classes, the data's own unless given. The same seed gives the same labels. Raises
     ValueError for unlabeled data, fewer than two classes, or a share outside [0, 1].
     """
     check_dataset("data", data)
-    check_number("share", share, "[0, 1]")
     found = data.classes  # read even where it is not needed: it raises for unlabeled data
-    classes = check_whole("classes", found if classes is None else classes, minimum=2)
-    if classes > MOST_CLASSES:
-        raise ValueError(f"classes must be at most 2^31, got {classes}")
-    labels = check_labels("data.y", data.y, len(data), classes)
-    return Dataset(data.x, _with_others(labels, share, classes, np.random.default_rng(check_seed(seed))))
-
-
-def _with_others(y: np.ndarray, share: float, classes: int, generator: "np.random.Generator") -> np.ndarray:
-    """Labels (N,), each replaced by another class with probability `share`."""
-    replaced = generator.random(len(y)) < share                                 # (N,)
-    steps = generator.integers(1, classes, len(y))                              # (N,)  round the classes, never home
-    return np.where(replaced, (y + steps) % classes, y)                         # (N,)
+    noise = LabelNoise(share, found if classes is None else classes)
+    if noise.classes > 2**31:
+        raise ValueError(f"classes must be at most 2^31, got {noise.classes}")
+    check_labels("data.y", data.y, len(data), noise.classes)
+    return Dataset(*noise(data.x, data.y, np.random.default_rng(check_seed(seed))))
 
 
 @dataclass(frozen=True)
 class Mixup:
-    """Lays a second image over each, and its label too (Zhang et al. 2018, section 2).
+    """Mixes each row with another one, and their labels too (Zhang et al. 2018, section 2).
 
         x = lam x_i + (1-lam) x_j        y = lam y_i + (1-lam) y_j        lam ~ Beta(alpha, alpha)
 
@@ -138,9 +119,7 @@ class Mixup:
         object.__setattr__(self, "classes", check_whole("classes", self.classes, minimum=2))
         check_field(self, "alpha", "(0, inf)")
 
-    def __call__(
-        self, x: np.ndarray, y: np.ndarray | None, generator: "np.random.Generator"
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def __call__(self, x: np.ndarray, y: np.ndarray | None, generator: "np.random.Generator") -> Batch:
         """The mixed rows, in the dtype of x, and probabilities (B, classes) of that dtype; no labels stay none."""
         lam, other = generator.beta(self.alpha, self.alpha), generator.permutation(len(x))
         if y is not None:
@@ -148,9 +127,6 @@ class Mixup:
                 y = one_hot(check_labels("y for Mixup", y, len(x), self.classes), self.classes, x.dtype)
             y = lam * y + (1 - lam) * y[other]                                  # (B,C)
         return lam * x + (1 - lam) * x[other], y                                # (B,I)
-
-
-# ---------------------------------------------------------------------------------------------- one after the other
 
 
 def as_list(augment: Augment | Sequence[Augment] | None) -> list[Augment]:
@@ -165,8 +141,8 @@ def as_list(augment: Augment | Sequence[Augment] | None) -> list[Augment]:
 
 def augmented(
     augment: list[Augment], x: np.ndarray, y: np.ndarray | None, generator: "np.random.Generator"
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The mini-batch after each of the list, in order; ValueError for what is no batch of the same rows any more."""
+) -> Batch:
+    """The mini-batch after each augmentation, in order; ValueError where one changes the form of x or loses labels."""
     shape, dtype, labelled = x.shape, x.dtype, y is not None
     for step in augment:
         labels, name = y, f"augment ({getattr(step, '__name__', type(step).__name__)})"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Rows and their labels, checked once at the door: everything that trains or measures takes a `Dataset`.
+"""Rows and their labels, checked once: everything that trains or measures takes a `Dataset`.
 
-In the shapes below N is the number of rows and I the number of columns (the inputs of a network).
+N is the number of rows, and I the number of columns (the inputs of a network).
 """
 
 from dataclasses import dataclass
@@ -23,21 +23,19 @@ class Dataset:
     x : (N,I) float32 or float64, finite; whole numbers and bools become float32, float64 stays float64.
     y : (N,) int64, the class of each row, counted from 0; None where the rows are unlabeled.
 
-    The arrays are not copied. The dataset sees them read-only, so that `data.x /= 255` is an error and not a change
-    behind the back of everyone who holds the same rows; leave the arrays that you handed over unchanged as well.
+    The arrays are not copied, and are read-only here: `data.x /= 255` is an error. Leave the originals unchanged too.
 
     Raises ValueError or TypeError, naming x or y, for a wrong number of dimensions, no rows, NaN or infinity, text,
-    labels that are negative or not whole, or as many labels as there are not rows.
+    labels that are negative or not whole, or another number of labels than rows.
     """
 
     x: np.ndarray  # (N,I)
     y: np.ndarray | None = None  # (N,)
 
     def __post_init__(self) -> None:
-        x = check_rows("x", self.x)
-        object.__setattr__(self, "x", _read_only(x))  # the way to set a field of a frozen dataclass
+        object.__setattr__(self, "x", _read_only(check_rows("x", self.x)))
         if self.y is not None:
-            object.__setattr__(self, "y", _read_only(check_labels("y", self.y, rows=len(x))))
+            object.__setattr__(self, "y", _read_only(check_labels("y", self.y, rows=len(self.x))))
 
     def __len__(self) -> int:
         """N, the number of rows."""
@@ -48,7 +46,7 @@ class Dataset:
         return f"Dataset({self.x.shape[0]} rows, {self.x.shape[1]} columns, {self.x.dtype}, {labels})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How it goes to another process: through the door once more, for arrays arrive there writable."""
+        """Another process makes it anew, since arrays arrive there writable."""
         return Dataset, (self.x, self.y)
 
     @property
@@ -76,21 +74,20 @@ class Dataset:
             if not chosen.any():
                 raise ValueError("indices chooses no row: a dataset has at least one")
         elif chosen.dtype.kind in "iu":
-            if chosen.min() < 0 or chosen.max() >= len(self):
-                outside = chosen[(chosen < 0) | (chosen >= len(self))][0]
-                raise ValueError(f"indices must be between 0 and {len(self) - 1} ({len(self)} rows), got {outside}")
+            outside = chosen[(chosen < 0) | (chosen >= len(self))]
+            if len(outside) > 0:
+                raise ValueError(f"indices must be between 0 and {len(self) - 1} ({len(self)} rows), got {outside[0]}")
         else:
             raise TypeError(f"indices must be whole numbers or bools, got an array of dtype {chosen.dtype}")
         return Dataset(self.x[chosen], None if self.y is None else self.y[chosen])
 
     def split(self, size: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
-        """Two datasets that share out all rows: the first of the given size, the second with the rest.
+        """Two datasets: the first of the given size, the second with the rest of the rows; both shuffled, none empty.
 
         size : a float in (0,1), the share of the rows that goes to the first; or a whole number of rows, 1 to N-1.
         seed : the same seed gives the same split.
 
-        Both are shuffled. Where there are labels the split is stratified: of a class with n rows the first gets
-        n * size / N, rounded up or down. Neither is ever empty.
+        With labels it is stratified: of a class with n rows the first gets n * size / N, rounded up or down.
         """
         if len(self) < 2:
             raise ValueError("split needs at least 2 rows, got 1")
@@ -122,12 +119,10 @@ class Dataset:
         _, class_of_row, rows_in_class = np.unique(self.y, return_inverse=True, return_counts=True)
         shares = _proportional_shares(count, rows_in_class, generator)  # (classes,)
 
-        # Line the shuffled rows up class by class. The place of a row among its own class then says whether it is in.
-        by_class = order[np.argsort(class_of_row[order], kind="stable")]  # (N,)
-        starts = np.cumsum(rows_in_class) - rows_in_class
-        place = np.arange(len(self)) - np.repeat(starts, rows_in_class)  # (N,)  0, 1, ... anew in each class
+        by_class = order[np.argsort(class_of_row[order], kind="stable")]  # (N,)  shuffled within each class
         chosen = np.zeros(len(self), dtype=bool)
-        chosen[by_class] = place < np.repeat(shares, rows_in_class)
+        for rows, share in zip(np.split(by_class, np.cumsum(rows_in_class)[:-1]), shares, strict=True):
+            chosen[rows[:share]] = True
         return order[chosen[order]], order[~chosen[order]]
 
     # ------------------------------------------------------------------------------------------ scaling columns
@@ -139,7 +134,7 @@ class Dataset:
         """
         mean = self.x.mean(axis=0, dtype=np.float64)  # (I,)
         spread = self.x.max(axis=0).astype(np.float64) - self.x.min(axis=0)  # (I,)
-        constant = spread == 0  # asked of the values: by rounding, their standard deviation need not be 0
+        constant = spread == 0  # by rounding, their standard deviation need not be 0
         unit = np.where(constant, 1, spread)  # the squares of values / spread neither overflow nor vanish
         squares = np.zeros_like(mean)
         for block in self._blocks():
@@ -149,8 +144,8 @@ class Dataset:
     def standardize(self, mean: Any = None, scale: Any = None) -> "Dataset":
         """A new dataset of (x - mean) / scale, column by column; labels, dtype and order of the rows stay.
 
-        mean, scale : (I,) each; left out, they are this dataset's own `mean_std`. Test data must be scaled by
-        the statistics of the training data: `test.standardize(*train.mean_std())`.
+        mean, scale : (I,) each; left out, they are this dataset's own `mean_std`. Test data needs those of the training
+                      data: `test.standardize(*train.mean_std())`.
 
         Raises ValueError for one without the other, a wrong length, or a scale that is not above 0.
         """
@@ -170,23 +165,19 @@ class Dataset:
                 x[block] = (self.x[block] - mean) / scale
         return Dataset(x, self.y)
 
-    # ------------------------------------------------------------------------------------------ telling rows apart
+    # ------------------------------------------------------------------------------------------ hashes of rows
 
     @cached_property
     def row_hashes(self) -> np.ndarray:
-        """A 64-bit hash of each row of x, (N,) uint64: proof that row i here is row i of what was computed before.
+        """A 64-bit hash of each row of x, (N,) uint64, which shows whether cached outputs belong to these rows.
 
-        Rows that are equal in float32 have equal hashes, in whatever dataset and dtype they stand. Rows that
-        differ there in any value, or in the order of their values, have different ones but for a chance of about 2^-64
-        per pair. The labels play no part. This is no cryptographic hash: it finds accidents, not forgeries.
+        Rows that are equal in float32 have equal hashes, in any dataset and dtype. Others have different ones but for a
+        probability of about 2^-64 per pair. Labels play no part. The hash is not cryptographic.
 
-        Method: the bytes of a row, read as 64-bit words w_0, w_1, ... (two float32 each, the last one filled up with
-        zeros), go through `mix`, a bijection that spreads each bit over the whole word (the finalizer of SplitMix64:
-        Steele, Lea, Flood 2014). A key of its own for each position j makes the order count:
+        The bytes of a row are read as 64-bit words w_0, w_1, ... (two float32 each, padded with zeros; -0.0 is read as
+        0.0). `mix` is a bijection, the finalizer of SplitMix64 (Steele, Lea, Flood 2014):
 
             hash = mix(I + sum over j of mix(w_j XOR mix(j+1)))        modulo 2^64
-
-        The hash sees -0.0 as 0.0, since the two are equal. It is computed once, on first use.
         """
         return self._hashes(np.dtype(np.float32))
 
@@ -220,29 +211,27 @@ class Dataset:
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written through; the array itself stays as writable as its owner wants it."""
+    """A read-only view; the array itself stays writable."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 def _proportional_shares(count: int, sizes: np.ndarray, generator: "np.random.Generator") -> np.ndarray:
-    """`count` shared out in proportion to `sizes`, whole numbers that add up: the method of largest remainders.
+    """Whole numbers in proportion to `sizes` with the sum `count`, by the method of largest remainders.
 
-    Each share is its exact proportion rounded down or up. Among equal remainders chance decides, not the order of the
-    classes: otherwise a small sample would always lack the same ones.
+    Equal remainders are ordered at random: otherwise small samples would always lack the same classes.
     """
     sizes = sizes.astype(np.int64)  # on a 32-bit Python the products would overflow
     shares: np.ndarray = count * sizes // sizes.sum()
     remainders = count * sizes % sizes.sum()
-    missing = count - shares.sum()
     ranking = np.lexsort((generator.permutation(len(sizes)), -remainders))
-    shares[ranking[:missing]] += 1
+    shares[ranking[: count - shares.sum()]] += 1
     return shares
 
 
 def _mix(words: np.ndarray) -> np.ndarray:
-    """SplitMix64's finalizer on each uint64, in place: a bijection in which each bit flips about half of the others."""
+    """SplitMix64's finalizer of each uint64, in place."""
     words ^= words >> np.uint64(30)
     words *= np.uint64(0xBF58476D1CE4E5B9)
     words ^= words >> np.uint64(27)

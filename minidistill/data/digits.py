@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The bundled handwriting: 1,797 real digits, small enough to come with the package.
+"""The bundled data set: 1,797 handwritten digits.
 
 The images are a third of the UCI "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak 1998), under
-CC BY 4.0: optical_digits.md, beside this file, has the attribution and says what was changed.
+CC BY 4.0: optical_digits.md, beside this file, has the attribution and the changes.
 """
 
 import os
@@ -20,11 +20,10 @@ def digits() -> tuple[Dataset, Dataset]:
 
     x : (1297,64) and (500,64) float32. A row is an image of 8x8, line by line from the top: `x[0].reshape(8, 8)`.
         A pixel is the share of ink in a square of 4x4 dots of the scan: 0 (paper) to 1 (ink), in steps of 1/16.
-    y : (1297,) and (500,) int64, the digit, 0 to 9; each part has its fair share of each digit.
+    y : (1297,) and (500,) int64, the digit, 0 to 9, stratified.
 
-    The split was drawn once and is stored in the file, so that figures can be compared across versions of NumPy. The
-    13 people who wrote are not named in the data: most will stand in both parts, so the test images are new images,
-    not new handwriting.
+    The split is stored in the file, so that results can be compared across versions of NumPy. Most of the 13 writers
+    are probably in both parts: the test images are new images, not new handwriting.
     """
     path = os.path.join(os.path.dirname(__file__), "optical_digits.npz")
     stored = read_npz(path, "set of digits", ("images", "labels"))

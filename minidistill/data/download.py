@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""Files that others publish: known by their hash, fetched once, and never used where a byte of them differs.
+"""Files that others publish: downloaded once, and checked by the SHA-256 of their unpacked bytes.
 
-A mirror need not be trusted, nor a connection, nor a folder: what counts is the SHA-256 of the unpacked bytes. What has
-arrived of a file lies beside its place, in a .part file, until it is whole and checked. So a break costs nothing, be it
-of the line, by Ctrl-C or by a crash: the next attempt asks for the rest, here or of another mirror.
+Until a file is complete and checked, the bytes received are in a .part file beside its place. After an interruption the
+next attempt requests only the rest, from the same mirror or another one.
 """
 
 import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from .idx import unpacked
 
-TIMEOUT = 30.0  # seconds without a byte, after which a mirror is given up
+TIMEOUT = 30.0  # seconds without a byte, after which the next mirror is tried
 CHUNK = 1 << 16  # bytes: a write to the disk, and a step of the progress bar
 
 
 class PublishedFile(NamedTuple):
-    """A file that is the same wherever it is found. Mirrors have it gzipped, with .gz behind its name."""
+    """A file with a known content. Mirrors have it gzipped, with .gz behind its name."""
 
     of: str  # the data set, as errors name it
     name: str
@@ -29,21 +28,21 @@ class PublishedFile(NamedTuple):
 
     @property
     def most_packed(self) -> int:
-        """Bytes of a gzip of it, at most: even where nothing can be compressed, packing adds less than this."""
+        """The most bytes that a gzip of it can have, even where nothing can be compressed."""
         return self.size + self.size // 100 + 1000
 
 
 def places(folder: str, name: str) -> list[str]:
-    """The paths in `folder` where people keep the file `name`: as it is or gzipped, its type after a dash or a dot."""
+    """The usual paths of the file `name` in `folder`: as it is or gzipped, its type after a dash or a dot."""
     return [os.path.join(folder, name.replace("-idx", mark) + end) for mark in ("-idx", ".idx") for end in ("", ".gz")]
 
 
 def checked_content(path: str, file: PublishedFile) -> bytes:
-    """The unpacked bytes of `file`, which lies at `path`, gzipped or not; ValueError if they are not those published.
+    """The unpacked bytes of `file` at `path`, gzipped or not; ValueError if they are not those published.
 
-    Memory grows with the size of the published file, never with what a gzip unpacks to.
+    No more is unpacked than the published file has.
     """
-    import hashlib  # here, as all that is imported below: few who import the package read such files
+    import hashlib  # here, as all that is imported below: the package imports faster without them
 
     with open(path, "rb") as packed, unpacked(packed, path) as stream:
         content: bytes = stream.read(file.size + 1)
@@ -57,15 +56,14 @@ def checked_content(path: str, file: PublishedFile) -> bytes:
 
 
 def fetched(file: PublishedFile, folder: str, mirrors: tuple[str, ...], timeout: float = TIMEOUT) -> bytes:
-    """The unpacked bytes of `file`, from `folder` if it lies there unharmed; else it is downloaded into that folder.
+    """The unpacked bytes of `file`, from `folder` if it is there and undamaged; else it is downloaded into that folder.
 
-    Of several processes that want it at once, one downloads and the others wait. On a terminal a bar shows progress.
-    Ctrl-C, like any break, leaves a .part file that the next call goes on from.
+    Of several processes that call this at once, one downloads and the others wait. A terminal shows a progress bar.
 
     mirrors : URLs that the file's name and .gz are appended to, in the order in which they are tried.
-    timeout : seconds for a connection to come about, and again for each of its pauses.
+    timeout : seconds for the connection, and for each pause of it.
 
-    Raises OSError where no mirror gave the right file, or the folder cannot be written: it names what went wrong where.
+    Raises OSError, naming each failure, where no mirror has the right file or the folder cannot be written.
     """
     from http.client import HTTPException
     from urllib.error import URLError
@@ -79,7 +77,7 @@ def fetched(file: PublishedFile, folder: str, mirrors: tuple[str, ...], timeout:
     try:
         os.makedirs(folder, exist_ok=True)
         with _alone(os.path.join(folder, ".lock")):
-            content = _kept(file, folder)  # whoever was here before us may have brought it
+            content = _kept(file, folder)  # another process may have downloaded it
             if content is not None:
                 return content
             for mirror in mirrors:
@@ -108,7 +106,7 @@ def _kept(file: PublishedFile, folder: str) -> bytes | None:
 def _alone(path: str) -> Iterator[None]:
     """Waits until no other process is in this block with the same `path`, an empty file that stays.
 
-    The system holds the lock, and lets go of it when its process ends, in whatever way.
+    The system releases the lock when the process ends, however it does.
     """
     with open(path, "ab") as file:
         if sys.platform == "win32":
@@ -129,10 +127,10 @@ def _alone(path: str) -> Iterator[None]:
 
 
 def _from_mirror(url: str, part: str, file: PublishedFile, timeout: float) -> bytes:
-    """The content of `part`, whole and checked, after as many requests as that takes while each brings it further.
+    """The content of `part`, complete and checked, after as many requests as needed while each adds some bytes.
 
-    What was there before may belong to another version of the file: if the whole is wrong, it is fetched once more
-    from its start. A wrong part is deleted.
+    What was there before may belong to another version of the file: if the result is wrong, it is deleted, and
+    downloaded once more from the start.
     """
     from http.client import HTTPException
 
@@ -154,27 +152,29 @@ def _from_mirror(url: str, part: str, file: PublishedFile, timeout: float) -> by
 
 def _append_rest(url: str, part: str, file: PublishedFile, timeout: float) -> None:
     """Appends to `part` what it lacks of the file at `url`; OSError if the connection breaks off before its end."""
+    from tqdm import tqdm
+
     answer, begun = _request(url, _size(part), timeout)
     with answer, open(part, "ab") as stream:
         stream.truncate(begun)
         end = None if answer.length is None else begun + answer.length  # None where the server does not say
         if (end or 0) > file.most_packed:
             raise ValueError(f"{end} bytes are offered, and at most {file.most_packed} are plausible")
-        with _bar(file.name, begun, end) as bar:
+        bar = tqdm(desc=file.name, initial=begun, total=end, unit="B", unit_scale=True, leave=False, disable=None)
+        with bar:  # shown on a terminal only, by disable=None
             while chunk := answer.read1(CHUNK):
                 stream.write(chunk)
                 stream.flush()  # a process that is killed loses none
                 begun += len(chunk)
                 if begun > file.most_packed:
                     raise ValueError(f"more came than the {file.most_packed} bytes that are plausible")
-                if bar is not None:
-                    bar.update(len(chunk))
+                bar.update(len(chunk))
     if end is not None and begun < end:
         raise ConnectionError(f"broken off after {begun} of {end} bytes")
 
 
 def _request(url: str, begin: int, timeout: float) -> tuple[Any, int]:
-    """A server's answer to the request for the bytes from `begin` on, and the byte from which it does give them."""
+    """The server's response to a request for the bytes from `begin` on, and the byte with which it begins."""
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
@@ -187,15 +187,6 @@ def _request(url: str, begin: int, timeout: float) -> tuple[Any, int]:
             return _request(url, 0, timeout)
         raise
     return answer, begin if answer.status == 206 else 0  # 206 is a part, 200 the whole
-
-
-def _bar(name: str, begun: int, end: int | None) -> Any:
-    """A progress bar in bytes, where there is a terminal to show it."""
-    if not sys.stderr.isatty():
-        return nullcontext()
-    from tqdm import tqdm
-
-    return tqdm(desc=name, initial=begun, total=end, unit="B", unit_scale=True, leave=False)
 
 
 def _size(path: str) -> int:

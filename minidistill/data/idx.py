@@ -27,16 +27,15 @@ CHUNK = 1 << 20  # bytes a read
 
 
 def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """The array in an IDX file, plain or compressed by gzip (told by its content, whatever its name).
+    """The array in an IDX file, plain or compressed by gzip (recognized by its content, whatever its name).
 
-    The shape is the file's and the dtype one of uint8, int8, int16, int32, float32, float64, in the order of bytes of
-    this machine. MNIST's images come as (60000,28,28) uint8; a network wants rows, in 0 to 1:
+    The shape is the file's, and the dtype one of uint8, int8, int16, int32, float32, float64, in this machine's order
+    of bytes. MNIST's images are (60000,28,28) uint8; a network takes rows, in 0 to 1:
 
         x = load_idx("train-images-idx3-ubyte.gz").reshape(60000, 784) / np.float32(255)
 
     Raises FileNotFoundError, and ValueError naming the file for one that is no IDX file, is cut short, goes on after
-    its last value, or is damaged. Memory grows with what the file holds, never with what its header promises; a gzip
-    that unpacks to more than a hundred times its size, and to more than 64 MiB, is refused.
+    its last value, is damaged, or is a gzip that unpacks to more than 64 MiB and a hundred times its size.
     """
     with opened(path) as file:
         packed = file.seek(0, os.SEEK_END)
@@ -46,11 +45,8 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
 @contextmanager
 def unpacked(file: IO[bytes], path: str | os.PathLike[str]) -> Iterator[Any]:
-    """The bytes in a file, as a stream to read: a gzip (told by its content) is unpacked as far as it is read.
-
-    Raises ValueError, with `path` as the name of the file, where the gzip is damaged or cut short.
-    """
-    import gzip  # here, since few who import the package read compressed files
+    """A stream of the bytes in a file, unpacked if it is a gzip; ValueError, naming `path`, where that is damaged."""
+    import gzip  # here, since the package imports faster without it
     import zlib
 
     file.seek(0)
@@ -86,9 +82,9 @@ def read_array(stream: Any, path: str | os.PathLike[str], packed: int) -> np.nda
         raise ValueError(f"{path} is empty: its header says shape {shape}")
 
     dtype = np.dtype(TYPES[code])
-    wanted = math.prod(shape) * dtype.itemsize  # Python's whole numbers do not overflow
-    values = bytearray()
-    while len(values) <= wanted:  # one byte more than wanted is asked for: there must be none
+    wanted = math.prod(shape) * dtype.itemsize
+    values = bytearray()  # grows with what the file holds, not with what its header claims
+    while len(values) <= wanted:  # one byte more, which must not be there
         chunk = stream.read(min(CHUNK, wanted + 1 - len(values)))
         if not chunk:
             break

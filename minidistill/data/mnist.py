@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""MNIST and Fashion-MNIST: 70,000 images each, found on this machine or else downloaded, and checked to the last byte.
+"""MNIST and Fashion-MNIST: 70,000 images each, found on this machine or else downloaded, and checked by SHA-256.
 
-Both are four IDX files of the same names, so names tell nothing; the SHA-256 of the unpacked bytes does. They are
-looked for in this order:
+Both are four IDX files of the same names. They are looked for in this order:
 
     the argument `folder`                   if it is given, nowhere else
     the environment's MINIDISTILL_DATA      a folder; in its folder mnist or fashion-mnist, or in itself
     /usr/share/datasets/fashion-mnist       where Debian's package dataset-fashion-mnist puts them
     the user's cache                        where downloads are kept
-    the mirrors                             each of which is tried before we give up
+    the mirrors                             in turn
 
-One of the first three that has one of the files must have all four, unharmed: what is wrong there is an error, and is
-not covered up by a download. In the cache, what is missing or damaged is downloaded anew.
+One of the first three that has one of the files must have all four, undamaged: all else is an error, not a reason for
+a download. In the cache, what is missing or damaged is downloaded again.
 """
 
 import io
 import os
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,15 +31,14 @@ VARIABLE = "MINIDISTILL_DATA"
 class Collection(NamedTuple):
     """A data set in four IDX files, and where to find them."""
 
-    folder: str  # the name of its folder, where data sets lie side by side
-    training: tuple[PublishedFile, PublishedFile]  # images and labels
-    test: tuple[PublishedFile, PublishedFile]
+    folder: str  # the name of its folder in a folder of data sets
+    files: tuple[PublishedFile, ...]  # training images, training labels, test images, test labels
     mirrors: tuple[str, ...]
-    installed: tuple[str, ...] = ()  # folders that packages of an operating system put it in
+    installed: tuple[str, ...] = ()  # folders of operating systems' packages
 
 
 IMAGES, LABELS = 16, 8  # bytes of the header in an IDX file of three dimensions, and of one
-FILES = (  # name and bytes: images and labels for training, the same for testing
+FILES = (  # name and bytes
     ("train-images-idx3-ubyte", IMAGES + 60_000 * 784),
     ("train-labels-idx1-ubyte", LABELS + 60_000),
     ("t10k-images-idx3-ubyte", IMAGES + 10_000 * 784),
@@ -47,16 +46,15 @@ FILES = (  # name and bytes: images and labels for training, the same for testin
 )
 
 
-def _collection(name: str, hashes: tuple[str, ...], mirrors: tuple[str, ...], **options: Any) -> Collection:
-    """A collection whose files have these SHA-256 hashes."""
-    pairs = zip(FILES, hashes, strict=True)
-    images, labels, test_images, test_labels = (PublishedFile(name, *file, sha256) for file, sha256 in pairs)
-    return Collection(name.lower(), (images, labels), (test_images, test_labels), mirrors, **options)
+def _published(name: str, *hashes: str) -> tuple[PublishedFile, ...]:
+    """The four files of a data set, which have these SHA-256 hashes."""
+    return tuple(PublishedFile(name, *file, sha256) for file, sha256 in zip(FILES, hashes, strict=True))
 
 
-MNIST = _collection(
-    "MNIST",
-    (
+MNIST = Collection(
+    "mnist",
+    _published(
+        "MNIST",
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -64,9 +62,10 @@ MNIST = _collection(
     ),
     ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
 )
-FASHION_MNIST = _collection(
-    "Fashion-MNIST",
-    (
+FASHION_MNIST = Collection(
+    "fashion-mnist",
+    _published(
+        "Fashion-MNIST",
         "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
         "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
@@ -88,12 +87,12 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Datase
         `x[0].reshape(28, 28)`. A pixel is 0 (paper) to 1 (ink), in steps of 1/255.
     y : (60000,) and (10000,) int64, the digit, 0 to 9.
 
-    folder : where the files lie, gzipped or not: train-images-idx3-ubyte, train-labels-idx1-ubyte, and the same with
-             t10k for the test; or a folder with these in its folder mnist. Left out, they are looked for where
-             MINIDISTILL_DATA says and in the user's cache, and downloaded into that (11 MB) if they are in neither.
+    folder : has the files, gzipped or not: train-images-idx3-ubyte, train-labels-idx1-ubyte, and the same with t10k for
+             the test; or has a folder mnist with them. Left out, MINIDISTILL_DATA and the user's cache are searched,
+             and the files are downloaded into the cache (11 MB) if they are in neither.
 
-    Raises FileNotFoundError for a file that is missing, ValueError for one that is not as published, each naming it;
-    and OSError, naming what failed at which mirror, where a download was needed and did not succeed.
+    Raises FileNotFoundError for a file that is missing, ValueError for one that is not as published, and OSError where
+    a download fails.
 
     Source: LeCun, Bottou, Bengio, Haffner 1998, "Gradient-Based Learning Applied to Document Recognition".
     """
@@ -117,15 +116,15 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset
 def load(collection: Collection, folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Dataset]:
     """The training and the test images of a collection, from wherever they are, as `mnist` describes them."""
     place = place_of(collection, folder)
-    return _dataset(collection, collection.training, place), _dataset(collection, collection.test, place)
-
-
-def _dataset(collection: Collection, files: tuple[PublishedFile, PublishedFile], place: str | None) -> Dataset:
     arrays = []
-    for file in files:
+    for file in collection.files:
         content = _downloaded(collection, file) if place is None else _found(file, place)
-        arrays.append(read_array(io.BytesIO(content), file.name, len(content)))
-    images, labels = arrays  # (N,28,28) and (N,), uint8
+        arrays.append(read_array(io.BytesIO(content), file.name, len(content)))  # (N,28,28) or (N,), uint8
+    images, labels, test_images, test_labels = arrays
+    return _dataset(images, labels), _dataset(test_images, test_labels)
+
+
+def _dataset(images: np.ndarray, labels: np.ndarray) -> Dataset:
     return Dataset(images.reshape(len(images), -1) / np.float32(255), labels)
 
 
@@ -133,14 +132,14 @@ def _dataset(collection: Collection, files: tuple[PublishedFile, PublishedFile],
 
 
 def place_of(collection: Collection, folder: str | os.PathLike[str] | None) -> str | None:
-    """The folder in which somebody put the files; None if there is none, and they are to be downloaded."""
+    """The folder that has the files; None if there is none, and they must be downloaded or are in the cache."""
     if folder is not None:
         if not isinstance(folder, str | os.PathLike):
             raise TypeError(f"folder must be the path of a folder, got {folder!r}")
         place = _holding(collection, os.fspath(folder))
         if place is None:
             raise FileNotFoundError(
-                f"folder must hold {collection.training[0].name} and what belongs to it, gzipped or not, in itself or "
+                f"folder must hold {collection.files[0].name} and what belongs to it, gzipped or not, in itself or "
                 f"in a folder {collection.folder}, got {os.fspath(folder)!r}"
             )
         return place
@@ -163,15 +162,13 @@ def is_at_hand(collection: Collection) -> bool:
         cache = str(cache_folder() / collection.folder)
     except OSError:
         return False
-    files = collection.training + collection.test
-    return all(any(map(os.path.exists, places(cache, file.name))) for file in files)
+    return all(any(map(os.path.exists, places(cache, file.name))) for file in collection.files)
 
 
 def _holding(collection: Collection, parent: str) -> str | None:
     """The collection's own folder in `parent`, or `parent` itself: the first that has one of the files or more."""
-    names = [file.name for file in collection.training + collection.test]
     for folder in (os.path.join(parent, collection.folder), parent):
-        if any(os.path.exists(path) for name in names for path in places(folder, name)):
+        if any(os.path.exists(path) for file in collection.files for path in places(folder, file.name)):
             return folder
     return None
 
@@ -179,11 +176,10 @@ def _holding(collection: Collection, parent: str) -> str | None:
 def _is_anothers(folder: str, collection: Collection) -> bool:
     """Whether the labels for testing there, the smallest of the files, are those of another collection."""
     for other in COLLECTIONS:
-        try:
-            if other.folder != collection.folder and _found(other.test[1], folder):
+        if other.folder != collection.folder:
+            with suppress(OSError, ValueError):
+                _found(other.files[3], folder)
                 return True
-        except (OSError, ValueError):
-            continue
     return False
 
 

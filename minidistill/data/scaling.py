@@ -7,8 +7,7 @@ constant class, with Adam(0.003) accuracy falls from about 30 on. Digits of 0 to
 Below 0.02 both hardly learn.
 
 A step of SGD without clip_norm changes outputs by about its learning rate times the largest mean square of x @ v, v a
-direction of length 1. At 0.1 * 200 that is too much on four tables and on digits, by one large column, a large mean, or
-many columns together; half of it trains.
+direction of length 1. On four tables and on digits 0.1 * 200 of that is too much, and half of it trains.
 """
 
 from collections.abc import Sequence
@@ -81,9 +80,9 @@ def _largest_direction(x: np.ndarray) -> float:
 
 @np.errstate(over="ignore")
 def column_sizes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The columns of x (N,I) that are not all 0, and the root mean square (columns,) of the other values of each.
+    """The columns of x (N,I) that are not all 0, and the root mean square (columns,) of the values of each but zeros.
 
-    Without the zeros the rare columns of one-hot and sparse data count as the others do.
+    One-hot and sparse columns have many zeros.
     """
     counts = np.count_nonzero(x, axis=0)                                        # (I,)
     columns = np.flatnonzero(counts)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Spirals: small data that no straight line can tell apart, with two columns so that one sees what is learned."""
+"""Spirals: a toy data set in two dimensions, whose classes no straight line separates."""
 
 import numpy as np
 
@@ -8,15 +8,15 @@ from .dataset import Dataset
 
 
 def spirals(n: int = 300, classes: int = 3, noise: float = 0.2, turns: float = 0.75, seed: int = 0) -> Dataset:
-    """`n` points on `classes` arms that wind out from the origin, one arm a class, in random order.
+    """`n` points on `classes` arms that wind out from the origin, one arm per class, in random order.
 
-    n       : number of points, at least one a class; the classes get equally many, or one more for the first ones.
+    n       : number of points, at least one per class; the first classes get one more where it is no multiple.
     classes : number of arms, at least 2.
     noise   : standard deviation of a point's angle, in radians, at least 0. Arms lie 2 pi / classes apart.
-    turns   : how often an arm goes round on its way out, above 0.
+    turns   : number of turns of an arm, above 0.
     seed    : the same seed gives the same points.
 
-    Gives x (n,2) float32, the coordinates of each point, at most 1 from the origin; and y (n,) int64, its arm.
+    Returns x (n,2) float32, the coordinates of each point, at most 1 from the origin; and y (n,) int64, its arm.
     """
     n = check_whole("n", n)
     classes = check_whole("classes", classes, minimum=2)

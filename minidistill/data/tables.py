@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tables of your own: CSV as spreadsheets write it, NPZ as NumPy does.
-
-CSV is for people; large data belongs in NPZ, which loads far faster.
-"""
+"""Tables of your own: CSV as spreadsheets write it, or NPZ as NumPy does, which loads far faster."""
 
 import csv
 import io
@@ -24,24 +21,20 @@ NPY_MAGIC = b"\x93NUMPY"
 
 
 def load_table(path: str | os.PathLike[str], label: str | int | None = LAST_COLUMN) -> Dataset:
-    """The rows in a CSV or NPZ file (told by its content, whatever its name) as a Dataset.
+    """The rows in a CSV or NPZ file (recognized by its content, whatever its name), or a pipe of one, as a Dataset.
 
-    The file is opened once, so that it may be a pipe, such as /dev/stdin; a pipe is read whole into memory.
-
-    CSV: UTF-8, cells parted by commas, one row a line; blank lines are skipped. x is (N,I) float32. The first line is
-    taken for a header if none of its cells is a number, and always if `label` is a name; names that are all numbers,
-    without a `label` to tell, read as a row.
+    CSV: UTF-8, cells separated by commas, one row per line; blank lines are skipped. x is (N,I) float32. The first line
+    is a header if none of its cells is a number, or if `label` is a name.
 
         label : the column with the labels, which are whole numbers from 0: its name in the header, or its index from 0,
                 or from -1 for the last one. None for a table without labels.
 
-    NPZ: an array `x` (N,I), which keeps its dtype as `Dataset` says, and, if there are labels, `y` (N,). `label` may be
-    None, to leave `y` aside. To write one: `numpy.savez("mine.npz", x=x, y=y)`.
+    NPZ: an array `x` (N,I), whose dtype stays as in `Dataset`, and, if there are labels, `y` (N,). With `label` None
+    `y` is not read. To write one: `numpy.savez("mine.npz", x=x, y=y)`.
 
     Raises FileNotFoundError; ValueError, naming the file and in a CSV the line and the column, for rows of different
-    lengths, a cell that is no finite number, a label that is not whole, a label column that is not there, no rows, or a
-    file that cannot be read; TypeError for a label of another type. Names of classes are refused, not numbered in
-    silence: whoever reads the predictions must know which number is which.
+    lengths, a cell that is no finite number, a label that is not whole, such as the name of a class, a label column
+    that is not there, no rows, or a file that cannot be read; TypeError for a label of another type.
     """
     path = os.fspath(path)
     with opened(path) as stream:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What counts prove of the share behind them, with the chance of being wrong said beforehand (docs/guides/serving.md).
+"""Confidence bounds for a share, of counts, with a given error probability (docs/guides/serving.md).
 
-`lower_bound` holds for one look at counts of a size chosen beforehand; `confidence_sequence` holds at all times
-together, however often and however long one looks. `add_evidence` gathers evidence that a share, whatever it was for
-however long, has by now fallen below what was promised.
+`lower_bound` holds for one number of trials chosen beforehand; `confidence_sequence` holds at all of them at once.
+`add_evidence` accumulates evidence that a share has fallen below a given one, at any time.
 """
 
 import math
@@ -18,8 +17,7 @@ ODDS = np.array([1.5, 2.0, 3.0, 5.0, 10.0])  # (K,) how much greater the odds of
 def binomial_tail(k: int, n: int, p: float) -> float:
     """The probability of at least k successes in n trials, each of which succeeds with probability p.
 
-    The first term is exp of a sum of logarithms, and each one after it the one before times
-    (n - i) / (i + 1) p / (1 - p): no factorial that overflows is ever computed.                           [SERVE-1]
+    Each term is the one before times (n - i) / (i + 1) p / (1 - p): no factorial can overflow.            [SERVE-1]
     """
     if k <= 0 or p >= 1:
         return 1.0
@@ -38,18 +36,17 @@ def _log_binomial(k: int, n: int, p: float) -> float:
 
 
 def lower_bound(k: int, n: int, delta: float) -> float:
-    """The share that k successes in n trials prove, but for a chance of delta (Clopper and Pearson 1934).
+    """The lower confidence bound for a share, of k successes in n trials, that is wrong with probability delta.
 
-    The smallest p under which as many as k successes are not rarer than delta.                             [SERVE-2]
+    The smallest p with P(at least k of n | p) > delta (Clopper and Pearson 1934).                          [SERVE-2]
     """
     return 0.0 if k == 0 else _crossing(lambda p: binomial_tail(k, n, p) > delta, 0.0, 1.0)
 
 
 def confidence_sequence(k: int, n: int, delta: float) -> tuple[float, float]:
-    """An interval for a share, of k successes so far in n trials, that is right at every n at once (Robbins 1970).
+    """An interval for a constant share, of k successes in n trials: wrong at any n at all with probability delta.
 
-    All p with (n + 1) P(exactly k of n | p) > delta. A share that never changes is outside of the interval, at any n
-    whatever, with a chance of at most delta.                                                               [SERVE-3]
+    All p with (n + 1) P(exactly k of n | p) > delta (Robbins 1970).                                        [SERVE-3]
     """
     if n == 0:
         return 0.0, 1.0
@@ -72,13 +69,13 @@ def _crossing(beyond: Callable[[float], bool], low: float, high: float) -> float
 
 
 def add_evidence(log_R: np.ndarray, agreed: np.ndarray, promised: float) -> np.ndarray:
-    """One more input: evidence (...,K), in logarithms, that agreement is below what was promised by now.
+    """Evidence (...,K), in logarithms, that agreement has fallen below the promised one, after one more input.
 
     R <- (R + 1) r^[disagreed] / (1 + (r - 1) (1 - promised)), for each of the odds r, from R = 0: the sum, over all
     inputs at which a fall may have begun, of the evidence since then (the Shiryaev-Roberts e-detector of Shin, Ramdas
     and Rinaldo 2023).                                                                                      [SERVE-4]
 
-    agreed  (...) bools: whether student and teacher agreed on it
+    agreed  (...) bools: whether student and teacher agreed on the input
     """
     disagreed = ~np.asarray(agreed)[..., None]                                  # (...,1)
     factor = np.where(disagreed, np.log(ODDS), 0.0) - np.log1p((ODDS - 1) * (1 - promised))  # (...,K)
@@ -91,9 +88,9 @@ def evidence(log_R: np.ndarray) -> np.ndarray:
 
 
 def alarm_level(inputs: float, false_alarms: float) -> float:
-    """How much evidence, in logarithms, is an alarm, where so many inputs are to cause one in vain this rarely.
+    """The logarithm of the evidence that raises an alarm, with probability `false_alarms` within so many `inputs`.
 
-    The expected evidence of n inputs is at most n while the promise is kept, so the chance that it ever reached
-    inputs / false_alarms by then is at most false_alarms n / inputs.                                       [SERVE-5]
+    While agreement is as promised, the expected evidence of n inputs is at most n, so it reaches inputs / false_alarms
+    by then with a probability of at most false_alarms n / inputs.                                          [SERVE-5]
     """
     return math.log(inputs / false_alarms)

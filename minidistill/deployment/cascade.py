@@ -7,7 +7,7 @@ for the one that is chosen. Derived in docs/guides/serving.md.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -47,8 +47,8 @@ def calibration_backward(cache):  # type: ignore[no-untyped-def]
 def fit_temperature(s: Any, y: Any) -> float:
     """The temperature T, from 0.05 to 20, at which softmax(s / T) makes the labels likeliest (Guo et al. 2017, 4.2).
 
-    s (N,C) logits of rows that the network was not trained on, y (N,) their labels. The derivative for b = 1 / T grows
-    with b, so where it turns from negative to positive is found by halving.
+    s (N,C) logits of rows that the network was not trained on, y (N,) their labels. The derivative with respect to
+    b = 1 / T grows with b, so halving finds where it is zero.
     """
     s = check_rows("logits", s, dtype=np.float64)
     y = check_labels("y", y, len(s), s.shape[1])
@@ -85,7 +85,7 @@ class OperatingPoint:
 
 
 class Cascade:
-    """The student's answer where its confidence is above the threshold, and the teacher's everywhere else.
+    """The student's prediction where its confidence is above the threshold, and the teacher's everywhere else.
 
     student, teacher  MLPs or other teachers of `distill`: a list, a function to logits, an object with predict_proba
     threshold         in [0, 1]: at 0 the student predicts all rows, at 1 none. The confidence of a student that has
@@ -93,9 +93,8 @@ class Cascade:
     temperature       divides the student's logits before its confidence is looked at; `fit_temperature` finds one
     classes           the number of classes; needed where neither model states it, as an MLP does
 
-    `Cascade.for_accuracy` and `Cascade.for_cost` choose threshold and temperature and leave what they expect in
-    `operating_point`.
-    Any number of threads may predict with one cascade. Raises ValueError where the two do not have the same classes,
+    `Cascade.for_accuracy` and `Cascade.for_cost` choose threshold and temperature and set `operating_point`. Any number
+    of threads may predict with one cascade. Raises ValueError where the two models do not have the same classes,
     TypeError for what is no model.
     """
 
@@ -122,7 +121,7 @@ class Cascade:
         x = check_rows("x", x)
         s = self.pair.logits("student", x)                                      # (N,C)
         probabilities: np.ndarray = ops.softmax_forward(s, self.temperature)[0]  # (N,C)
-        sent = _sent(probabilities.max(axis=1), self.threshold)                 # (N,)
+        sent = probabilities.max(axis=1) <= self.threshold                      # (N,)
         if sent.any():
             probabilities[sent] = self.pair.teacher_probabilities(x[sent])
         with self.pair.lock:
@@ -139,15 +138,15 @@ class Cascade:
         cls, student: Any, teacher: Any, validation: Dataset, accuracy: float, *, delta: float = 0.05,
         costs: str | Sequence[float] = "multiply_adds", classes: int | None = None, seed: int = 0,
     ) -> "Cascade":  # fmt: skip
-        """The cascade that asks the teacher least among those proven to be this accurate, but for a chance of delta.
+        """The cascade with the lowest deferral rate among those proven to be this accurate, but for a chance of delta.
 
-        validation  labelled rows that neither model was trained on; a quarter calibrates, the others decide
+        validation  labeled rows that neither model was trained on; a quarter calibrates, the others decide
         accuracy    wanted of the cascade as a whole, in (0, 1)
         costs       of a row: "multiply_adds", "seconds" (measured here, in one call), or two numbers for the two
         seed        of which rows calibrate
 
-        Always asking the teacher comes first, then one less careful threshold after the other, as long as each is
-        proven at level delta by itself: fixed-sequence testing needs no more to hold for the last.         [SERVE-8]
+        Thresholds are tested from 1, the teacher alone, downwards, as long as each is proven at level delta by itself:
+        fixed-sequence testing needs no more to hold for the last.                                          [SERVE-8]
 
         Raises ValueError, with the accuracy that can be proven, where not even the teacher alone is that accurate.
         """
@@ -155,7 +154,8 @@ class Cascade:
         trial = _Trial(Pair(student, teacher, classes), validation, delta, seed, costs)
         thresholds = trial.thresholds[::-1]
         right = [int(trial.right(threshold).sum()) for threshold in thresholds]
-        passed = _passed(binomial_tail(k, trial.rows, accuracy) <= delta for k in right)
+        proven = (binomial_tail(k, trial.rows, accuracy) <= delta for k in right)
+        passed = sum(takewhile(bool, proven))  # before the first that is not
         if passed == 0:
             raise ValueError(
                 f"accuracy {accuracy:g} cannot be reached: the best is {lower_bound(right[0], trial.rows, delta):.4f}, "
@@ -168,13 +168,12 @@ class Cascade:
         cls, student: Any, teacher: Any, validation: Dataset, cost: float, *, delta: float = 0.05,
         costs: str | Sequence[float] = "multiply_adds", classes: int | None = None, seed: int = 0,
     ) -> "Cascade":  # fmt: skip
-        """The cascade that asks the teacher most among those proven to cost no more, but for a chance of delta.
+        """The cascade with the highest deferral rate among those proven to cost no more, but for a chance of delta.
 
         cost  of a row, on average, in the unit of `costs`; all else as in `for_accuracy`
 
-        Never asking the teacher comes first, then one more careful threshold after the other.
-
-        Raises ValueError, with the least that can be had, where the student alone costs more.
+        Thresholds are tested from 0, the student alone, upwards. Raises ValueError, with the lowest possible cost,
+        where the student alone costs more.
         """
         check_number("cost", cost, "(0, inf)")
         trial = _Trial(Pair(student, teacher, classes), validation, delta, seed, costs)
@@ -185,7 +184,8 @@ class Cascade:
             raise ValueError(f"cost {cost:g} cannot be reached: the student alone costs {student_cost:g} a row")
         share = min((cost - student_cost) / teacher_cost, 1.0)
         sent = [int(trial.sent(threshold).sum()) for threshold in trial.thresholds[1:]]  # the first, 0, needs no proof
-        passed = _passed(share == 1 or binomial_tail(trial.rows - k, trial.rows, 1 - share) <= delta for k in sent)
+        proven = (share == 1 or binomial_tail(trial.rows - k, trial.rows, 1 - share) <= delta for k in sent)
+        passed = sum(takewhile(bool, proven))
         most = student_cost + share * teacher_cost if passed else student_cost
         return trial.cascade(trial.thresholds[passed], cost_at_most=most)
 
@@ -194,9 +194,9 @@ class Cascade:
 
 
 class _Trial:
-    """The answers of both to the rows that decide, and the thresholds to try on them, from 0 up to 1.
+    """The predictions of both for the rows that decide, and the thresholds to try on them, from 0 to 1.
 
-    Thresholds and temperature come from other rows: all that is tried is fixed before the rows that judge it are seen.
+    Thresholds and temperature come from other rows, so that they do not depend on the rows that decide.
     """
 
     def __init__(
@@ -216,11 +216,10 @@ class _Trial:
         self.temperature = fit_temperature(s, calibrating.y)
         quantiles = np.quantile(self._confidence(s), np.linspace(0, 1, CANDIDATES))
         self.thresholds = sorted({0.0, *quantiles.tolist(), 1.0})
-        y = deciding.y
         s = pair.logits("student", deciding.x)                                  # (N,C)
         self.confidence = self._confidence(s)                                   # (N,)
-        self.student_right = s.argmax(axis=1) == y                              # (N,)
-        self.teacher_right = pair.labels("teacher", deciding.x) == y            # (N,)
+        self.student_right = s.argmax(axis=1) == deciding.y                     # (N,)
+        self.teacher_right = pair.labels("teacher", deciding.x) == deciding.y   # (N,)
         self.rows = len(deciding)
         self.costs = _costs_per_row(pair, costs, deciding.x)
         self.unit = costs if isinstance(costs, str) else "given"
@@ -230,21 +229,20 @@ class _Trial:
 
     def sent(self, threshold: float) -> np.ndarray:
         """Whether each row (N,) goes to the teacher."""
-        return _sent(self.confidence, threshold)
+        return self.confidence <= threshold
 
     def right(self, threshold: float) -> np.ndarray:
-        """Whether the cascade answers each row (N,) correctly."""
+        """Whether the cascade predicts each row (N,) correctly."""
         return np.asarray(np.where(self.sent(threshold), self.teacher_right, self.student_right))
 
     def cascade(
         self, threshold: float, accuracy_at_least: float | None = None, cost_at_most: float | None = None
     ) -> Cascade:
         """The cascade of that threshold, and its operating point."""
-        rate = float(self.sent(threshold).mean())
+        rate, accuracy = float(self.sent(threshold).mean()), float(self.right(threshold).mean())
         student, teacher = self.costs
         cost = None if student is None or teacher is None else student + rate * teacher
         made = Cascade(self.pair.student, self.pair.teacher, threshold, self.temperature, self.pair.classes)
-        accuracy = float(self.right(threshold).mean())
         made.operating_point = OperatingPoint(
             self.rows, accuracy, accuracy_at_least, rate, cost, cost_at_most, *self.costs, self.unit, self.delta
         )
@@ -260,19 +258,8 @@ def _costs_per_row(pair: Pair, costs: str | Sequence[float], x: np.ndarray) -> t
         return student, teacher
     if check_choice("costs", costs, ("multiply_adds", "seconds")) == "multiply_adds":
         return size_of(pair.student, costs), size_of(pair.teacher, costs)
-    # As they serve here, by `pair`: not every model has predict_proba, which is what can be timed.
-    student, teacher = (
-        seconds_per_call(SimpleNamespace(predict_proba=partial(pair.logits, name)), x) / len(x)
-        for name in ("student", "teacher")
-    )
-    return student, teacher
 
+    def seconds(name: str) -> float:  # by `pair`, since not every model has predict_proba, which is what can be timed
+        return seconds_per_call(SimpleNamespace(predict_proba=partial(pair.logits, name)), x) / len(x)
 
-def _sent(confidence: np.ndarray, threshold: float) -> np.ndarray:
-    """Whether each row (N,) goes to the teacher."""
-    return ~(confidence > threshold)
-
-
-def _passed(proven: Iterable[bool]) -> int:
-    """How many of a sequence of tests are passed before the first that is not."""
-    return len(list(takewhile(bool, proven)))
+    return seconds("student"), seconds("teacher")

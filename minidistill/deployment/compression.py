@@ -38,17 +38,20 @@ USUAL_T, ALPHA = 4.0, 0.9
 FINE_TUNING = 0.5                     # of the epochs and of the learning rate, after pruning or quantization
 VALIDATION = 0.2                      # of the rows, in trials
 CALIBRATION = 1000                    # rows that determine the ranges of activations
-A_MILLION = 1_000_000
+FORMS = {  # of compress(): colour and marker
+    "teacher": (TEACHER, "o"), "teacher int8": (TEACHER, "s"), "alone": (ALONE, "o"), "distilled": (DISTILLED, "o"),
+    "pruned": (DISTILLED, "v"), "int8": (DISTILLED, "s"), "int8-aware": (DISTILLED, "D"),
+}  # fmt: skip
 
 
 def cost_of_a_million(row: ReportRow, price: float) -> float:
-    """What a million predictions take of one core, at the price of a core-hour, in its currency."""
-    return price * A_MILLION / row.throughput / 3600
+    """The cost of a million predictions on one core, at the price of a core-hour."""
+    return price * 1_000_000 / row.throughput / 3600
 
 
 @dataclass(frozen=True)
 class Compression:
-    """What became of a student; print it, plot it, or take `to_dict()`."""
+    """Accuracy and cost of each form of a student; print it, plot it, or take `to_dict()`."""
 
     report: Report  # the teacher first
     price: float    # of a core-hour, in any currency
@@ -74,8 +77,32 @@ class Compression:
         return {"models": models, "front": self.front, "settings": self.settings, "seconds": self.seconds}
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Accuracy by latency and size as a matplotlib figure, saved where a path is given."""
-        return compression_figure(self, path)
+        """Accuracy by latency, a mark per model, as a matplotlib figure, saved where a path is given.
+
+        The legend has the bytes of each; the line joins the models that no other beats.
+        """
+        from matplotlib.ticker import LogLocator, StrMethodFormatter
+
+        figure, axes = new_figure(columns=1, width=7.0, height=4.0)
+        ax = axes[0, 0]
+        for row in self.report.rows:
+            colour, marker = FORMS.get(row.name, (INK, "o"))
+            spread = 100 * row.accuracy_std if len(row.accuracies) > 1 else None
+            size = "" if row.bytes is None else f", {row.bytes:,} bytes"
+            ax.errorbar(row.latency_us, 100 * row.accuracy_mean, spread, color=colour, marker=marker, markersize=7,
+                        alpha=0.7, markeredgewidth=0, linewidth=0, elinewidth=1, label=row.name + size)  # fmt: skip
+        front = [self.report[name] for name in self.front]
+        ax.plot([row.latency_us for row in front], [100 * row.accuracy_mean for row in front], color=INK, linewidth=0.8,
+                zorder=0)  # fmt: skip
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.xaxis.set_minor_locator(LogLocator(subs=()))
+        ax.margins(0.15)
+        titled(ax, "What each form keeps and costs", xlabel="latency of one row on one core, us",
+                ylabel="accuracy on test rows, %")  # fmt: skip
+        figure.legend(loc="outside right center", frameon=False, fontsize=8)
+        return save(figure, path)
 
     def __str__(self) -> str:
         cheapest = min(map(self.cost, self.report.rows))
@@ -91,18 +118,10 @@ class Compression:
 
 @renamed_arguments(say="log")
 def compress(
-    teacher: Any,
-    training: Dataset,
-    test: Dataset,
-    hidden: Sequence[int] = (32,),
-    *,
-    epochs: int = 100,
-    batch_size: int = 32,
-    seeds: int = 3,
-    seed: int = 0,
-    price: float = 0.05,
+    teacher: Any, training: Dataset, test: Dataset, hidden: Sequence[int] = (32,), *,
+    epochs: int = 100, batch_size: int = 32, seeds: int = 3, seed: int = 0, price: float = 0.05,
     log: Callable[[str], None] = lambda line: None,
-) -> Compression:
+) -> Compression:  # fmt: skip
     """Students of `hidden` units per layer, in five forms, compared with the teacher that teaches four of them.
 
     teacher   any teacher of `distill` that has `predict_proba`; a single MLP stands in the table as int8 as well
@@ -114,7 +133,7 @@ def compress(
     price     of a core-hour, at least 0
     log       receives a line per stage
 
-    Raises ValueError for settings that are none, and for data without labels.
+    Raises ValueError for hyperparameters out of range, and for data without labels.
     """
     for name, data in (("training", training), ("test", test)):
         if not isinstance(data, Dataset) or data.y is None:
@@ -130,103 +149,53 @@ def compress(
     classes = max(training.classes, test.classes)
     sizes = (training.x.shape[1], *hidden, classes)
 
+    def trained(
+        student: MLP, data: Dataset, targets: SoftTargets, rate: float, T: float | None = None, share: float = 1.0
+    ) -> MLP:
+        """`student`, distilled at temperature T or from labels alone, for a share of the epochs and of the rate."""
+        options: dict[str, Any] = {
+            "epochs": max(1, round(share * epochs)), "batch_size": batch_size, "seed": student.seed,
+            "optimizer": SGD(CosineSchedule(share * rate)),
+        }  # fmt: skip
+        if T is None:
+            fit(student, data, **options)
+        else:
+            distill(targets, student, data, SoftTarget(T, ALPHA), **options)
+        return student
+
     log("choosing rates and temperature on validation rows ...")
     validation, learning = training.split(VALIDATION, seed=first)
-    trial = _Training(sizes, learning, soft_targets(teacher, learning, classes), epochs, batch_size)
+    targets = soft_targets(teacher, learning, classes)
 
-    def score(network: MLP) -> float:
+    def score(rate: float, T: float | None = None) -> float:
+        network = trained(MLP(sizes, seed=first), learning, targets, rate, T)
         return float((network.predict(validation.x) == validation.y).mean())
 
-    rate_alone = best(RATES, lambda rate: score(trial.student(first, rate)))
-    rate = best(RATES, lambda rate: score(trial.student(first, rate, USUAL_T)))
-    T = best(TEMPERATURES, lambda T: score(trial.student(first, rate, T)))
+    rate_alone = best(RATES, score)
+    rate = best(RATES, lambda rate: score(rate, USUAL_T))
+    T = best(TEMPERATURES, lambda T: score(rate, T))
 
-    final = _Training(sizes, training, soft_targets(teacher, training, classes), epochs, batch_size)
     log(f"training {seeds} students of each form ...")
-    distilled = [final.student(k, rate, T) for k in students]
+    everything = training, soft_targets(teacher, training, classes)
+    distilled = [trained(MLP(sizes, seed=k), *everything, rate, T) for k in students]
+    half = [-(-width // 2) for width in distilled[0].sizes[1:-1]]
+    pruned = [remove_units(network, half, training) for network in distilled]
     some = training.x[:CALIBRATION]
+    aware = [QuantizationAwareMLP(network, some) for network in distilled]
     forms: dict[str, list[Any]] = {"teacher int8": [quantize(teacher, some)]} if isinstance(teacher, MLP) else {}
     forms |= {
-        "alone": [final.student(k, rate_alone) for k in students],
+        "alone": [trained(MLP(sizes, seed=k), *everything, rate_alone) for k in students],
         "distilled": distilled,
-        "pruned": [final.pruned(network, rate, T) for network in distilled],
+        "pruned": [trained(network, *everything, rate, T, FINE_TUNING) for network in pruned],
         "int8": [quantize(network, some) for network in distilled],
-        "int8-aware": [final.int8_aware(network, rate, T) for network in distilled],
+        "int8-aware": [quantize(trained(network, *everything, rate, T, FINE_TUNING)) for network in aware],
     }
     log("measuring ...")
     with one_thread(default_backend()):
         report = compare(teacher, forms, test)
     settings = {
-        "hidden": list(hidden), "kept_units": list(forms["pruned"][0].sizes[1:-1]), "rows": len(training),
-        "epochs": epochs, "batch_size": batch_size, "seeds": list(students), "rate_alone": rate_alone, "rate": rate,
-        "temperature": T, "alpha": ALPHA, "price": price,
+        "hidden": list(hidden), "kept_units": half, "rows": len(training), "epochs": epochs, "batch_size": batch_size,
+        "seeds": list(students), "rate_alone": rate_alone, "rate": rate, "temperature": T, "alpha": ALPHA,
+        "price": price,
     }  # fmt: skip
     return Compression(report, price, settings, time.perf_counter() - start)
-
-
-@dataclass(frozen=True)
-class _Training:
-    """How students of one shape are trained: the rows, the teacher's logits of these, epochs and batch size."""
-
-    sizes: tuple[int, ...]
-    data: Dataset
-    targets: SoftTargets
-    epochs: int
-    batch_size: int
-
-    def student(self, seed: int, rate: float, T: float | None = None) -> MLP:
-        """A new student, distilled at temperature T, or trained from labels alone where T is None."""
-        return self._trained(MLP(self.sizes, seed=seed), rate, T, self.epochs)
-
-    def pruned(self, network: MLP, rate: float, T: float) -> MLP:
-        """Half of the units of each layer, fine-tuned."""
-        half = [-(-width // 2) for width in network.sizes[1:-1]]
-        return self._fine_tuned(remove_units(network, half, self.data), rate, T)
-
-    def int8_aware(self, network: MLP, rate: float, T: float) -> Any:
-        """The integer network of one that is fine-tuned with its rounding."""
-        return quantize(self._fine_tuned(QuantizationAwareMLP(network, self.data.x[:CALIBRATION]), rate, T))
-
-    def _fine_tuned(self, student: MLP, rate: float, T: float) -> MLP:
-        return self._trained(student, FINE_TUNING * rate, T, max(1, round(FINE_TUNING * self.epochs)))
-
-    def _trained(self, student: MLP, rate: float, T: float | None, epochs: int) -> MLP:
-        options: dict[str, Any] = {"epochs": epochs, "batch_size": self.batch_size, "seed": student.seed}
-        optimizer = SGD(CosineSchedule(rate))
-        if T is None:
-            fit(student, self.data, optimizer=optimizer, **options)
-        else:
-            distill(self.targets, student, self.data, SoftTarget(T, ALPHA), optimizer=optimizer, **options)
-        return student
-
-
-FORMS = {  # of compress(): colour and marker
-    "teacher": (TEACHER, "o"), "teacher int8": (TEACHER, "s"), "alone": (ALONE, "o"), "distilled": (DISTILLED, "o"),
-    "pruned": (DISTILLED, "v"), "int8": (DISTILLED, "s"), "int8-aware": (DISTILLED, "D"),
-}  # fmt: skip
-
-
-def compression_figure(compression: "Compression", path: str | os.PathLike[str] | None = None) -> Any:
-    """Accuracy by latency, a mark a model, its bytes in the legend; the line joins those that no other beats."""
-    from matplotlib.ticker import LogLocator, StrMethodFormatter
-
-    figure, axes = new_figure(columns=1, width=7.0, height=4.0)
-    ax = axes[0, 0]
-    for row in compression.report.rows:
-        colour, marker = FORMS.get(row.name, (INK, "o"))
-        spread = 100 * row.accuracy_std if len(row.accuracies) > 1 else None
-        size = "" if row.bytes is None else f", {row.bytes:,} bytes"
-        ax.errorbar(row.latency_us, 100 * row.accuracy_mean, spread, color=colour, marker=marker, markersize=7,
-                    alpha=0.7, markeredgewidth=0, linewidth=0, elinewidth=1, label=row.name + size)  # fmt: skip
-    front = [compression.report[name] for name in compression.front]
-    ax.plot([row.latency_us for row in front], [100 * row.accuracy_mean for row in front], color=INK, linewidth=0.8,
-            zorder=0)  # fmt: skip
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.xaxis.set_minor_locator(LogLocator(subs=()))
-    ax.margins(0.15)
-    titled(ax, "What each form keeps and costs", xlabel="latency of one row on one core, us",
-            ylabel="accuracy on test rows, %")  # fmt: skip
-    figure.legend(loc="outside right center", frameon=False, fontsize=8)
-    return save(figure, path)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """QualityGate: a sample of the live inputs goes to the teacher as well, and a fall of agreement raises an alarm.
 
-No labels are needed. The student predicts every input, the teacher a fraction of them, sampled by their number in the
-stream alone. A sequential test of their agreement runs for as long as the student serves, with a false-alarm rate that
-is chosen beforehand (derived in docs/guides/serving.md).
+No labels are needed. A sequential test of the agreement runs for as long as the student serves, with a false-alarm rate
+that is chosen beforehand (derived in docs/guides/serving.md).
 """
 
 import os
@@ -27,10 +26,9 @@ RENAMED = {"promised": "min_agreement", "share": "sample_rate", "false_alarms": 
 
 
 def sampled(first: int, count: int, share: float, seed: int) -> np.ndarray:
-    """Which of the inputs number first, first + 1, ... (count,) are sampled: a function of seed and number alone.
+    """Which of the inputs number first, first + 1, ... (count,) are sampled: where the hash of the number is small.
 
-    An input is sampled where the hash of its number, as evenly spread as chance, is below share 2^32: what the input
-    holds plays no part.                                                                                    [SERVE-9]
+    That is a function of seed and number alone, not of the values of the input.                            [SERVE-9]
     """
     numbers = np.arange(first, first + count, dtype=np.uint64)                  # (count,)
     key = np.ones(1, np.uint32)                                                 # (1,)  not 0, whose hash is 0
@@ -131,7 +129,20 @@ class QualityGate:
         x = check_rows("x", x)
         labels = self.pair.labels("student", x)                                 # (N,)
         with self.pair.lock:  # one batch after the other: a row's number in the stream decides whether it is sampled
-            return self._compare(x, labels)
+            rows = np.flatnonzero(sampled(self.n_seen, len(x), self.sample_rate, self.seed))            # (n,)
+            agreed = np.zeros(0, bool)
+            if len(rows) > 0:
+                agreed = labels[rows] == self.pair.labels("teacher", x[rows])   # (n,)
+            for row, same in zip(rows.tolist(), agreed, strict=True):
+                self.log_evidence = add_evidence(self.log_evidence, same, self.min_agreement)           # (K,)
+                if self.alarm_index is None and float(evidence(self.log_evidence)) >= self.level:
+                    self.alarm_index = self.n_seen + row
+            self.n_seen += len(x)
+            self.n_sampled += len(rows)
+            self.n_agreed += int(agreed.sum())
+            if self.file is not None:
+                self._keep(self.file)
+            return GateResult(labels, len(rows), int(agreed.sum()), self.interval, self.verdict)
 
     watch = renamed_attribute("QualityGate.watch", "update")
     promised = renamed_attribute("QualityGate.promised", "min_agreement")
@@ -142,31 +153,13 @@ class QualityGate:
     agreed = renamed_attribute("QualityGate.agreed", "n_agreed")
     alarmed_at = renamed_attribute("QualityGate.alarmed_at", "alarm_index")
 
-    def _compare(self, x: np.ndarray, labels: np.ndarray) -> GateResult:
-        rows = np.flatnonzero(sampled(self.n_seen, len(x), self.sample_rate, self.seed))    # (n,)
-        agreed = np.zeros(0, bool)
-        if len(rows) > 0:
-            agreed = labels[rows] == self.pair.labels("teacher", x[rows])       # (n,)
-        for row, same in zip(rows.tolist(), agreed, strict=True):
-            self.log_evidence = add_evidence(self.log_evidence, same, self.min_agreement)   # (K,)
-            if self.alarm_index is None and float(evidence(self.log_evidence)) >= self.level:
-                self.alarm_index = self.n_seen + row
-        self.n_seen += len(x)
-        self.n_sampled += len(rows)
-        self.n_agreed += int(agreed.sum())
-        if self.file is not None:
-            self._keep(self.file)
-        return GateResult(labels, len(rows), int(agreed.sum()), self.interval, self.verdict)
-
     # ------------------------------------------------------------------------------------------ the file
 
     def _settings(self) -> dict[str, str]:
         """What must be the same for a gate to resume from a file."""
-        return {
-            "student": _name(self.pair.student), "teacher": _name(self.pair.teacher),
-            "min_agreement": repr(self.min_agreement), "sample_rate": repr(self.sample_rate),
-            "false_alarm_rate": repr(self.false_alarm_rate), "horizon": repr(self.horizon), "seed": repr(self.seed),
-        }  # fmt: skip
+        numbers = ("min_agreement", "sample_rate", "false_alarm_rate", "horizon", "seed")
+        models = {"student": _name(self.pair.student), "teacher": _name(self.pair.teacher)}
+        return models | {name: repr(getattr(self, name)) for name in numbers}
 
     def _keep(self, file: str | os.PathLike[str]) -> None:
         alarm = -1 if self.alarm_index is None else self.alarm_index
@@ -181,8 +174,9 @@ class QualityGate:
             found = read_npz(file, KIND, ("settings", "counts", "log_evidence"))
             theirs = {RENAMED.get(name, name): value for name, value in found["settings"].tolist()}
             seen, taken, agreed, alarm = map(int, found["counts"])
-            sound = found["log_evidence"].shape == ODDS.shape and not np.isnan(found["log_evidence"]).any()
-            if not sound or not 0 <= agreed <= taken <= seen:
+            log_evidence = found["log_evidence"]
+            sound = log_evidence.shape == ODDS.shape and not np.isnan(log_evidence).any()
+            if not (sound and 0 <= agreed <= taken <= seen):
                 raise ValueError("its figures contradict one another")
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
@@ -191,7 +185,7 @@ class QualityGate:
         check_same_run(f"gate file {file} is of another gate", theirs, self.settings, ". Name another file")
         self.n_seen, self.n_sampled, self.n_agreed = seen, taken, agreed
         self.alarm_index = None if alarm < 0 else alarm
-        self.log_evidence = found["log_evidence"]
+        self.log_evidence = log_evidence
 
 
 def promise(pair: Pair, validation: Dataset, tolerance: float, delta: float) -> float:
@@ -206,7 +200,7 @@ def promise(pair: Pair, validation: Dataset, tolerance: float, delta: float) -> 
 
 
 def _name(model: Any) -> str:
-    """Of a network a hash of its shape and parameters, of a list one each; of anything else only its kind."""
+    """The kind of a model; of a network its shape and a hash of its parameters too, of a list the names of all."""
     if isinstance(model, list | tuple):
         return "+".join(map(_name, model))
     return f"{model} {digest(model.parameters)}" if isinstance(model, MLP) else type(model).__name__

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Pruning: smaller networks from trained ones, by single weights or by whole hidden units.
+"""Pruning: smaller networks from trained ones, by single weights or by whole hidden units (docs/guides/prune.md).
 
-Derived in docs/guides/prune.md.
+`prune_weights` sets the smallest weights to zero during training, more of them after each epoch; the network keeps its
+shape. `remove_units` returns a network without the hidden units that matter least, which is smaller and faster.
 
-`prune_weights` sets the smallest weights to zero, more of them after each epoch, while the network goes on learning;
-it keeps its shape, and gains where zeros are stored or multiplied for nothing. `remove_units` takes out the hidden
-units that are missed least and returns a network with fewer of them, which is smaller and faster as it is.
-
-Either costs accuracy, and learning on wins most of it back; from a teacher, with few images, more than from labels.
+Both reduce accuracy, and fine-tuning restores most of it; with few images, a teacher restores more than labels.
 """
 
 from collections.abc import Sequence
@@ -34,7 +31,6 @@ from ..training.history import History
 from ..training.loop import fit
 
 SETTLING = 0.75  # of the epochs, after which no more weights are cut
-SALIENCIES = ("variance", "gradient")
 ROWS = 32  # of a batch whose gradient counts as one in the saliency by gradients
 
 # ---------------------------------------------------------------------------------------------- single weights
@@ -51,44 +47,36 @@ def cut_weights(network: MLP, share: float) -> None:
     smallest = np.argpartition(sizes, count - 1)[:count]                        # (count,)                 [PRUNE-1]
     kept = np.ones(sizes.size, bool)
     kept[smallest] = False
-    start = 0
-    for W in network.weights:
-        W *= kept[start : start + W.size].reshape(W.shape)
-        start += W.size
+    masks = np.split(kept, np.cumsum([W.size for W in network.weights])[:-1])
+    for W, mask in zip(network.weights, masks, strict=True):
+        W *= mask.reshape(W.shape)
 
 
 def share_at(progress: float, share: float) -> float:
-    """How much is to be cut when this part of the training is done: fast at first, then ever more slowly.
+    """The share to cut after this part of the training: S (1 - (1 - u)^3), u = progress / 0.75, at most 1.
 
-    S (1 - (1 - u)^3), u = progress / 0.75, at most 1 (Zhu and Gupta 2017, equation 1, from dense).        [PRUNE-2]
+    Zhu and Gupta 2017, equation 1, from dense.                                                            [PRUNE-2]
     """
     u = min(progress / SETTLING, 1.0)
     return share * (1 - (1 - u) ** 3)
 
 
 def prune_weights(
-    network: MLP,
-    data: Dataset,
-    share: float = 0.8,
-    *,
-    teacher: Any = None,
-    loss: LossLike | None = None,
-    epochs: int = 20,
-    **options: Any,
-) -> History:
+    network: MLP, data: Dataset, share: float = 0.8, *,
+    teacher: Any = None, loss: LossLike | None = None, epochs: int = 20, **options: Any,
+) -> History:  # fmt: skip
     """Trains `network` in place, and after each epoch sets more of its weights to zero: this share at the end.
 
     share    of all weights together, in [0, 1)
-    teacher  whoever may teach in `distill`; None for labels alone
+    teacher  as in `distill`; None for labels alone
     loss     as in `distill`, or as in `fit` where there is no teacher
     options  all else that those two take, but for patience: the best epoch might be one with fewer zeros
 
-    A weight that was cut may grow again until the next cut, and stays where it has outgrown another. Raises ValueError
-    for a share that is none, and what `fit` raises.
+    A weight that was cut may grow until the next cut, and stays if it is larger than others by then. Raises ValueError
+    for a share outside of [0, 1), and what `fit` raises.
     """
     check_options("prune_weights", options, options_of(fit) if teacher is None else OPTIONS)
     check_number("share", share, "[0, 1)")
-    check_whole("epochs", epochs)
     if options.get("patience") is not None:
         raise ValueError("patience must be None: the best epoch might be one before the last weights are cut")
 
@@ -107,7 +95,7 @@ def density(network: MLP) -> float:
 
 
 def sparse_bytes(network: MLP) -> int:
-    """Bytes that the parameters take where a bit a weight says which are zero, and only the others are stored."""
+    """Bytes of the parameters stored as one bit per weight, whether it is zero, and the values of the others."""
     bits = sum(-(-W.size // 8) for W in network.weights)
     numbers = sum(np.count_nonzero(W) for W in network.weights) + sum(b.size for b in network.biases)
     return bits + int(numbers) * network.dtype.itemsize
@@ -117,18 +105,18 @@ def sparse_bytes(network: MLP) -> int:
 
 
 def remove_units(network: MLP, keep: Sequence[int] | int, data: Dataset, by: str = "variance") -> MLP:
-    """A network with the `keep` hidden units of each layer that are missed most. `network` itself stays as it is.
+    """A network with the `keep` most important hidden units of each layer. `network` itself stays as it is.
 
-    keep  how many units of each hidden layer stay, one number a layer, or one for all
-    data  the rows (N,I) by which units are judged; labels are needed for by="gradient" alone
+    keep  the number of units that stay, one for each hidden layer, or one for all
+    data  the rows (N,I) by which importance is computed; labels are needed for by="gradient" only
     by    "variance": how far the next layer's inputs move where a unit is held to its mean            [PRUNE-4]
-          "gradient": how much the cross-entropy changes, to first order, where it is gone             [PRUNE-5]
+          "gradient": how much the cross-entropy changes, to first order, without the unit             [PRUNE-5]
 
-    The mean of what is removed goes into the next layer's biases [PRUNE-3], so that a unit which never changes can go
-    without a trace. Layers are judged from the inputs on, each on what those before it still say. Raises ValueError
-    where a layer would keep no unit, or more than it has.
+    The mean of removed units goes into the next layer's biases [PRUNE-3]. Layers are reduced from the inputs on, each
+    judged on the outputs of the reduced ones before it. Raises ValueError where a layer would keep no unit, or more
+    than it has.
     """
-    check_choice("by", by, SALIENCIES)
+    check_choice("by", by, ("variance", "gradient"))
     if not isinstance(network, MLP):
         raise TypeError(f"network must be an MLP, got {type(network).__name__}")
     check_dataset("data", data)
@@ -158,14 +146,14 @@ def variance_saliency(h: np.ndarray, W: np.ndarray) -> np.ndarray:  # h (N,H)  W
     return np.asarray(h.var(axis=0) * np.square(W).sum(axis=1))                 # (H,)                      [PRUNE-4]
 
 
-def gradient_saliency(network: MLP, layer: int, x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
+def gradient_saliency(network: MLP, layer: int, x: np.ndarray, y: Any) -> np.ndarray:
     """The mean square over batches of the first-order change of the loss where one unit of a layer is zero, (H,)."""
     W, dW = network.weights[layer + 1], network.weight_gradients[layer + 1]     # (H,O)
     changes = []
     for start in range(0, len(x), ROWS):
         rows = slice(start, start + ROWS)
         logits, cache = network.forward(x[rows])                                # (B,C)
-        _, ds = CrossEntropy()(logits, None, None if y is None else y[rows], network.ops)   # (B,C)
+        _, ds = CrossEntropy()(logits, None, y[rows], network.ops)              # (B,C)
         network.backward(ds, cache)
         changes.append((W * dW).sum(axis=1))                                    # (H,)  sum of h dh over rows
     return np.asarray(np.square(changes).mean(axis=0))                          # (H,)                      [PRUNE-5]

@@ -38,7 +38,7 @@ def collection_of(folder, files, **where):
     published = tuple(
         PublishedFile(folder, name, len(files[name]), hashlib.sha256(files[name]).hexdigest()) for name in NAMES
     )
-    return Collection(folder, published[:2], published[2:], **{"mirrors": (), **where})
+    return Collection(folder, published, **{"mirrors": (), **where})
 
 
 FILES, OTHER_FILES = contents(1), contents(2)
@@ -222,7 +222,7 @@ def test_a_download_that_fails_says_where_to_put_the_files(tmp_path):
 
 @pytest.mark.parametrize("collection", [MNIST, FASHION_MNIST], ids=lambda collection: collection.folder)
 def test_each_collection_has_two_mirrors_and_files_of_known_size_and_hash(collection):
-    files = collection.training + collection.test
+    files = collection.files
     assert tuple(file.name for file in files) == NAMES
     assert [file.size for file in files] == [16 + 60000 * 784, 8 + 60000, 16 + 10000 * 784, 8 + 10000]
     assert all(len(bytes.fromhex(file.sha256)) == 32 for file in files)
@@ -231,7 +231,7 @@ def test_each_collection_has_two_mirrors_and_files_of_known_size_and_hash(collec
 
 
 def test_no_two_of_the_files_have_the_same_hash():
-    files = [file for collection in (MNIST, FASHION_MNIST) for file in collection.training + collection.test]
+    files = [file for collection in (MNIST, FASHION_MNIST) for file in collection.files]
     assert len({file.sha256 for file in files}) == 8
 
 

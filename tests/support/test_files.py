@@ -473,7 +473,7 @@ os.environ.pop("MINIDISTILL_DATA", None)
 from minidistill.data.mnist import MNIST, _downloaded, is_at_hand
 none_installed = MNIST._replace(installed=())
 print(is_at_hand(none_installed))
-_downloaded(none_installed, none_installed.test[0])
+_downloaded(none_installed, none_installed.files[2])
 """
     result = without_a_home(code)
     assert result.stdout == "False\n", result.stderr

@@ -22,17 +22,9 @@ from .conversion import quantize
 from .network import KIND, IntegerLayer, QuantizedMLP
 
 __all__ = [
-    "KIND",
-    "ActivationRanges",
-    "Grid",
-    "IntegerLayer",
-    "QuantizationAwareMLP",
-    "QuantizedMLP",
-    "calibrate",
-    "fake_quantize_backward",
-    "fake_quantize_forward",
-    "quantize",
-]
+    "KIND", "ActivationRanges", "Grid", "IntegerLayer", "QuantizationAwareMLP", "QuantizedMLP", "calibrate",
+    "fake_quantize_backward", "fake_quantize_forward", "quantize",
+]  # fmt: skip
 
 if not TYPE_CHECKING:
     __getattr__ = renamed_names(__name__, {"Grids": "ActivationRanges"})

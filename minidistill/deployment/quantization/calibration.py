@@ -29,15 +29,19 @@ class ActivationRanges(NamedTuple):
 def calibrate(network: MLP, calibration: Any, method: str = "mse", percentile: float = 99.99) -> ActivationRanges:
     """The ranges of a network's activations, by what they are on the rows `calibration` (N,I); labels are not needed.
 
+    `ActivationRanges` in place of rows are returned as they are.
+
     method      "minmax": all that was seen;  "percentile": without the outermost at either end;
                 "mse": the range with the least mean square error, rounding and clipping together
     percentile  which ones are kept, in (50, 100]
 
     Raises ValueError for rows that are all the same, of another width or not finite, and for a network with NaN.
     """
+    check_quantizable(network)
+    if isinstance(calibration, ActivationRanges):
+        return calibration
     check_choice("method", method, METHODS)
     check_number("percentile", percentile, "(50, 100]")
-    check_quantizable(network)
     x = check_rows("calibration", calibration, columns=network.sizes[0], dtype=network.dtype)
     if (x == x[0]).all():
         raise ValueError(f"calibration must have rows that differ, to show a range: got {len(x)} equal")
@@ -58,8 +62,8 @@ def calibrate(network: MLP, calibration: Any, method: str = "mse", percentile: f
 def warn_of_first_layer(network: MLP, x: np.ndarray, inputs: Grid) -> None:
     """Warns where the grids of x (N,I) and of the first layer's weights, one step for all columns, lose its outputs.
 
-    The median row is judged, for a broken one may be clipped. Its error is at most 5% of the distance to the mean row
-    where columns have one scale, and 60% and more where a network takes raw columns of different scales.
+    The error of the median row is at most 5% of its distance to the mean row where columns have one scale, and 60% and
+    more where a network takes raw columns of different scales.
     """
     W = network.weights[0]                                                      # (I,O)
     codes, units, scale, _ = weight_codes(W, 8)

@@ -46,18 +46,19 @@ class Grid(NamedTuple):
 
     def rounded(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x on the grid, in its dtype, and what was rounded and not clipped."""
-        y, inside = fake_quantize_forward(x, self.scale, *self.limits)
-        return y, inside
+        return fake_quantize_forward(x, self.scale, *self.limits)
 
 
-def fake_quantize_forward(x, scale, low, high):  # type: ignore[no-untyped-def]  # x any shape, scale () or (O,)
+def fake_quantize_forward(x: np.ndarray, scale: Any, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """x (any shape) at whole multiples, from `low` to `high`, of scale () or (O,), and what was not clipped."""
     steps = np.rint(x / scale)                                                  # as x
     inside = (steps >= low) & (steps <= high)                                   # as x, bool
     return (scale * np.clip(steps, low, high)).astype(x.dtype), inside          # as x                     [Q-2]
 
 
-def fake_quantize_backward(dy, inside):  # type: ignore[no-untyped-def]  # each as x
-    return dy * inside                # as if rounding were not there            as x                      [Q-3]
+def fake_quantize_backward(dy: np.ndarray, inside: Any) -> np.ndarray:
+    """dx, as if rounding were the identity; what was clipped gets no gradient."""
+    return np.asarray(dy * inside)                                              # as x                     [Q-3]
 
 
 def requantized(v: np.ndarray, zero: int) -> np.ndarray:

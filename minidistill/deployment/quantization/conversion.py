@@ -16,11 +16,7 @@ from .network import IntegerLayer, QuantizedMLP
 
 
 def quantize(
-    network: MLP,
-    calibration: Any = None,
-    bits: int | None = None,
-    method: str = "mse",
-    percentile: float = 99.99,
+    network: MLP, calibration: Any = None, bits: int | None = None, method: str = "mse", percentile: float = 99.99
 ) -> QuantizedMLP:
     """The integer network of a trained one, which stays as it is.
 
@@ -29,24 +25,31 @@ def quantize(
     bits         of a weight: 8 (the default) or 4
     method       how the ranges of activations are found, and `percentile`: as in `calibrate`
 
-    A `QuantizationAwareMLP` brings bits and ranges of its own. Raises ValueError as `calibrate`, and for other bits.
-    All inputs have one step: gives a UserWarning where they differ so much in scale that the first layer is lost.
+    A `QuantizationAwareMLP` has bits and ranges of its own. Raises ValueError as `calibrate`, and for other bits. Gives
+    a UserWarning where the inputs, which have one step, differ so much in scale that the first layer is lost.
     """
     if isinstance(network, QuantizationAwareMLP):
         if calibration is not None or bits not in (None, network.bits):
             raise ValueError(f"a QuantizationAwareMLP has ranges and {network.bits} bits of its own: give neither")
         calibration, bits = network.grids, network.bits
     bits = check_bits(8 if bits is None else bits)
-    check_quantizable(network)
     if calibration is None:
+        check_quantizable(network)
         if apart(column_sizes(network.weights[0].T)[1]) > MOST_APART:
             warn(f"the first layer's weights of some inputs are {MOST_APART:g} times as large as others: {REMEDY}")
         layers, ranges = _measured_layers(network, bits), None
     else:
-        given = isinstance(calibration, ActivationRanges)
-        grids = calibration if given else calibrate(network, calibration, method, percentile)
+        grids = calibrate(network, calibration, method, percentile)
         layers, ranges = _integer_layers(network, grids, bits), [grids.inputs, *grids.hidden]
     return QuantizedMLP(network.sizes, network.activation, bits, layers, ranges, network.backend)
+
+
+def _measured_layers(network: MLP, bits: int) -> list[IntegerLayer]:
+    layers = []
+    for W, b in zip(network.weights, network.biases, strict=True):
+        codes, units, scale, _ = weight_codes(W, bits)
+        layers.append(IntegerLayer(codes, b.astype(np.float32), units, np.float32(scale)))
+    return layers
 
 
 def _integer_layers(network: MLP, grids: ActivationRanges, bits: int) -> list[IntegerLayer]:
@@ -56,22 +59,13 @@ def _integer_layers(network: MLP, grids: ActivationRanges, bits: int) -> list[In
         codes, units, scale, _ = weight_codes(W, bits, least_scale(b, inputs))
         steps = inputs.scale * scale * units                                    # (O,)  of an accumulator
         c = np.rint(b / steps) - inputs.zero * codes.sum(axis=0, dtype=np.int64)    # (O,)                 [Q-10]
-        if k == len(network.weights) - 1:
-            zero, target, table = 0, 1.0, None
-        else:
-            before = grids.before[k]
-            target, zero = before or ranges[k + 1]
-            table = None if before is None else activation_table(network.activation, before, ranges[k + 1])
-        layers.append(IntegerLayer(codes, c.astype(np.int32), units, np.float32(inputs.scale * scale / target),
-                                   zero, table))  # fmt: skip
-    return layers
-
-
-def _measured_layers(network: MLP, bits: int) -> list[IntegerLayer]:
-    layers = []
-    for W, b in zip(network.weights, network.biases, strict=True):
-        codes, units, scale, _ = weight_codes(W, bits)
-        layers.append(IntegerLayer(codes, b.astype(np.float32), units, np.float32(scale)))
+        target, zero, table = 1.0, 0, None  # for the logits
+        if k < len(grids.hidden):
+            before, after = grids.before[k], grids.hidden[k]
+            target, zero = before or after
+            table = None if before is None else activation_table(network.activation, before, after)
+        multiplier = np.float32(inputs.scale * scale / target)
+        layers.append(IntegerLayer(codes, c.astype(np.int32), units, multiplier, zero, table))
     return layers
 
 

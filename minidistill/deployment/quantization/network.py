@@ -11,7 +11,7 @@ multipliers m, in this order, every float operation rounded to float32:
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -20,8 +20,8 @@ import numpy as np
 
 from ... import ops
 from ...kernels import compiled_integers, load_backend, resolved
-from ...network import ACTIVATIONS, ROWS_AT_ONCE, Outputs
-from ...support.checks import check_choice, check_finite, check_number, check_rows, check_whole
+from ...network import ACTIVATIONS, ROWS_AT_ONCE, Classifier, Outputs
+from ...support.checks import check_choice, check_finite, check_rows, check_whole
 from ...support.files import read_npz, write_npz
 from .codes import LARGEST, MOST_BIAS, WIDEST, Grid, check_bits, pack_nibbles, requantized, unpack_nibbles
 
@@ -46,30 +46,20 @@ class IntegerLayer:
         return self.scale * self.units.astype(np.float32)
 
 
-class QuantizedMLP:
-    """A network of whole numbers, as `quantize` makes it; it predicts as an MLP does, and is not trained.
+@dataclass(eq=False, repr=False)
+class QuantizedMLP(Classifier):
+    """A network of whole numbers, as `quantize` makes it; it predicts as an MLP does, and is not trained."""
 
-    sizes       as of an MLP, and so are `activation` and `backend`
-    bits        of a weight, 8 or 4
-    layers      an `IntegerLayer` each
-    grids       of the activations: [inputs, hidden layers...]; None where each row is measured when it comes
-    """
+    sizes: tuple[int, ...]  # as of an MLP, and so are `activation` and `backend`
+    activation: str
+    bits: int  # of a weight, 8 or 4
+    layers: list[IntegerLayer]
+    grids: list[Grid] | None  # of the activations: [inputs, hidden layers...]; None where each row is measured
+    backend: Any = None
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        activation: str,
-        bits: int,
-        layers: list[IntegerLayer],
-        grids: list[Grid] | None,
-        backend: str | None = None,
-    ) -> None:
-        self.sizes = tuple(sizes)
-        self.activation = activation
-        self.bits = bits
-        self.layers = layers
-        self.grids = grids
-        self.backend = resolved(backend)
+    def __post_init__(self) -> None:
+        self.sizes = tuple(self.sizes)
+        self.backend = resolved(self.backend)
         self.ops = load_backend(self.backend)
         self.compiled = compiled_integers(self)  # None where the backend has no more than the functions of ops.py
 
@@ -91,17 +81,6 @@ class QuantizedMLP:
         """Logits and all hidden activations of x (N,I), as numbers; ValueError as `logits`."""
         logits, hidden = zip(*self._portions(x), strict=True)
         return Outputs(np.concatenate(logits), [np.concatenate(parts) for parts in zip(*hidden, strict=True)])
-
-    def predict_proba(self, x: Any, temperature: float = 1.0) -> np.ndarray:
-        """Probabilities (N,C) of the classes, softened by `temperature`."""
-        check_number("temperature", temperature, "[1e-6, inf)")
-        probabilities, _ = self.ops.softmax_forward(self.logits(x), temperature)
-        return np.asarray(probabilities)
-
-    def predict(self, x: Any) -> np.ndarray:
-        """The likeliest class (N,) of each row of x (N,I)."""
-        labels: np.ndarray = self.logits(x).argmax(axis=1)
-        return labels
 
     def _portions(self, x: Any) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
         """Logits and hidden activations of some rows at a time."""
@@ -125,10 +104,9 @@ class QuantizedMLP:
         return accumulated(q, last.codes, last.bias).astype(np.float32) * last.multipliers, hidden
 
     def measured_forward(self, x: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-        """The same with a grid for each row and layer, over what that row has there.
+        """The same with a grid for each row and layer, so that a prediction does not depend on the other rows.
 
-        Each row has its own, so that what is said of it does not hang on the rows beside it. The products are of whole
-        numbers, what is between them is float32.
+        Products are of whole numbers, all else is float32.
         """
         a, hidden = x, []                                                       # (B,I)
         for k, layer in enumerate(self.layers):
@@ -148,19 +126,9 @@ class QuantizedMLP:
     # ------------------------------------------------------------------------------------------ size and files
 
     @property
-    def num_parameters(self) -> int:
-        """Weights and biases."""
-        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds that the matrix products of one sample take."""
-        return sum(inputs * outputs for inputs, outputs in pairwise(self.sizes))
-
-    @property
     def nbytes(self) -> int:
         """Bytes of weights (two in a byte where they have 4 bits), biases, scales, zero points and tables."""
-        weights = sum(-(-inputs * self.bits // 8) * outputs for inputs, outputs in pairwise(self.sizes))
+        weights = sum(_code_bytes(inputs, outputs, self.bits) for inputs, outputs in pairwise(self.sizes))
         scales = sum(layer.bias.nbytes + layer.units.nbytes + layer.scale.nbytes for layer in self.layers)
         tables = sum(layer.table.nbytes for layer in self.layers if layer.table is not None)
         activations = 0 if self.grids is None else 5 + len(self.layers) - 1  # the inputs' scale, and zero points
@@ -188,8 +156,7 @@ class QuantizedMLP:
         """The network saved at `path`; ValueError for a damaged file or one that holds something else."""
         arrays = read_npz(path, KIND, NAMES)
         try:
-            sizes, activation, bits, layers, grids = _checked(arrays)
-            return cls(sizes, activation, bits, layers, grids, backend)
+            return cls(**_checked(arrays), backend=backend)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path} is not a {KIND} of minidistill, or is damaged: {error}") from None
 
@@ -207,7 +174,12 @@ def accumulated(q: np.ndarray, codes: np.ndarray, bias: Any) -> np.ndarray:  # q
     return np.asarray((q.astype(np.float64) @ codes.astype(np.float64)).astype(np.int32) + bias)           # [Q-8]
 
 
-def _checked(arrays: dict[str, np.ndarray]) -> tuple[Any, ...]:
+def _code_bytes(inputs: int, outputs: int, bits: int) -> int:
+    """Bytes of the weight codes (inputs,outputs) of a layer, two of 4 bits in a byte."""
+    return -(-inputs * bits // 8) * outputs
+
+
+def _checked(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """What QuantizedMLP takes, of the arrays of a file; ValueError where they do not belong together."""
     sizes = [check_whole("sizes", size) for size in arrays["sizes"].tolist()]
     if len(sizes) < 2 or max(sizes) > WIDEST:
@@ -216,10 +188,10 @@ def _checked(arrays: dict[str, np.ndarray]) -> tuple[Any, ...]:
     check_choice("activation", activation, ACTIVATIONS)
     layers, outputs = len(sizes) - 1, sum(sizes[1:])
     static = len(arrays["grids"]) > 0
-    rows = [-(-size * bits // 8) for size in sizes[:-1]]  # of bytes
+    bytes_of_layers = [_code_bytes(inputs, outputs, bits) for inputs, outputs in pairwise(sizes)]
     expected = {
         "grids": (np.float64, (layers if static else 0, 2)),
-        "codes": (np.uint8, (sum(row * size for row, size in zip(rows, sizes[1:], strict=True)),)),
+        "codes": (np.uint8, (sum(bytes_of_layers),)),
         "biases": (np.int32 if static else np.float32, (outputs,)),
         "units": (np.uint8, (outputs,)),
         "scales": (np.float32, (layers,)),
@@ -230,20 +202,21 @@ def _checked(arrays: dict[str, np.ndarray]) -> tuple[Any, ...]:
         if arrays[name].dtype != dtype or arrays[name].shape != shape:
             raise ValueError(f"{name} is {arrays[name].dtype} {arrays[name].shape}, not {np.dtype(dtype)} {shape}")
         check_finite(name, arrays[name])
-    if (arrays["scales"] <= 0).any() or (arrays["units"] == 0).any() or (arrays["grids"][:, 0] <= 0).any():
+    steps, zeros = arrays["grids"].T
+    if (arrays["scales"] <= 0).any() or (arrays["units"] == 0).any() or (steps <= 0).any():
         raise ValueError("a scale is not above zero")
-    if ((arrays["grids"][:, 1] % 1 != 0) | (arrays["grids"][:, 1] < 0) | (arrays["grids"][:, 1] > LARGEST)).any():
+    if not np.isin(zeros, range(LARGEST + 1)).all():
         raise ValueError("a zero point is not from 0 to 255")
     if static and np.abs(arrays["biases"].astype(np.int64)).max() > 2 * MOST_BIAS:
         raise ValueError("a bias is so large that sums could overflow")
-    made, code, unit = [], 0, 0
-    for k, (row, size) in enumerate(zip(rows, sizes[1:], strict=True)):
-        packed = arrays["codes"][code : code + row * size].reshape(row, size)
-        codes = unpack_nibbles(packed, sizes[k]) if bits == 4 else packed.view(np.int8)
-        some = slice(unit, unit + size)
-        table = arrays["tables"][k] if k < len(arrays["tables"]) else None
-        parts = arrays["biases"][some], arrays["units"][some], arrays["scales"][k], int(arrays["zeros"][k])
-        made.append(IntegerLayer(codes, *parts, table))
-        code, unit = code + row * size, unit + size
     grids = [Grid(scale, int(zero)) for scale, zero in arrays["grids"].tolist()]
-    return sizes, activation, bits, made, grids if static else None
+    ends = np.cumsum(sizes[1:-1])
+    biases, units = np.split(arrays["biases"], ends), np.split(arrays["units"], ends)       # each (O,)
+    packed = np.split(arrays["codes"], np.cumsum(bytes_of_layers[:-1]))
+    made = []
+    for k, (inputs, outputs) in enumerate(pairwise(sizes)):
+        rows = packed[k].reshape(-1, outputs)
+        codes = unpack_nibbles(rows, inputs) if bits == 4 else rows.view(np.int8)          # (I,O)
+        table = arrays["tables"][k] if k < len(arrays["tables"]) else None
+        made.append(IntegerLayer(codes, biases[k], units[k], arrays["scales"][k], int(arrays["zeros"][k]), table))
+    return {"sizes": sizes, "activation": activation, "bits": bits, "layers": made, "grids": grids or None}
