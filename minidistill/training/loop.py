@@ -12,6 +12,7 @@ from ..data import Dataset
 from ..data.augmentation import Augment, as_list
 from ..losses import CrossEntropy, LossLike, as_loss
 from ..network import MLP
+from ..support.locks import locked
 from ..support.progress import with_bar
 from .checkpoint import Checkpoint
 from .history import Epoch, History, TrainingDiverged
@@ -59,7 +60,8 @@ def fit(
                 from it, whatever weights `network` has, and ends with the same bits as a run that was never killed; if
                 it is of a finished run, that is the result. Raises ValueError for a damaged file or one of another run:
                 other settings, data or targets. Of an augmentation or a schedule that is a plain function only the name
-                is compared; callbacks may change, and are called for the new epochs only
+                is compared; callbacks may change, and are called for the new epochs only. BlockingIOError while another
+                run uses the file
 
     Raises TrainingDiverged when a loss is not finite, RuntimeError while another thread trains the network. On Ctrl-C
     the network goes back to its best epoch so far, its last whole one where there is no validation data, before
@@ -91,6 +93,7 @@ def train(
         saved = None
         if checkpoint is not None:
             saved = Checkpoint(checkpoint, checkpoint_every, run, best, histories)
+            held.enter_context(locked(saved.path))
             saved.restore()
         first = histories[0]  # all have the same number of epochs
         done = run.epochs if first.stopped_early else len(first.epochs)

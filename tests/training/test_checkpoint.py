@@ -139,7 +139,7 @@ def test_killed_while_writing_the_file_before_stays_and_is_gone_on_from(tmp_path
     path = tmp_path / "run.npz"
     assert start(path, "kill_in_mid_write(sys.argv[1])") == -signal.SIGKILL
     assert len(read_arrays(path)["epochs"]) == 4  # that of the second writing, whole
-    (part,) = (name for name in os.listdir(tmp_path) if name != "run.npz")
+    (part,) = set(os.listdir(tmp_path)) - {"run.npz", ".run.npz.lock"}
     assert part.startswith(".minidistill-") and part.endswith(".part")
     whole = train(tmp_path / "whole.npz")
     assert_same_end(tmp_path / "whole.npz", path, *whole, *train(path))
@@ -382,3 +382,12 @@ def test_bad_arguments_are_refused_before_anything_is_trained(tmp_path, data, op
     with pytest.raises(error, match=said):
         short(tmp_path / "run.npz", data, network, **options)
     np.testing.assert_array_equal(network.parameters, before)
+
+
+def test_a_second_run_with_the_same_checkpoint_is_refused_while_the_first_trains(tmp_path, data):
+    def second(network, history):
+        with pytest.raises(BlockingIOError, match=r"run.npz is in use by another process"):
+            short(tmp_path / "run.npz", data)
+
+    short(tmp_path / "run.npz", data, callbacks=[second])
+    short(tmp_path / "run.npz", data)

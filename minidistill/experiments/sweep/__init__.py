@@ -81,7 +81,7 @@ def sweep(
     file                keeps each point as soon as it is finished. A sweep that was stopped goes on from its file, and
                         a larger grid takes from it what it has; a sweep of other data or settings is refused, and so
                         is a file with a changed byte, or of an earlier version, which had no checksums.
-                        It serves one sweep at a time
+                        BlockingIOError while another sweep uses it
     progress            a progress bar; by default on long runs in a terminal
     log                 receives a line per stage
 
