@@ -14,6 +14,7 @@ choice give its unbiased accuracy. Measure the chosen setting on test data, once
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from contextlib import closing
 from itertools import product
 from typing import Any
 
@@ -123,33 +124,33 @@ def sweep(
     )
     for width in {setting.width for setting in grid}:
         student = common.student(width)  # says what is wrong with it, if anything is
-    results = ResultsFile(file, common.fingerprint())
-    missing = [setting for setting in grid if setting not in results.points]
-    if missing and check_teacher:
-        diagnose(common.targets.logits, student, training)
-    if missing:
-        warn_if_badly_scaled(training, optimizer=optimizer)
-
-    def finished() -> str:
-        count = sum(setting in results.points for setting in grid)
-        return f"{count} of {len(grid)} points are finished" + (f" and kept in {file}" if count and file else "")
-
-    try:
+    with closing(ResultsFile(file, common.fingerprint())) as results:
+        missing = [setting for setting in grid if setting not in results.points]
+        if missing and check_teacher:
+            diagnose(common.targets.logits, student, training)
         if missing:
-            with started_workers(executor, common, len(missing)) as submit:
-                log(f"{len(grid)} students, {len(grid) - len(missing)} of them finished before ...")
-                train_all(missing, submit, results.add, progress)
-    except KeyboardInterrupt:
-        log(f"stopped; {finished()}")
-        raise
-    except (ValueError, TypeError, ArithmeticError, OSError, ImportError, MemoryError):  # as a point itself may raise
-        raise
-    except Exception as error:
-        raise ChildProcessError(
-            f"workers were lost: {error!r}. Was one killed, or out of memory? Can all of them import minidistill? Does "
-            f'the script call sweep() below `if __name__ == "__main__":`? {finished()}'
-        ) from error
-    return Sweep([results.points[setting] for setting in grid], common.fingerprint())
+            warn_if_badly_scaled(training, optimizer=optimizer)
+
+        def finished() -> str:
+            count = sum(setting in results.points for setting in grid)
+            return f"{count} of {len(grid)} points are finished" + (f" and kept in {file}" if count and file else "")
+
+        try:
+            if missing:
+                with started_workers(executor, common, len(missing)) as submit:
+                    log(f"{len(grid)} students, {len(grid) - len(missing)} of them finished before ...")
+                    train_all(missing, submit, results.add, progress)
+        except KeyboardInterrupt:
+            log(f"stopped; {finished()}")
+            raise
+        except (ValueError, TypeError, ArithmeticError, OSError, ImportError, MemoryError):  # of a point
+            raise
+        except Exception as error:
+            raise ChildProcessError(
+                f"workers were lost: {error!r}. Was one killed, or out of memory? Can all of them import minidistill? "
+                f'Does the script call sweep() below `if __name__ == "__main__":`? {finished()}'
+            ) from error
+        return Sweep([results.points[setting] for setting in grid], common.fingerprint())
 
 
 def _grid(

@@ -4,10 +4,12 @@
 import hashlib
 import json
 import os
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
 from ...support.files import check_place, check_same_run, replacing
+from ...support.locks import locked
 from .point import Point, Setting
 
 
@@ -25,10 +27,17 @@ class ResultsFile:
         self.points: dict[Setting, Point] = {}
         self.length = 0     # of the whole lines, in bytes
         self.torn = False   # something that is no whole line follows them
-        if path is not None:
-            check_place("file", path)
-            if os.path.exists(path):
-                self._read(path)
+        with ExitStack() as held:
+            if path is not None:
+                check_place("file", path)
+                held.enter_context(locked(path))
+                if os.path.exists(path):
+                    self._read(path)
+            self.lock = held.pop_all()
+
+    def close(self) -> None:
+        """Lets other sweeps use the file."""
+        self.lock.close()
 
     def _read(self, path: str | os.PathLike[str]) -> None:
         if not os.path.isfile(path):
