@@ -5,17 +5,23 @@ Until a file is complete and checked, the bytes received are in a .part file bes
 next attempt requests only the rest, from the same mirror or another one.
 """
 
-import errno
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from typing import Any, NamedTuple
 
+from ..support.checks import warn
+from ..support.locks import locked
 from .idx import unpacked
 
 TIMEOUT = 30.0  # seconds without a byte, after which the next mirror is tried
+SLOWEST = 1000.0  # bytes per second: below it the next mirror is tried as well,
+MOST_REQUESTS = 50  # and after so many broken connections
+WAIT = 600.0  # seconds for another process that downloads the same file
 CHUNK = 1 << 16  # bytes: a write to the disk, and a step of the progress bar
+
+
+class TooSlowError(ConnectionError):
+    """A mirror sends bytes, and so few that another one is to be tried."""
 
 
 class PublishedFile(NamedTuple):
@@ -76,7 +82,7 @@ def fetched(file: PublishedFile, folder: str, mirrors: tuple[str, ...], timeout:
     failures = []
     try:
         os.makedirs(folder, exist_ok=True)
-        with _alone(os.path.join(folder, ".lock")):
+        with locked(target, WAIT, lambda: warn(f"another process downloads {target}: waiting for it")):
             content = _kept(file, folder)  # another process may have downloaded it
             if content is not None:
                 return content
@@ -102,32 +108,8 @@ def _kept(file: PublishedFile, folder: str) -> bytes | None:
     return None
 
 
-@contextmanager
-def _alone(path: str) -> Iterator[None]:
-    """Waits until no other process is in this block with the same `path`, an empty file that stays.
-
-    The system releases the lock when the process ends, however it does.
-    """
-    with open(path, "ab") as file:
-        if sys.platform == "win32":
-            import msvcrt
-
-            while True:
-                try:
-                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-                    break
-                except OSError as error:  # it tries for ten seconds only
-                    if error.errno != errno.EDEADLK:
-                        raise
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _from_mirror(url: str, part: str, file: PublishedFile, timeout: float) -> bytes:
-    """The content of `part`, complete and checked, after as many requests as needed while each adds some bytes.
+    """The content of `part`, complete and checked, after several requests, of which each must add some bytes.
 
     What was there before may belong to another version of the file: if the result is wrong, it is deleted, and
     downloaded once more from the start.
@@ -135,11 +117,13 @@ def _from_mirror(url: str, part: str, file: PublishedFile, timeout: float) -> by
     from http.client import HTTPException
 
     may_start_anew = True
-    while True:
+    for _ in range(MOST_REQUESTS):
         begun = _size(part)
         try:
             _append_rest(url, part, file, timeout)
             return checked_content(part, file)
+        except TooSlowError:
+            raise
         except (OSError, HTTPException):
             if _size(part) <= begun:  # no further than the last time
                 raise
@@ -148,6 +132,7 @@ def _from_mirror(url: str, part: str, file: PublishedFile, timeout: float) -> by
             if not (begun and may_start_anew):
                 raise
             may_start_anew = False
+    raise ConnectionError(f"broken off in each of {MOST_REQUESTS} requests")
 
 
 def _append_rest(url: str, part: str, file: PublishedFile, timeout: float) -> None:
@@ -155,6 +140,7 @@ def _append_rest(url: str, part: str, file: PublishedFile, timeout: float) -> No
     from tqdm import tqdm
 
     answer, begun = _request(url, _size(part), timeout)
+    start, first = time.monotonic(), begun
     with answer, open(part, "ab") as stream:
         stream.truncate(begun)
         end = None if answer.length is None else begun + answer.length  # None where the server does not say
@@ -169,6 +155,9 @@ def _append_rest(url: str, part: str, file: PublishedFile, timeout: float) -> No
                 if begun > file.most_packed:
                     raise ValueError(f"more came than the {file.most_packed} bytes that are plausible")
                 bar.update(len(chunk))
+                seconds = time.monotonic() - start
+                if seconds > timeout and begun - first < SLOWEST * seconds:
+                    raise TooSlowError(f"too slow: {begun - first} bytes in {seconds:.0f} s")
     if end is not None and begun < end:
         raise ConnectionError(f"broken off after {begun} of {end} bytes")
 

@@ -4,6 +4,7 @@
 import gzip
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 from mirror import Mirror
 
+from minidistill.data import download
 from minidistill.data.download import PublishedFile, checked_content, fetched, places
+from minidistill.support.locks import locked
 
 CONTENT = np.random.default_rng(0).bytes(300_000)  # more than a chunk; and what is random cannot be compressed
 FILE = PublishedFile("a test", "train-images-idx3-ubyte", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -49,7 +52,7 @@ def fetch(folder, *mirrors, timeout=10.0):
 
 
 def files_in(folder):
-    return set(os.listdir(folder)) - {".lock"}
+    return set(os.listdir(folder)) - {f".{NAME}.lock"}
 
 
 def leave_part(folder, content):
@@ -330,6 +333,30 @@ def test_a_process_that_is_stopped_leaves_a_part_to_go_on_from_and_no_lock(folde
         assert files_in(folder) == {part.name}
         assert fetch(folder, mirror) == CONTENT
     assert mirror.ranges == [None, "bytes=1000-"]
+
+
+def test_a_wait_for_another_process_is_announced_and_ends(folder, monkeypatch):
+    monkeypatch.setattr(download, "WAIT", 0.2)
+    folder.mkdir(parents=True)
+    with Mirror(RIGHT) as mirror, locked(folder / NAME):
+        with pytest.warns(UserWarning, match=f"another process downloads .*{NAME}: waiting"):
+            said = failure(folder, mirror)
+        assert "in use by another process" in said
+        assert mirror.ranges == []
+
+
+# ---------------------------------------------------------------------------------------------- slow mirrors
+
+
+def test_a_mirror_that_sends_one_byte_per_connection_is_given_up(folder):
+    with Mirror(RIGHT, breaks=[1] * 1000) as dripping, Mirror(RIGHT) as sound:
+        assert fetch(folder, dripping, sound) == CONTENT
+    assert len(dripping.ranges) == download.MOST_REQUESTS
+
+
+def test_a_mirror_slower_than_a_limit_is_given_up_after_the_timeout(folder):
+    with Mirror(RIGHT, pause=0.2) as slow:  # 500 bytes in a second
+        assert re.search(r"too slow: \d+ bytes in \d s", failure(folder, slow, timeout=0.5))
 
 
 # ---------------------------------------------------------------------------------------------- the bar

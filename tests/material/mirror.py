@@ -10,6 +10,7 @@ class Mirror:
     """Serves `files`, a dict of names and bytes, at `url` as long as its `with` block lasts.
 
     breaks        : the n-th answer ends after breaks[n] bytes, though more were promised; None for no break.
+    pause         : seconds after each 100 bytes.
     stalls        : the n-th answer pauses after stalls[n] bytes until `release` is called; None for no pause.
     ignores_range : whole files only, whatever part is asked for.
     shifted       : parts begin elsewhere than was asked, and say so.
@@ -17,10 +18,13 @@ class Mirror:
     statuses      : the n-th answer has this status and nothing else; None for what is right.
     """
 
-    def __init__(self, files, breaks=(), stalls=(), ignores_range=False, shifted=False, says_length=True, statuses=()):
+    def __init__(
+        self, files, breaks=(), stalls=(), ignores_range=False, shifted=False, says_length=True, statuses=(), pause=0
+    ):
         self.files = files
         self.breaks, self.stalls, self.statuses = list(breaks), list(stalls), list(statuses)
         self.ignores_range, self.shifted, self.says_length = ignores_range, shifted, says_length
+        self.pause = pause
         self.ranges = []  # the Range of each request so far, None where it had none
         self.asked = threading.Semaphore(0)  # released at each request
         self._released = threading.Event()
@@ -82,7 +86,11 @@ class Mirror:
             request.wfile.write(content[:pause])
             self._released.wait()
             content = content[pause:]
-        request.wfile.write(content[: _nth(self.breaks, number)])
+        content = content[: _nth(self.breaks, number)]
+        portion = 100 if self.pause else len(content)
+        for first in range(0, len(content), portion or 1):
+            request.wfile.write(content[first : first + portion])
+            self._released.wait(self.pause)
 
 
 def _nth(faults, number):
