@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from .idx import unpacked
@@ -95,10 +95,8 @@ def fetched(file: PublishedFile, folder: str, mirrors: tuple[str, ...], timeout:
 
 def _kept(file: PublishedFile, folder: str) -> bytes | None:
     for path in places(folder, file.name):
-        try:
+        with suppress(OSError, ValueError):  # missing or damaged: a download takes its place
             return checked_content(path, file)
-        except (OSError, ValueError):  # missing or damaged: a download takes its place
-            continue
     return None
 
 

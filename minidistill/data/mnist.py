@@ -158,11 +158,10 @@ def is_at_hand(collection: Collection) -> bool:
     """Whether it can be loaded without a download."""
     if place_of(collection, None) is not None:
         return True
-    try:
+    with suppress(OSError):
         cache = str(cache_folder() / collection.folder)
-    except OSError:
-        return False
-    return all(any(map(os.path.exists, places(cache, file.name))) for file in collection.files)
+        return all(any(map(os.path.exists, places(cache, file.name))) for file in collection.files)
+    return False
 
 
 def _holding(collection: Collection, parent: str) -> str | None:
