@@ -27,7 +27,5 @@ def digits() -> tuple[Dataset, Dataset]:
     """
     path = os.path.join(os.path.dirname(__file__), "optical_digits.npz")
     stored = read_npz(path, "set of digits", ("images", "labels"))
-    x = stored["images"].astype(np.float32) / 16  # (1797,64)  stored as uint8, 0 to 16
-    everything = Dataset(x, stored["labels"])
-    rows = np.arange(len(everything))
-    return everything.subset(rows[:TRAINING_IMAGES]), everything.subset(rows[TRAINING_IMAGES:])
+    x, y = stored["images"].astype(np.float32) / 16, stored["labels"]  # (1797,64) uint8, 0 to 16; (1797,)
+    return Dataset(x[:TRAINING_IMAGES], y[:TRAINING_IMAGES]), Dataset(x[TRAINING_IMAGES:], y[TRAINING_IMAGES:])

@@ -7,6 +7,7 @@ next attempt requests only the rest, from the same mirror or another one.
 
 import os
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..support.checks import warn
@@ -101,10 +102,8 @@ def fetched(file: PublishedFile, folder: str, mirrors: tuple[str, ...], timeout:
 
 def _kept(file: PublishedFile, folder: str) -> bytes | None:
     for path in places(folder, file.name):
-        try:
+        with suppress(OSError, ValueError):  # missing or damaged: a download takes its place
             return checked_content(path, file)
-        except (OSError, ValueError):  # missing or damaged: a download takes its place
-            continue
     return None
 
 

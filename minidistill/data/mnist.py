@@ -72,8 +72,8 @@ FASHION_MNIST = Collection(
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
     (
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     ),
     installed=("/usr/share/datasets/fashion-mnist",),
 )
@@ -158,11 +158,10 @@ def is_at_hand(collection: Collection) -> bool:
     """Whether it can be loaded without a download."""
     if place_of(collection, None) is not None:
         return True
-    try:
+    with suppress(OSError):
         cache = str(cache_folder() / collection.folder)
-    except OSError:
-        return False
-    return all(any(map(os.path.exists, places(cache, file.name))) for file in collection.files)
+        return all(any(map(os.path.exists, places(cache, file.name))) for file in collection.files)
+    return False
 
 
 def _holding(collection: Collection, parent: str) -> str | None:

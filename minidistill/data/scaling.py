@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..support.checks import warn
+from .augmentation import augmented
 from .dataset import Dataset
 
 LARGEST = 20.0      # root mean square of all values
@@ -37,8 +38,6 @@ def warn_if_badly_scaled(data: Dataset, augment: Sequence[Any] = (), optimizer: 
     x, y = data.x[::step], None if data.y is None else data.y[::step]
     fault = fault_of_scale(x, rate)
     if fault and augment:
-        from .augmentation import augmented
-
         x, _ = augmented(list(augment), x, y, np.random.default_rng(0))  # a step may standardize
         fault = fault_of_scale(x, rate)
     if fault:

@@ -5,6 +5,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain
 from typing import IO
 
@@ -108,13 +109,10 @@ def _label_column(path: str, label: str | int | None, first: list[str]) -> int |
 
 def _numbers(place: str, cells: list[str]) -> np.ndarray:
     """The cells of one line as float32; the error names the first one that is no number, or is NaN or infinite."""
-    try:
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
-            numbers = np.fromiter(map(float, cells), np.float32, len(cells))
+    with suppress(ValueError), np.errstate(over="ignore"):  # too large for float32 is infinite, and refused below
+        numbers = np.fromiter(map(float, cells), np.float32, len(cells))
         if np.isfinite(numbers).all() and "_" not in "".join(cells):
             return numbers
-    except ValueError:
-        pass
     for column, cell in enumerate(cells):
         if not _is_number(cell):
             hint = ' (names of columns? then say which has the labels: label="...")' if place.endswith("line 1") else ""
@@ -132,11 +130,10 @@ def _label(place: str, column: int, cell: str) -> int:
 
 
 def _is_number(cell: str) -> bool:
-    try:
+    with suppress(ValueError):
         float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # Python reads 1_000 as a number, other programs do not
+        return "_" not in cell  # Python reads 1_000 as a number, other programs do not
+    return False
 
 
 def _listed(names: Iterable[str]) -> str:

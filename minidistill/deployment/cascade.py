@@ -152,8 +152,7 @@ class Cascade:
         """
         check_number("accuracy", accuracy, "(0, 1)")
         trial = _Trial(Pair(student, teacher, classes), validation, delta, seed, costs)
-        thresholds = trial.thresholds[::-1]
-        right = [int(trial.right(threshold).sum()) for threshold in thresholds]
+        right = trial.right[::-1]
         proven = (binomial_tail(k, trial.rows, accuracy) <= delta for k in right)
         passed = sum(takewhile(bool, proven))  # before the first that is not
         if passed == 0:
@@ -161,7 +160,7 @@ class Cascade:
                 f"accuracy {accuracy:g} cannot be reached: the best is {lower_bound(right[0], trial.rows, delta):.4f}, "
                 f"which the teacher proves with {right[0]} of {trial.rows} rows right; more rows would prove more"
             )
-        return trial.cascade(thresholds[passed - 1], accuracy_at_least=accuracy)
+        return trial.cascade(-passed, accuracy_at_least=accuracy)
 
     @classmethod
     def for_cost(
@@ -183,11 +182,11 @@ class Cascade:
         if cost < student_cost:
             raise ValueError(f"cost {cost:g} cannot be reached: the student alone costs {student_cost:g} a row")
         share = min((cost - student_cost) / teacher_cost, 1.0)
-        sent = [int(trial.sent(threshold).sum()) for threshold in trial.thresholds[1:]]  # the first, 0, needs no proof
+        sent = trial.sent[1:]  # the first threshold, 0, needs no proof
         proven = (share == 1 or binomial_tail(trial.rows - k, trial.rows, 1 - share) <= delta for k in sent)
         passed = sum(takewhile(bool, proven))
         most = student_cost + share * teacher_cost if passed else student_cost
-        return trial.cascade(trial.thresholds[passed], cost_at_most=most)
+        return trial.cascade(passed, cost_at_most=most)
 
 
 # ---------------------------------------------------------------------------------------------- trying thresholds
@@ -217,9 +216,12 @@ class _Trial:
         quantiles = np.quantile(self._confidence(s), np.linspace(0, 1, CANDIDATES))
         self.thresholds = sorted({0.0, *quantiles.tolist(), 1.0})
         s = pair.logits("student", deciding.x)                                  # (N,C)
-        self.confidence = self._confidence(s)                                   # (N,)
-        self.student_right = s.argmax(axis=1) == deciding.y                     # (N,)
-        self.teacher_right = pair.labels("teacher", deciding.x) == deciding.y   # (N,)
+        student_right = s.argmax(axis=1) == deciding.y                          # (N,)
+        teacher_right = pair.labels("teacher", deciding.x) == deciding.y        # (N,)
+        sent = self._confidence(s)[:, None] <= np.array(self.thresholds)        # (N,T)
+        right = np.where(sent, teacher_right[:, None], student_right[:, None])  # (N,T)
+        self.sent: list[int] = sent.sum(axis=0).tolist()  # rows that go to the teacher at each threshold,
+        self.right: list[int] = right.sum(axis=0).tolist()  # and those that the cascade predicts correctly
         self.rows = len(deciding)
         self.costs = _costs_per_row(pair, costs, deciding.x)
         self.unit = costs if isinstance(costs, str) else "given"
@@ -227,22 +229,12 @@ class _Trial:
     def _confidence(self, s: np.ndarray) -> np.ndarray:
         return np.asarray(ops.softmax_forward(s, self.temperature)[0].max(axis=1))
 
-    def sent(self, threshold: float) -> np.ndarray:
-        """Whether each row (N,) goes to the teacher."""
-        return self.confidence <= threshold
-
-    def right(self, threshold: float) -> np.ndarray:
-        """Whether the cascade predicts each row (N,) correctly."""
-        return np.asarray(np.where(self.sent(threshold), self.teacher_right, self.student_right))
-
-    def cascade(
-        self, threshold: float, accuracy_at_least: float | None = None, cost_at_most: float | None = None
-    ) -> Cascade:
-        """The cascade of that threshold, and its operating point."""
-        rate, accuracy = float(self.sent(threshold).mean()), float(self.right(threshold).mean())
+    def cascade(self, k: int, accuracy_at_least: float | None = None, cost_at_most: float | None = None) -> Cascade:
+        """The cascade of threshold k, and its operating point."""
+        rate, accuracy = self.sent[k] / self.rows, self.right[k] / self.rows
         student, teacher = self.costs
         cost = None if student is None or teacher is None else student + rate * teacher
-        made = Cascade(self.pair.student, self.pair.teacher, threshold, self.temperature, self.pair.classes)
+        made = Cascade(self.pair.student, self.pair.teacher, self.thresholds[k], self.temperature, self.pair.classes)
         made.operating_point = OperatingPoint(
             self.rows, accuracy, accuracy_at_least, rate, cost, cost_at_most, *self.costs, self.unit, self.delta
         )

@@ -175,8 +175,7 @@ class QualityGate:
             theirs = {RENAMED.get(name, name): value for name, value in found["settings"].tolist()}
             seen, taken, agreed, alarm = map(int, found["counts"])
             log_evidence = found["log_evidence"]
-            sound = log_evidence.shape == ODDS.shape and not np.isnan(log_evidence).any()
-            if not (sound and 0 <= agreed <= taken <= seen):
+            if log_evidence.shape != ODDS.shape or np.isnan(log_evidence).any() or not 0 <= agreed <= taken <= seen:
                 raise ValueError("its figures contradict one another")
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
