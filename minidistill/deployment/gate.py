@@ -6,6 +6,8 @@ that is chosen beforehand (derived in docs/guides/serving.md).
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +19,11 @@ from ..network import MLP
 from ..support.checks import check_number, check_rows, check_seed, check_whole
 from ..support.deprecation import renamed_arguments, renamed_attribute
 from ..support.files import check_place, check_same_run, digest, read_npz, write_npz
+from ..support.locks import locked
 from .bounds import ODDS, add_evidence, alarm_level, confidence_sequence, evidence, lower_bound
 from .pair import Pair
 
+WAIT = 600.0  # seconds for a batch of another process with the same file
 WARNING = 0.1  # of the evidence that an alarm takes
 KIND = "quality-gate"
 RENAMED = {"promised": "min_agreement", "share": "sample_rate", "false_alarms": "false_alarm_rate"}  # also in files
@@ -63,7 +67,8 @@ class QualityGate:
                       (0, 1)
     horizon           inputs, sampled or not; in m times as many the probability is at most m times as large
     seed              of which inputs are sampled
-    file              where the gate is kept after each batch; it resumes from a file that is there
+    file              where the gate is kept after each batch; it resumes from a file that is there. Several processes
+                      may share one: their batches are numbered one after the other, and count together
     classes           the number of classes; needed where neither model states it, as an MLP does
 
     An alarm stays, whatever comes later. Once its cause is removed, begin a new gate with a new file.
@@ -128,7 +133,7 @@ class QualityGate:
         """
         x = check_rows("x", x)
         labels = self.pair.labels("student", x)                                 # (N,)
-        with self.pair.lock:  # one batch after the other: a row's number in the stream decides whether it is sampled
+        with self.pair.lock, self._up_to_date():  # a row's number in the stream decides whether it is sampled
             rows = np.flatnonzero(sampled(self.n_seen, len(x), self.sample_rate, self.seed))            # (n,)
             agreed = np.zeros(0, bool)
             if len(rows) > 0:
@@ -160,6 +165,16 @@ class QualityGate:
         numbers = ("min_agreement", "sample_rate", "false_alarm_rate", "horizon", "seed")
         models = {"student": _name(self.pair.student), "teacher": _name(self.pair.teacher)}
         return models | {name: repr(getattr(self, name)) for name in numbers}
+
+    @contextmanager
+    def _up_to_date(self) -> Iterator[None]:
+        """Keeps other processes from the file, whose last batches are counted first."""
+        if self.file is None:
+            yield
+            return
+        with locked(self.file, WAIT):
+            self._restore(self.file)
+            yield
 
     def _keep(self, file: str | os.PathLike[str]) -> None:
         alarm = -1 if self.alarm_index is None else self.alarm_index

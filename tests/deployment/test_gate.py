@@ -280,7 +280,7 @@ def test_a_batch_that_fails_counts_for_nothing(tmp_path):
     with pytest.raises(ArithmeticError):
         one.update(rows(5, 1))
     assert (one.n_seen, one.n_sampled) == (0, 0)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("*.npz")) == []
 
 
 def test_batches_of_several_threads_are_numbered_one_after_the_other(tmp_path):
@@ -295,6 +295,25 @@ def test_batches_of_several_threads_are_numbered_one_after_the_other(tmp_path):
     assert gate.n_sampled == alone.n_sampled == sum(one.n_sampled for one in results)
     assert gate.n_agreed == sum(one.n_agreed for one in results)
     assert pickle.loads(pickle.dumps(gate)).interval == gate.interval
+
+
+def test_gates_that_share_a_file_count_together(tmp_path):
+    file, x = tmp_path / "gate.npz", rows(1000, 0.9)
+    alone = gate(sample_rate=0.5)
+    shared = [gate(sample_rate=0.5, file=file) for _ in range(2)]
+    for k in range(10):
+        batch = x[100 * k : 100 * (k + 1)]
+        np.testing.assert_array_equal(shared[k % 2].update(batch).labels, alone.update(batch).labels)
+    for one in (shared[1], gate(sample_rate=0.5, file=file)):
+        assert (one.n_seen, one.n_sampled, one.n_agreed) == (alone.n_seen, alone.n_sampled, alone.n_agreed)
+        np.testing.assert_array_equal(one.log_evidence, alone.log_evidence)
+
+
+def test_an_alarm_of_one_process_is_not_undone_by_another(tmp_path):
+    file = tmp_path / "gate.npz"
+    first, second = gate(0.95, sample_rate=1.0, file=file), gate(0.95, sample_rate=1.0, file=file)
+    assert first.update(rows(500, 0.1)).verdict == "alarm"
+    assert second.update(rows(10, 1.0)).verdict == "alarm"
 
 
 def test_the_old_names_still_work_and_files_of_them_are_read(tmp_path):
