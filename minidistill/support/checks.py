@@ -202,8 +202,8 @@ def check_targets(name: str, targets: Any, rows: int, classes: int | None = None
 
 def warn(message: str) -> None:
     """A UserWarning at the line that called the package, however deep inside it the cause is found."""
-    frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("minidistill", "numpy"):
+    frame, level, inside = sys._getframe(), 1, ("minidistill", "numpy", "contextlib")
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in inside:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
 

@@ -339,9 +339,10 @@ def test_a_wait_for_another_process_is_announced_and_ends(folder, monkeypatch):
     monkeypatch.setattr(download, "WAIT", 0.2)
     folder.mkdir(parents=True)
     with Mirror(RIGHT) as mirror, locked(folder / NAME):
-        with pytest.warns(UserWarning, match=f"another process downloads .*{NAME}: waiting"):
+        with pytest.warns(UserWarning, match=f"another process downloads .*{NAME}: waiting") as warned:
             said = failure(folder, mirror)
         assert "in use by another process" in said
+        assert warned[0].filename == __file__
         assert mirror.ranges == []
 
 
