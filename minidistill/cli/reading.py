@@ -103,4 +103,4 @@ def read_network(option: str, path: str) -> "MLP | QuantizedMLP":
     from ..support.files import read_arrays
 
     with error_prefix(option):
-        return QuantizedMLP.load(path) if str(read_arrays(path).get("kind")) == KIND else MLP.load(path)
+        return QuantizedMLP.load(path) if str(read_arrays(path, ("kind",)).get("kind")) == KIND else MLP.load(path)

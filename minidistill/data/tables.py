@@ -12,7 +12,8 @@ from typing import IO
 import numpy as np
 
 from ..support.checks import check_whole
-from ..support.files import ZIP_MAGIC, arrays_in, opened
+from ..support.files import ZIP_MAGIC, arrays_in, names_in, opened
+from ..support.text import excerpt
 from .dataset import Dataset
 
 LAST_COLUMN = -1
@@ -53,9 +54,10 @@ def load_table(path: str | os.PathLike[str], label: str | int | None = LAST_COLU
 def _read_npz(stream: IO[bytes], path: str, label: str | int | None) -> tuple[np.ndarray, np.ndarray | None]:
     if label not in (LAST_COLUMN, None):
         raise ValueError(f"label names a column of a CSV file; in an NPZ file the labels are y ({path}), got {label!r}")
-    arrays = arrays_in(stream, path)
+    arrays = arrays_in(stream, path, ("x", "y"))
     if "x" not in arrays:
-        raise ValueError(f"{path} must hold an array named x, it holds {_listed(sorted(arrays)) or 'nothing'}")
+        held = names_in(stream, quote="'")
+        raise ValueError(f"{path} must hold an array named x, it holds {held}")
     return arrays["x"], arrays.get("y") if label is not None else None
 
 
@@ -116,16 +118,17 @@ def _numbers(place: str, cells: list[str]) -> np.ndarray:
     for column, cell in enumerate(cells):
         if not _is_number(cell):
             hint = ' (names of columns? then say which has the labels: label="...")' if place.endswith("line 1") else ""
-            raise ValueError(f"{place}, column {column + 1}: wanted a number, got {cell!r}{hint}")
+            raise ValueError(f"{place}, column {column + 1}: wanted a number, got {excerpt(repr(cell))}{hint}")
         if not abs(float(cell)) <= LARGEST:
-            raise ValueError(f"{place}, column {column + 1}: wanted a finite float32 number, got {cell!r}")
+            raise ValueError(f"{place}, column {column + 1}: wanted a finite float32 number, got {excerpt(repr(cell))}")
     raise AssertionError("a line was refused, but each of its cells is a finite number")
 
 
 def _label(place: str, column: int, cell: str) -> int:
     number = float(cell)
     if not (number.is_integer() and 0 <= number < LABEL_LIMIT):
-        raise ValueError(f"{place}, column {column + 1}: a label must be a whole number from 0, got {cell!r}")
+        found = excerpt(repr(cell))
+        raise ValueError(f"{place}, column {column + 1}: a label must be a whole number from 0, got {found}")
     return int(number)
 
 
@@ -139,4 +142,4 @@ def _is_number(cell: str) -> bool:
 def _listed(names: Iterable[str]) -> str:
     """The first few names, for an error message."""
     names = list(names)
-    return ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
+    return excerpt(", ".join(map(repr, names[:10]))) + (", ..." if len(names) > 10 else "")

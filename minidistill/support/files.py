@@ -12,6 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from .text import excerpt
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -133,10 +135,10 @@ def read_npz(
     names  a tuple; or {name: shape} for arrays of numbers, with a letter for each dimension: {"x": "NI", "y": "N"}. The
            same letter stands for the same size
     """
-    arrays = read_arrays(path)
-    if str(arrays.get("kind")) != kind or not set(names) <= set(arrays):
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise ValueError(f"{path} is not a {kind} of minidistill: it holds {found}")
+    with opened(path) as stream:
+        arrays = arrays_in(stream, path, ("kind", *names))
+        if str(arrays.get("kind")) != kind or not set(names) <= set(arrays):
+            raise ValueError(f"{path} is not a {kind} of minidistill: it holds {names_in(stream)}")
     sizes: dict[str, int] = {}
     for name, letters in names.items() if isinstance(names, dict) else ():
         array = arrays[name]
@@ -148,14 +150,16 @@ def read_npz(
     return {name: arrays[name] for name in names}
 
 
-def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """All arrays of an .npz by name; ValueError for a file that is none or is damaged, FileNotFoundError for none."""
+def read_arrays(path: str | os.PathLike[str], names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an .npz by name, all or those of `names`; FileNotFoundError, or ValueError for a damaged file."""
     with opened(path) as stream:
-        return arrays_in(stream, path)
+        return arrays_in(stream, path, names)
 
 
-def arrays_in(stream: IO[bytes], path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """As `read_arrays`, of a stream that can seek, from its start; errors call it `path`.
+def arrays_in(
+    stream: IO[bytes], path: str | os.PathLike[str], names: Iterable[str] | None = None
+) -> dict[str, np.ndarray]:
+    """As `read_arrays`, of a stream that can seek; errors call it `path`.
 
     The sizes that the file claims are checked before memory is allocated: see `check_unpacked`.
     """
@@ -167,12 +171,22 @@ def arrays_in(stream: IO[bytes], path: str | os.PathLike[str]) -> dict[str, np.n
         raise ValueError(f"{path} is not an .npz file")
     try:
         with zipfile.ZipFile(stream) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
-            check_unpacked("it", sum(entry.file_size for entry in entries), size)
-            return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in entries}
+            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            chosen = {name: entries[name] for name in entries if names is None or name in names}
+            check_unpacked("it", sum(entry.file_size for entry in chosen.values()), size)
+            return {name: _array(archive, entry) for name, entry in chosen.items()}
     except Exception as error:  # the bytes are arbitrary: the parsers may raise nearly anything
-        reason = str(error) or type(error).__name__
+        reason = excerpt(error) or type(error).__name__
         raise ValueError(f"{path} is not an .npz file, or is damaged: {reason}") from None
+
+
+def names_in(stream: IO[bytes], quote: str = "") -> str:
+    """The names of all arrays of an .npz, for an error message."""
+    import zipfile
+
+    with zipfile.ZipFile(stream) as archive:
+        names = sorted(f"{quote}{name.removesuffix('.npy')}{quote}" for name in archive.namelist())
+    return excerpt(", ".join(names)) or "nothing"
 
 
 @contextmanager
@@ -206,7 +220,7 @@ def _array(archive: Any, entry: Any) -> np.ndarray:
 def check_same_run(problem: str, found: Mapping[str, Any], own: Mapping[str, Any], remedy: str = "") -> None:
     """ValueError, naming each setting that differs, where a file's settings `found` are not this run's `own`."""
     pairs = [(name, found.get(name), value) for name, value in own.items()]
-    differ = [f"{name} was {old}, is now {new}" for name, old, new in pairs if old != new]
+    differ = [f"{excerpt(name)} was {excerpt(old)}, is now {excerpt(new)}" for name, old, new in pairs if old != new]
     if differ:
         raise ValueError(f"{problem}: {'; '.join(differ)}{remedy}")
 

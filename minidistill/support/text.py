@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Figures as text: aligned tables, plurals, and the standard deviation that stands beside a mean."""
+"""Figures as text: aligned tables, plurals, excerpts, and the standard deviation beside a mean."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+MOST_QUOTED = 200  # characters
 
 
 def aligned(table: Sequence[Sequence[str]]) -> str:
@@ -11,6 +14,13 @@ def aligned(table: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     padded = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in table)
     return "\n".join("  ".join(line).rstrip() for line in padded)
+
+
+def excerpt(foreign: Any) -> str:
+    """Text of a file as an error quotes it: at most 200 characters, and none that a terminal obeys."""
+    text = str(foreign)
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text[:MOST_QUOTED])
+    return shown + "..." * (len(text) > MOST_QUOTED)
 
 
 def plural(count: int, noun: str) -> str:

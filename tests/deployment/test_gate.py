@@ -224,6 +224,17 @@ def test_a_file_whose_figures_cannot_be_is_refused(tmp_path):
             gate(file=file)
 
 
+@pytest.mark.parametrize(("name", "value"), [("log_evidence", np.inf), ("counts", np.inf), ("counts", 1e300)])
+def test_infinite_figures_in_a_file_are_refused(tmp_path, name, value):
+    file = tmp_path / "gate.npz"
+    gate(file=file).update(rows(100, 0.9))
+    arrays = read_arrays(file)
+    arrays[name] = np.where(np.arange(len(arrays[name])) == 1, value, arrays[name])
+    write_npz(file, arrays.pop("kind").item(), arrays)
+    with pytest.raises(ValueError, match=r"gate\.npz cannot be read: "):
+        gate(file=file)
+
+
 def test_the_file_of_another_gate_is_refused_and_what_differs_is_named(tmp_path):
     a, b, c = (MLP((3, 2), seed=seed) for seed in range(3))
     file = tmp_path / "gate.npz"

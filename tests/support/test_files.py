@@ -479,3 +479,24 @@ _downloaded(none_installed, none_installed.files[2])
     assert result.stdout == "False\n", result.stderr
     last = result.stderr.splitlines()[-1]
     assert last.startswith("OSError: ") and "XDG_CACHE_HOME" in last and "MINIDISTILL_DATA" in last
+
+
+# ---------------------------------------------------------------------------------------------- files of strangers
+
+
+def test_arrays_that_nobody_asked_for_are_not_read(tmp_path):
+    np.savez_compressed(tmp_path / "f.npz", kind=np.array("sample"), a=np.ones(2), bomb=np.zeros(15_000_000))
+    tracemalloc.start()
+    read_npz(tmp_path / "f.npz", "sample", ("a",))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_names_in_a_file_neither_flood_nor_control_the_terminal(tmp_path):
+    np.savez(tmp_path / "f.npz", **{"\x1b]0;title\x07" + "a" * 1000: np.ones(1)})
+    with pytest.raises(ValueError, match="is not a sample of minidistill") as caught:
+        read_npz(tmp_path / "f.npz", "sample", ("a",))
+    text = str(caught.value).removeprefix(str(tmp_path))
+    assert text.isprintable()
+    assert 200 < len(text) < 300

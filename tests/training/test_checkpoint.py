@@ -384,6 +384,17 @@ def test_bad_arguments_are_refused_before_anything_is_trained(tmp_path, data, op
     np.testing.assert_array_equal(network.parameters, before)
 
 
+@pytest.mark.parametrize("column", [1, 2, 5])  # rate, loss, seconds
+def test_infinite_figures_of_an_epoch_are_refused(tmp_path, data, column):
+    path = tmp_path / "run.npz"
+    short(path, data, epochs=2)
+    arrays = read_arrays(path)
+    arrays["epochs"][1, column] = np.inf
+    write_npz(path, arrays.pop("kind").item(), arrays)
+    with pytest.raises(ValueError, match=r"cannot resume from checkpoint .*run\.npz: epochs must be finite"):
+        short(path, data, epochs=2)
+
+
 def test_a_second_run_with_the_same_checkpoint_is_refused_while_the_first_trains(tmp_path, data):
     def second(network, history):
         with pytest.raises(BlockingIOError, match=r"run.npz is in use by another process"):

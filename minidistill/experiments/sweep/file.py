@@ -119,6 +119,6 @@ def _json(line: bytes) -> dict[str, Any]:
     """The object that a line holds; an empty one where it holds none."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for brackets in brackets
         return {}
     return found if isinstance(found, dict) else {}

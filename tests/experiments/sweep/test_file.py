@@ -157,3 +157,19 @@ def test_a_place_where_no_file_can_be_is_refused_before_anything_is_trained(teac
         with pytest.raises(error, match="file: cannot"):
             sweep(teacher, TRAINING, VALIDATION, executor=none, file=place, **GRID)
     assert none.count == 0
+
+
+def test_brackets_in_brackets_are_damage(teacher, file):
+    file.write_text("[" * 200_000 + "\n")
+    with pytest.raises(ValueError, match="does not hold the points of a sweep"):
+        sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **GRID)
+
+
+def test_a_second_sweep_with_the_same_file_is_refused_while_the_first_runs(teacher, file):
+    class Twice(Serial):
+        def submit(self, *arguments):
+            with pytest.raises(BlockingIOError, match="is in use by another process"):
+                sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **GRID)
+            return super().submit(*arguments)
+
+    sweep(teacher, TRAINING, VALIDATION, executor=Twice(), file=file, **GRID)
