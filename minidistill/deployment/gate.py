@@ -190,7 +190,8 @@ class QualityGate:
             theirs = {RENAMED.get(name, name): value for name, value in found["settings"].tolist()}
             seen, taken, agreed, alarm = map(int, found["counts"])
             log_evidence = found["log_evidence"]
-            if log_evidence.shape != ODDS.shape or np.isnan(log_evidence).any() or not 0 <= agreed <= taken <= seen:
+            finite = log_evidence.shape == ODDS.shape and (log_evidence < np.inf).all()  # NaN is not below it either
+            if not (finite and 0 <= agreed <= taken <= seen):
                 raise ValueError("its figures contradict one another")
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(

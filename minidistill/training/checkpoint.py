@@ -91,7 +91,10 @@ class Checkpoint:
 
     def _history(self, found: dict[str, np.ndarray], k: int) -> History:
         """The history of network k; ValueError for one that makes no sense."""
-        epochs = [Epoch(int(number), *figures) for number, *figures in found[numbered("epochs", k)].tolist()]
+        figures = found[numbered("epochs", k)]
+        if np.isinf(figures).any():
+            raise ValueError("epochs must be finite")
+        epochs = [Epoch(int(number), *rest) for number, *rest in figures.tolist()]
         if [epoch.epoch for epoch in epochs] != list(range(1, min(len(epochs), self.epochs) + 1)):
             raise ValueError(f"epochs must be numbered from 1 to at most {self.epochs}")
         number = check_whole("best", found[numbered("best", k)].item(), minimum=0)
