@@ -18,14 +18,13 @@ IntegerPasses check the shapes that they are given; the kernels check no bounds.
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
-from numba.core import cgutils
+from numba import prange, types
 from numba.extending import intrinsic
 
 from ..arguments import as_dtype, check_shape
-from ..threads import guarded, usable_threads
+from ..threads import usable_threads
 from . import blocks, simd
-from .cache import kept_on_disk
+from .cache import kernel, parallel_kernel
 from .matmul import WORK_FOR_THREADS, internal
 from .simd import BYTE_PRODUCTS, at, pointer
 
@@ -51,14 +50,12 @@ def emit_dot(builder, instruction, total, group, weights):
     n = total.type.count
     sums = total.type
     if instruction == "vnni":
-        kind = ir.FunctionType(sums, [sums] * 3)
-        dot = cgutils.get_or_insert_function(builder.module, kind, DPBUSD[4 * n])
-        return builder.call(dot, [total, simd.splat(builder, group, n), builder.bitcast(weights, sums)])
+        group, weights = simd.splat(builder, group, n), builder.bitcast(weights, sums)
+        return simd.call_llvm(builder, DPBUSD[4 * n], sums, total, group, weights)
     if instruction == "madd":
         words = ir.VectorType(WORD, 2 * n)
-        dot = cgutils.get_or_insert_function(builder.module, ir.FunctionType(sums, [words] * 2), PMADDWD[4 * n])
-        activations = builder.bitcast(simd.splat(builder, group, n), words)
-        return builder.add(total, builder.call(dot, [activations, builder.sext(weights, words)]))
+        group, weights = builder.bitcast(simd.splat(builder, group, n), words), builder.sext(weights, words)
+        return builder.add(total, simd.call_llvm(builder, PMADDWD[4 * n], sums, group, weights))
     for place in range(4):
         activation = builder.and_(builder.lshr(group, INT(8 * place)), INT(255))
         lanes = simd.shuffle(builder, weights, weights, [*range(place, 4 * n, 4)])
@@ -285,7 +282,7 @@ def part(first, last, x, out, sizes, weights, biases, multipliers, zeros, tables
         here, there = there, here
 
 
-@njit(parallel=True)
+@parallel_kernel
 def _forward(threads, x, out, sizes, weights, biases, multipliers, zeros, tables, input_multiplier, input_zero,
             memory, width, sums):  # fmt: skip
     """out (N,C) = the logits of x (N,I), on so many threads, each with its part of `memory` and of `sums`."""
@@ -306,7 +303,7 @@ def _forward(threads, x, out, sizes, weights, biases, multipliers, zeros, tables
                  input_zero, own, width, block)  # fmt: skip
 
 
-@njit
+@kernel
 def _products(q, q_row, weights, out, sums):
     """out (N,O), int32 = q @ the packed weights. q (N,q_row) are activations as CODE, the last group is whole."""
     N, O = out.shape
@@ -323,9 +320,6 @@ def _products(q, q_row, weights, out, sums):
             for c in range(min(O - j, stride)):
                 out[i, j + c] = block[c]
         w = at(w, groups * GROUP * stride)
-
-
-_forward, _products = guarded(kept_on_disk(_forward)), kept_on_disk(_products)
 
 
 class IntegerPasses:

@@ -166,7 +166,6 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
         threads = check_whole("threads", threads)
     scratch = np.empty(loss_scratch_size(C, dtype, threads), dtype)
     ds, values = np.empty((B, C), dtype) if out is None else out, np.empty(B, dtype)
-    order = np.arange(B)
-    if not _distillation(s, t, y, labels, loss, threads, order, scratch, ds, values):
+    if not _distillation(s, t, y, labels, loss, threads, np.arange(B), scratch, ds, values):
         check_classes("y", labels, C)
     return values.mean(), ds
