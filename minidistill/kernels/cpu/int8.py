@@ -136,12 +136,13 @@ def pack_row(numbers):
 # flag that would allow it.
 
 HALVES = 12582912.0  # 1.5 * 2^23: added, it leaves no place for fractions; halves go to the even number
-LARGEST = np.float32(255)
+LARGEST = 255.0
 
 
-def emit_codes(builder, v, low, high, offset):
-    """Codes of v (floats that count steps from 0): the nearest whole numbers from low to high, plus offset."""
-    low, high, offset = (simd.splat(builder, number, v.type.count) for number in (low, high, offset))
+def emit_codes(builder, v, offset):
+    """Codes 0 to LARGEST of v (floats that count steps from the code `offset`): the nearest whole numbers."""
+    bounds = builder.fneg(offset), builder.fsub(offset.type(LARGEST), offset)
+    low, high, offset = (simd.splat(builder, number, v.type.count) for number in (*bounds, offset))
     v = builder.select(builder.fcmp_ordered(">", v, low), v, low)
     v = builder.select(builder.fcmp_ordered("<", v, high), v, high)
     halves = ir.Constant(v.type, [HALVES] * v.type.count)
@@ -172,31 +173,31 @@ def as_floats(typing, p):
 
 
 @intrinsic
-def store_codes(typing, q, sums, bias, multipliers, low, high, offset):
+def store_codes(typing, q, sums, bias, multipliers, offset):
     """LANES codes from q on, of the sums from `sums` on."""
 
     def emit(context, builder, signature, args):
-        q, sums, bias, multipliers, low, high, offset = args
+        q, sums, bias, multipliers, offset = args
         total = builder.add(emit_load(builder, sums, INT), emit_load(builder, bias, INT))
         v = builder.sitofp(total, ir.VectorType(ir.FloatType(), LANES))
         v = builder.fmul(v, emit_load(builder, multipliers, ir.FloatType()))
-        emit_store(builder, emit_codes(builder, v, low, high, offset), q)
+        emit_store(builder, emit_codes(builder, v, offset), q)
         return context.get_dummy_value()
 
-    return types.none(q, sums, bias, multipliers, low, high, offset), emit
+    return types.none(q, sums, bias, multipliers, offset), emit
 
 
 @intrinsic
-def store_input_codes(typing, q, x, multiplier, low, high, offset):
+def store_input_codes(typing, q, x, multiplier, offset):
     """LANES codes from q on, of the inputs from x on."""
 
     def emit(context, builder, signature, args):
-        q, x, multiplier, low, high, offset = args
+        q, x, multiplier, offset = args
         v = builder.fmul(emit_load(builder, x, ir.FloatType()), simd.splat(builder, multiplier, LANES))
-        emit_store(builder, emit_codes(builder, v, low, high, offset), q)
+        emit_store(builder, emit_codes(builder, v, offset), q)
         return context.get_dummy_value()
 
-    return types.none(q, x, multiplier, low, high, offset), emit
+    return types.none(q, x, multiplier, offset), emit
 
 
 @internal
@@ -206,7 +207,7 @@ def finish(rows, width, sums, bias, multipliers, zero, table, tabled, q, q_row):
     for r in range(rows):
         row, to = at(sums, r * width), at(q, r * q_row)
         for j in range(0, width, LANES):
-            store_codes(at(to, j), at(row, j), at(bias, j), at(multipliers, j), -offset, LARGEST - offset, offset)
+            store_codes(at(to, j), at(row, j), at(bias, j), at(multipliers, j), offset)
         if tabled:
             for j in range(width):
                 to[j] = CODE(table[np.intp(to[j])])
@@ -218,11 +219,11 @@ def code_inputs(inputs, x, multiplier, zero, q, rest):
     offset = np.float32(zero)
     whole = inputs - inputs % LANES
     for i in range(0, whole, LANES):
-        store_input_codes(at(q, i), at(x, i), multiplier, -offset, LARGEST - offset, offset)
+        store_input_codes(at(q, i), at(x, i), multiplier, offset)
     if whole < inputs:
         for i in range(whole, inputs):
             rest[i - whole] = x[i]
-        store_input_codes(at(q, whole), rest, multiplier, -offset, LARGEST - offset, offset)
+        store_input_codes(at(q, whole), rest, multiplier, offset)
 
 
 @internal

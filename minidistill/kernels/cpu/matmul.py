@@ -13,8 +13,7 @@ Every rung is a function f(A, B, C) that overwrites C (M,N) with A (M,K) @ B (K,
 The first three are the loops that one would write, and LLVM does with them what it can. The others stand on simd.py,
 and they are one function, `make_product`, with its parts switched on. It reads A and B through two strides each, so
 that x @ W, dz @ W.T and x.T @ dz are the same code: to transpose is to swap the strides. What happens to a block of C
-while it is still in the cache is the product's *epilogue*: add a bias and apply the activation, or update the weights
-at once.
+while it is still in the cache is the product's *epilogue*.
 """
 
 from functools import wraps

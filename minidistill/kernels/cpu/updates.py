@@ -67,8 +67,9 @@ def no_update(parameters):
 
 
 @njit(forceinline=True)
-def update_parameters(optimizer, w, first_state, second_state, left, dw, update):
-    """One Vector of parameters, of which `left` lanes count, and what the optimizer remembers of them."""
+def update_parameters(optimizer, place, w, first_state, second_state, left, dw, update):
+    """The Vector of parameters at this place, of which `left` lanes count, and what the optimizer remembers of them."""
+    w, first_state, second_state = at(w, place), at(first_state, place), at(second_state, place)
     old = load_first(w, left)
     if optimizer == SGD:
         v = load_first(first_state, left)
@@ -88,8 +89,7 @@ def update_parameters(optimizer, w, first_state, second_state, left, dw, update)
 
 @njit(forceinline=True)
 def update_vector(i, left, result, w, dw, first_state, second_state, update):
-    first, second = at(first_state, i), at(second_state, i)
-    update_parameters(update.optimizer, at(w, i), first, second, left, load_first(at(dw, i), left), update)
+    update_parameters(update.optimizer, i, w, first_state, second_state, left, load_first(at(dw, i), left), update)
 
 
 @njit
