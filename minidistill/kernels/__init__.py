@@ -57,9 +57,7 @@ def default_backend() -> str:
     if _chosen is not None:
         return _chosen
     named = os.environ.get(VARIABLE)
-    if named:
-        return _without_auto(check_choice(VARIABLE, named, CHOICES))
-    return _without_card()
+    return _without_auto(check_choice(VARIABLE, named, CHOICES)) if named else _without_card()
 
 
 def resolved(name: str | None) -> str:
@@ -122,16 +120,17 @@ def _compiled() -> ModuleType | Exception:
     return cpu
 
 
-def _passes_of(backend: str) -> ModuleType:
-    """The module of a backend, other than "numpy", with its compiled passes."""
-    return importlib.import_module(f".{backend}.passes", __name__)
+def _passes_of(network: Network | IntegerNetwork) -> Any:
+    """The module with the compiled passes of the network's backend; None where that has no more than ops.py."""
+    if load_backend(network.backend) is ops:
+        return None
+    return importlib.import_module(f".{network.backend}.passes", __name__)
 
 
 def compiled_passes(network: Network) -> Passes | None:
     """The network's passes in one call each, where its backend has more than the functions of ops.py; else None."""
-    if load_backend(network.backend) is ops:
-        return None
-    passes: Passes = _passes_of(network.backend).Passes(network)
+    module = _passes_of(network)
+    passes: Passes | None = module and module.Passes(network)
     return passes
 
 
@@ -147,15 +146,14 @@ def compiled_epochs(
     has_teacher = alpha == 0 or isinstance(targets, numpy.ndarray) or callable(targets)
     if not (has_labels and has_teacher):  # the kernels read them without a check
         return None
-    epochs: Epochs = _passes_of(network.backend).Epochs(network, constants, rule, batch_size)
+    epochs: Epochs = _passes_of(network).Epochs(network, constants, rule, batch_size)
     return epochs
 
 
 def compiled_integers(network: IntegerNetwork) -> IntegerPasses | None:
     """The pass of a network of integers in one call, where its backend has compiled products of bytes; else None."""
-    if load_backend(network.backend) is ops:
-        return None
-    passes: IntegerPasses | None = _passes_of(network.backend).integers(network)
+    module = _passes_of(network)
+    passes: IntegerPasses | None = module and module.integers(network)
     return passes
 
 
@@ -186,10 +184,7 @@ def describe() -> dict[str, Any]:
         "backend": default_backend(),
     }
     card = _on_card()
-    if isinstance(card, ModuleType):
-        found.update(card.find_gpu())
-    else:
-        found["gpu"] = f"none: {card}"
+    found.update(card.find_gpu() if isinstance(card, ModuleType) else {"gpu": f"none: {card}"})
     if isinstance(_compiled(), Exception):
         return found
     import numba
@@ -201,10 +196,5 @@ def describe() -> dict[str, Any]:
         place = str(folder())
     except OSError as error:
         place = f"none: {error}"
-    compiled = {
-        "numba": numba.__version__,
-        "vector_bytes": REGISTER_BYTES,
-        "threads": numba.get_num_threads(),
-        "cache_folder": place,
-    }
-    return {**found, **compiled}
+    found.update(numba=numba.__version__, vector_bytes=REGISTER_BYTES, threads=numba.get_num_threads())
+    return {**found, "cache_folder": place}

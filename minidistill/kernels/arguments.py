@@ -17,9 +17,9 @@ def are_alike(*arrays):
         return False
     dtype, shape = like.dtype, like.shape
     for array in arrays:
-        if array is not None and not (type(array) is np.ndarray and array.dtype is dtype and array.shape == shape):
-            return False
-        if array is not None and not array.flags.c_contiguous:
+        if array is not None and not (
+            type(array) is np.ndarray and array.dtype is dtype and array.shape == shape and array.flags.c_contiguous
+        ):
             return False
     return True
 
@@ -108,8 +108,7 @@ def as_labels(name, labels, rows):
     """`labels` as contiguous int64 of shape (rows,); whether they are classes is for the kernel to see."""
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{name} must be whole numbers, got {labels.dtype}")
-    if labels.shape != (rows,):
-        check_shape(name, labels, (rows,))
+    check_shape(name, labels, (rows,))
     return np.ascontiguousarray(labels, np.int64)
 
 

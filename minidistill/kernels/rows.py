@@ -4,12 +4,6 @@
 ops.py says what an operation does to an array; here stands what happens to one element, under the same tags. Nothing
 here loops and nothing touches memory: kernels/cpu/ and kernels/cuda/ bring the elements and take the results away.
 
-    activations     relu, tanh, gelu and their backward                                        [ACT-1 to ACT-6]
-    dropout         hash32, keep                                                               [DROP-1 to DROP-4]
-    losses          log-softmax, cross-entropy, soft targets, top-k targets       [SM-1, CE-1 to CE-3, KD-1 to KD-7]
-    optimizers      sgd, adam, clipping                                                        [OPT-1 to OPT-7]
-    exp, log        polynomials that run on vectors
-
 The formulas are plain Python and run as such. `compiled(jit, ...)` wraps each of them for a target. No formula holds a
 literal: 0.5 is a double, and one of them makes a float32 kernel compute in double. Their constants have names, and a
 target gives the names values of its own dtype.
@@ -78,8 +72,7 @@ def curve_double(r):
     return r * r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * (C7 + r * tail))))))
 
 
-def curve(r):
-    return curve_double(r)
+curve = curve_double
 
 
 def series(r):
@@ -87,9 +80,16 @@ def series(r):
     return r + curve(r)
 
 
-def within_range(x):
+def within_range_single(x):
     """x held to where exp(x) is a normal number; NaN stays NaN."""
+    return max(min(x, LIMIT_SINGLE), -LIMIT_SINGLE)
+
+
+def within_range_double(x):
     return max(min(x, LIMIT_DOUBLE), -LIMIT_DOUBLE)
+
+
+within_range = within_range_double
 
 
 def exp(x):
@@ -131,13 +131,19 @@ def series2_double(r):
     return (B1 + r * B2) + square * ((B3 + r * B4) + square * ((B5 + r * B6) + square * tail))
 
 
-def series2(r):
-    return series2_double(r)
+series2 = series2_double
 
 
-def not_below_range(x):
+def not_below_range_single(x):
     """x, or where 2**x would not be a normal number, the exponent of zero; NaN stays NaN."""
+    return max(x, LOWEST_SINGLE)
+
+
+def not_below_range_double(x):
     return max(x, LOWEST_DOUBLE)
+
+
+not_below_range = not_below_range_double
 
 
 def exp2(x):
@@ -167,8 +173,7 @@ def odd_series_double(f):
     return f + f * g * (D3 + g * (D5 + g * (D7 + g * (D9 + g * tail))))
 
 
-def odd_series(f):
-    return odd_series_double(f)
+odd_series = odd_series_double
 
 
 def log(x):

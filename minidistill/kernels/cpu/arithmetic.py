@@ -8,11 +8,10 @@ of one float is done to eight at once, and its constants take on the Vector's dt
 import operator
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
+from numba import njit, types
 from numba.extending import intrinsic, overload
 
-from .simd import Vector, broadcast, bytes_of, first_lanes, halves, letter, splat
+from .simd import WORD, Vector, broadcast, bytes_of, call_llvm, first_lanes, halves, letter, splat
 
 
 def elementwise(emit_operation):
@@ -62,12 +61,9 @@ def teach(function, kind, operation):
         return lambda a, b: operation(broadcast(b, a), b)
 
 
-for function, operation in FLOAT_OPERATIONS.items():
-    teach(function, types.Float, operation)
-
-
-for function, operation in INTEGER_OPERATIONS.items():
-    teach(function, types.Integer, operation)
+for kind, operations in ((types.Float, FLOAT_OPERATIONS), (types.Integer, INTEGER_OPERATIONS)):
+    for function, operation in operations.items():
+        teach(function, kind, operation)
 
 
 @overload(operator.neg)
@@ -82,8 +78,7 @@ def negative(typing, a):
 
 
 def call_unary(builder, name, a):
-    kind = ir.FunctionType(a.type, [a.type])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{letter(a.type)}"), [a])
+    return call_llvm(builder, f"llvm.{name}.{letter(a.type)}", a.type, a)
 
 
 @intrinsic
@@ -137,17 +132,6 @@ def exponent(typing, a):
 
 
 @intrinsic
-def where_positive(typing, a, value):
-    """`value` in the lanes where a > 0, zero in the others."""
-
-    def emit(context, builder, signature, args):
-        zero = args[1].type(None)
-        return builder.select(builder.fcmp_ordered(">", args[0], args[0].type(None)), args[1], zero)
-
-    return value(a, value), emit
-
-
-@intrinsic
 def choose_positive(typing, a, value, other):
     """`value` in the lanes where a > 0, `other` in the others, and where a is NaN."""
 
@@ -157,13 +141,19 @@ def choose_positive(typing, a, value, other):
     return value(a, value, other), emit
 
 
+@njit(forceinline=True)
+def where_positive(a, value):
+    """`value` in the lanes where a > 0, zero in the others."""
+    return choose_positive(a, value, broadcast(value, 0))
+
+
 @intrinsic
 def where_at_least(typing, bits, threshold, value):
     """`value` in the lanes whose unsigned `bits` reach the number `threshold`, zero in the others."""
 
     def emit(context, builder, signature, args):
-        limit = splat(builder, args[1], bits.lanes)
-        return builder.select(builder.icmp_unsigned(">=", args[0], limit), args[2], args[2].type(None))
+        reached = builder.icmp_unsigned(">=", args[0], splat(builder, args[1], bits.lanes))
+        return builder.select(reached, args[2], args[2].type(None))
 
     return value(bits, threshold, value), emit
 
@@ -173,8 +163,7 @@ def first(typing, value, n):
     """The Vector `value` with zeros from lane n on."""
 
     def emit(context, builder, signature, args):
-        value, n = args
-        return builder.select(first_lanes(builder, value.type, n), value, value.type(None))
+        return builder.select(first_lanes(builder, args[0].type, args[1]), args[0], args[0].type(None))
 
     return value(value, n), emit
 
@@ -202,8 +191,7 @@ def count_up(typing, like, start):
     result = Vector(types.uint32, like.lanes)
 
     def emit(context, builder, signature, args):
-        word = ir.IntType(32)
-        ramp = ir.Constant(ir.VectorType(word, like.lanes), list(range(like.lanes)))
+        ramp = ir.Constant(ir.VectorType(WORD, like.lanes), list(range(like.lanes)))
         first = context.cast(builder, args[1], signature.args[1], types.uint32)
         return builder.add(splat(builder, first, like.lanes), ramp)
 
@@ -219,7 +207,7 @@ def across_lanes(emit_operation):
             rest = args[0]
             while rest.type.count > 1:
                 rest = emit_operation(builder, *halves(builder, rest))
-            return builder.extract_element(rest, ir.IntType(32)(0))
+            return builder.extract_element(rest, WORD(0))
 
         return a.dtype(a), emit
 
@@ -229,15 +217,8 @@ def across_lanes(emit_operation):
 @intrinsic
 def lane_0(typing, a):
     """The number in the first lane."""
-    return a.dtype(a), lambda context, builder, signature, args: builder.extract_element(args[0], ir.IntType(32)(0))
+    return a.dtype(a), lambda context, builder, signature, args: builder.extract_element(args[0], WORD(0))
 
 
-def add(builder, a, b):
-    return builder.fadd(a, b)
-
-
-def larger(builder, a, b):
-    return builder.select(builder.fcmp_unordered(">", b, a), b, a)
-
-
-sum_lanes, max_lanes = across_lanes(add), across_lanes(larger)
+sum_lanes = across_lanes(lambda builder, a, b: builder.fadd(a, b))
+max_lanes = across_lanes(lambda builder, a, b: builder.select(builder.fcmp_unordered(">", b, a), b, a))

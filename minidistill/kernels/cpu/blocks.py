@@ -10,10 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import as_vector_pointer, bytes_of, emit_masked_load, lanes_of, letter, shuffle, splat, vector_of
-
-# A block is a tuple of rows * columns Vectors. The loops over it are Python's and run while the kernel is compiled:
-# what they leave behind is straight-line code, every Vector of it in a register of its own.
+from .simd import as_vector_pointer, bytes_of, call_llvm, emit_masked_load, lanes_of, letter, shuffle, splat, vector_of
 
 
 @intrinsic(prefer_literal=True)
@@ -21,11 +18,7 @@ def zeros(typing, p, rows, columns):
     """A block of rows x columns Vectors of zeros, of the dtype that `p` points to; both sizes are constants."""
     count = rows.literal_value * columns.literal_value
     result = types.UniTuple(vector_of(p.dtype), count)
-
-    def emit(context, builder, signature, args):
-        return context.get_value_type(result)(None)
-
-    return result(p, rows, columns), emit
+    return result(p, rows, columns), lambda context, builder, signature, args: context.get_value_type(result)(None)
 
 
 @intrinsic(prefer_literal=True)
@@ -62,17 +55,15 @@ def multiply_add(typing, block, a, a_row, b):
     def emit(context, builder, signature, args):
         block, a, a_row, b = args
         llvm_vector = context.get_value_type(vector)
-        kind = ir.FunctionType(llvm_vector, [llvm_vector] * 3)
         # one fused instruction where the processor has it, two where it has not: llvm.fma would call the C library
         name = f"llvm.fmuladd.{letter(llvm_vector)}"
-        multiply = cgutils.get_or_insert_function(builder.module, kind, name)
         for i in range(rows):
             number = builder.load(builder.gep(a, [builder.mul(a_row, a_row.type(i))]))
             number = splat(builder, number, vector.lanes)
             for j in range(columns):
                 place = i * columns + j
-                total = builder.extract_value(block, place)
-                total = builder.call(multiply, [number, builder.extract_value(b, j), total])
+                factor, total = builder.extract_value(b, j), builder.extract_value(block, place)
+                total = call_llvm(builder, name, llvm_vector, number, factor, total)
                 block = builder.insert_value(block, total, place)
         return block
 

@@ -147,6 +147,9 @@ def kept_on_disk(kernel):
     return kernel
 
 
-def kernel(function):
+def kernel(function, **options):
     """`function`, compiled for Python to call: guarded, and with its machine code on disk."""
-    return guarded(kept_on_disk(numba.njit(function)))
+    return guarded(kept_on_disk(numba.njit(**options)(function)))
+
+
+parallel_kernel = functools.partial(kernel, parallel=True)

@@ -57,8 +57,7 @@ def backward_vector(activation, place, column, key, da, left, finish):
 
 @njit(forceinline=True)
 def update_vector(optimizer, place, column, key, dw, left, finish):
-    states = at(finish.first, place), at(finish.second, place)
-    update_parameters(optimizer, at(finish.out, place), states, left, dw, finish.update)
+    update_parameters(optimizer, place, finish.out, finish.first, finish.second, left, dw, finish.update)
 
 
 @njit(forceinline=True)

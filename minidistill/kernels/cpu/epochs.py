@@ -5,7 +5,6 @@ A small network takes a few microseconds per step, and a call into compiled code
 """
 
 import math
-from itertools import pairwise
 
 import numpy as np
 
@@ -20,11 +19,10 @@ from ..arguments import (
     check_shape,
 )
 from .cache import kernel
-from .formulas import formula
-from .layout import unpack
+from .layout import count_parameters, unpack
 from .losses import check_loss_settings, loss_rows
 from .network import backward_pass, forward_pass, gather
-from .norms import norm, scale, shrink_columns
+from .norms import clip, shrink_columns
 from .row_loss import LossRecord
 from .simd import pointer
 from .updates import SGD, UpdateRule, make_update, update_flat
@@ -35,9 +33,8 @@ def _check_steps(
     alpha, temperature, label_smoothing, optimizer,
 ):  # fmt: skip
     """The arguments of `train_steps`."""
-    unpacked, N = plan.unpacked(), len(x)
-    sizes, classes = unpacked.sizes.tolist(), plan.classes
-    P = sum((I + 1) * O for I, O in pairwise(sizes))
+    unpacked, N, classes = plan.unpacked(), len(x), plan.classes
+    P = int(count_parameters.py_func(unpacked))
     check_readable("parameters", parameters, plan.arrays[1].dtype)
     check_readable("gradients", gradients, parameters.dtype)
     check_readable("state", state, parameters.dtype)
@@ -48,7 +45,7 @@ def _check_steps(
     check_apart("gradients", gradients, parameters=parameters, state=state, x=x, targets=targets)
     check_apart("parameters", parameters, state=state, x=x, targets=targets)
     check_apart("state", state, x=x, targets=targets)
-    check_shape("x", x, (N, sizes[0]))
+    check_shape("x", x, (N, int(unpacked.sizes[0])))
     check_shape("labels", labels, (N,), (N, classes))
     check_shape("targets", targets, (N, classes))
     check_loss_settings(alpha, temperature, label_smoothing, labels=labels, targets=targets)
@@ -96,8 +93,8 @@ def _train_steps(
         update = make_update(optimizer, rates[k], step + k + 1, parameters)
         backward_pass(B, inputs, plan, parameters, gradients, first_state, second_state, update, fused, step + k)
         if not fused:
-            dw, limit = pointer(gradients, 0), cast(optimizer.clip_norm)
-            scale(dw, gradients.size, formula.shrink(norm(dw, gradients.size), limit))
+            dw = pointer(gradients, 0)
+            clip(dw, gradients.size, cast(optimizer.clip_norm))
             first_of, second_of = pointer(first_state, 0), pointer(second_state, 0)
             update_flat(parameters.size, pointer(parameters, 0), dw, first_of, second_of, update)
         if optimizer.max_norm > 0:

@@ -14,6 +14,7 @@ from . import arithmetic
 
 def by_dtype(single, double):
     """A function of one Vector: `single` where it holds float32, `double` where it holds float64."""
+    single, double = njit(single), njit(double)
 
     def choose(x):
         raise NotImplementedError("for compiled code")
@@ -26,39 +27,14 @@ def by_dtype(single, double):
     return choose
 
 
-@njit
-def within_single(x):
-    return max(min(x, rows.LIMIT_SINGLE), -rows.LIMIT_SINGLE)
-
-
-@njit
-def within_double(x):
-    return max(min(x, rows.LIMIT_DOUBLE), -rows.LIMIT_DOUBLE)
-
-
-@njit
-def not_below_single(x):
-    return max(x, rows.LOWEST_SINGLE)
-
-
-@njit
-def not_below_double(x):
-    return max(x, rows.LOWEST_DOUBLE)
-
+REPLACED = (
+    "square_root", "nearest", "power_of_two", "exponent", "where_positive", "choose_positive", "where_at_least",
+)  # fmt: skip
+BY_DTYPE = "curve", "series2", "odd_series", "within_range", "not_below_range"
 
 formula = rows.compiled(
     njit,
-    square_root=arithmetic.square_root,
-    nearest=arithmetic.nearest,
-    power_of_two=arithmetic.power_of_two,
-    exponent=arithmetic.exponent,
-    where_positive=arithmetic.where_positive,
-    choose_positive=arithmetic.choose_positive,
-    where_at_least=arithmetic.where_at_least,
-    curve=by_dtype(njit(rows.curve_single), njit(rows.curve_double)),
-    series2=by_dtype(njit(rows.series2_single), njit(rows.series2_double)),
-    odd_series=by_dtype(njit(rows.odd_series_single), njit(rows.odd_series_double)),
-    within_range=by_dtype(within_single, within_double),
-    not_below_range=by_dtype(not_below_single, not_below_double),
+    **{name: getattr(arithmetic, name) for name in REPLACED},
+    **{name: by_dtype(getattr(rows, f"{name}_single"), getattr(rows, f"{name}_double")) for name in BY_DTYPE},
     **{name: np.uint64(getattr(rows, name)) for name in ("WORD", "MIX_1", "MIX_2", "SHIFT_15", "SHIFT_16")},
 )

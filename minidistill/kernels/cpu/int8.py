@@ -18,14 +18,13 @@ IntegerPasses check the shapes that they are given; the kernels check no bounds.
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
-from numba.core import cgutils
+from numba import prange, types
 from numba.extending import intrinsic
 
 from ..arguments import as_dtype, check_shape
-from ..threads import guarded, usable_threads
+from ..threads import usable_threads
 from . import blocks, simd
-from .cache import kept_on_disk
+from .cache import kernel, parallel_kernel
 from .matmul import WORK_FOR_THREADS, internal
 from .simd import BYTE_PRODUCTS, at, pointer
 
@@ -51,14 +50,12 @@ def emit_dot(builder, instruction, total, group, weights):
     n = total.type.count
     sums = total.type
     if instruction == "vnni":
-        kind = ir.FunctionType(sums, [sums] * 3)
-        dot = cgutils.get_or_insert_function(builder.module, kind, DPBUSD[4 * n])
-        return builder.call(dot, [total, simd.splat(builder, group, n), builder.bitcast(weights, sums)])
+        group, weights = simd.splat(builder, group, n), builder.bitcast(weights, sums)
+        return simd.call_llvm(builder, DPBUSD[4 * n], sums, total, group, weights)
     if instruction == "madd":
         words = ir.VectorType(WORD, 2 * n)
-        dot = cgutils.get_or_insert_function(builder.module, ir.FunctionType(sums, [words] * 2), PMADDWD[4 * n])
-        activations = builder.bitcast(simd.splat(builder, group, n), words)
-        return builder.add(total, builder.call(dot, [activations, builder.sext(weights, words)]))
+        group, weights = builder.bitcast(simd.splat(builder, group, n), words), builder.sext(weights, words)
+        return builder.add(total, simd.call_llvm(builder, PMADDWD[4 * n], sums, group, weights))
     for place in range(4):
         activation = builder.and_(builder.lshr(group, INT(8 * place)), INT(255))
         lanes = simd.shuffle(builder, weights, weights, [*range(place, 4 * n, 4)])
@@ -139,12 +136,13 @@ def pack_row(numbers):
 # flag that would allow it.
 
 HALVES = 12582912.0  # 1.5 * 2^23: added, it leaves no place for fractions; halves go to the even number
-LARGEST = np.float32(255)
+LARGEST = 255.0
 
 
-def emit_codes(builder, v, low, high, offset):
-    """Codes of v (floats that count steps from 0): the nearest whole numbers from low to high, plus offset."""
-    low, high, offset = (simd.splat(builder, number, v.type.count) for number in (low, high, offset))
+def emit_codes(builder, v, offset):
+    """Codes 0 to LARGEST of v (floats that count steps from the code `offset`): the nearest whole numbers."""
+    bounds = builder.fneg(offset), builder.fsub(offset.type(LARGEST), offset)
+    low, high, offset = (simd.splat(builder, number, v.type.count) for number in (*bounds, offset))
     v = builder.select(builder.fcmp_ordered(">", v, low), v, low)
     v = builder.select(builder.fcmp_ordered("<", v, high), v, high)
     halves = ir.Constant(v.type, [HALVES] * v.type.count)
@@ -175,31 +173,31 @@ def as_floats(typing, p):
 
 
 @intrinsic
-def store_codes(typing, q, sums, bias, multipliers, low, high, offset):
+def store_codes(typing, q, sums, bias, multipliers, offset):
     """LANES codes from q on, of the sums from `sums` on."""
 
     def emit(context, builder, signature, args):
-        q, sums, bias, multipliers, low, high, offset = args
+        q, sums, bias, multipliers, offset = args
         total = builder.add(emit_load(builder, sums, INT), emit_load(builder, bias, INT))
         v = builder.sitofp(total, ir.VectorType(ir.FloatType(), LANES))
         v = builder.fmul(v, emit_load(builder, multipliers, ir.FloatType()))
-        emit_store(builder, emit_codes(builder, v, low, high, offset), q)
+        emit_store(builder, emit_codes(builder, v, offset), q)
         return context.get_dummy_value()
 
-    return types.none(q, sums, bias, multipliers, low, high, offset), emit
+    return types.none(q, sums, bias, multipliers, offset), emit
 
 
 @intrinsic
-def store_input_codes(typing, q, x, multiplier, low, high, offset):
+def store_input_codes(typing, q, x, multiplier, offset):
     """LANES codes from q on, of the inputs from x on."""
 
     def emit(context, builder, signature, args):
-        q, x, multiplier, low, high, offset = args
+        q, x, multiplier, offset = args
         v = builder.fmul(emit_load(builder, x, ir.FloatType()), simd.splat(builder, multiplier, LANES))
-        emit_store(builder, emit_codes(builder, v, low, high, offset), q)
+        emit_store(builder, emit_codes(builder, v, offset), q)
         return context.get_dummy_value()
 
-    return types.none(q, x, multiplier, low, high, offset), emit
+    return types.none(q, x, multiplier, offset), emit
 
 
 @internal
@@ -209,7 +207,7 @@ def finish(rows, width, sums, bias, multipliers, zero, table, tabled, q, q_row):
     for r in range(rows):
         row, to = at(sums, r * width), at(q, r * q_row)
         for j in range(0, width, LANES):
-            store_codes(at(to, j), at(row, j), at(bias, j), at(multipliers, j), -offset, LARGEST - offset, offset)
+            store_codes(at(to, j), at(row, j), at(bias, j), at(multipliers, j), offset)
         if tabled:
             for j in range(width):
                 to[j] = CODE(table[np.intp(to[j])])
@@ -221,11 +219,11 @@ def code_inputs(inputs, x, multiplier, zero, q, rest):
     offset = np.float32(zero)
     whole = inputs - inputs % LANES
     for i in range(0, whole, LANES):
-        store_input_codes(at(q, i), at(x, i), multiplier, -offset, LARGEST - offset, offset)
+        store_input_codes(at(q, i), at(x, i), multiplier, offset)
     if whole < inputs:
         for i in range(whole, inputs):
             rest[i - whole] = x[i]
-        store_input_codes(at(q, whole), rest, multiplier, -offset, LARGEST - offset, offset)
+        store_input_codes(at(q, whole), rest, multiplier, offset)
 
 
 @internal
@@ -285,7 +283,7 @@ def part(first, last, x, out, sizes, weights, biases, multipliers, zeros, tables
         here, there = there, here
 
 
-@njit(parallel=True)
+@parallel_kernel
 def _forward(threads, x, out, sizes, weights, biases, multipliers, zeros, tables, input_multiplier, input_zero,
             memory, width, sums):  # fmt: skip
     """out (N,C) = the logits of x (N,I), on so many threads, each with its part of `memory` and of `sums`."""
@@ -306,7 +304,7 @@ def _forward(threads, x, out, sizes, weights, biases, multipliers, zeros, tables
                  input_zero, own, width, block)  # fmt: skip
 
 
-@njit
+@kernel
 def _products(q, q_row, weights, out, sums):
     """out (N,O), int32 = q @ the packed weights. q (N,q_row) are activations as CODE, the last group is whole."""
     N, O = out.shape
@@ -323,9 +321,6 @@ def _products(q, q_row, weights, out, sums):
             for c in range(min(O - j, stride)):
                 out[i, j + c] = block[c]
         w = at(w, groups * GROUP * stride)
-
-
-_forward, _products = guarded(kept_on_disk(_forward)), kept_on_disk(_products)
 
 
 class IntegerPasses:

@@ -102,8 +102,7 @@ def _layout(sizes, activation, dropout, seed, batch, dtype, threads):
     take = places.take
     for k, size in enumerate(sizes):
         outputs[k] = kept[k] = take(batch * size)
-        hidden = 0 < k < layers
-        if hidden and (activation == "gelu" or (activation == "tanh" and dropout[k] > 0)):
+        if 0 < k < layers and (activation == "gelu" or (activation == "tanh" and dropout[k] > 0)):
             kept[k] = take(batch * size)
     errors = take(batch * max(sizes)), take(batch * max(sizes))
     values = take(batch)

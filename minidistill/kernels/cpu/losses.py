@@ -38,13 +38,14 @@ def loss_scratch_size(C, dtype, threads):
 
 @njit
 def turn(rows, columns, source, stride, target, target_stride):
-    """Writes the transpose of (rows, columns) numbers; the rows of the source are `stride` apart."""
+    """Writes the transpose of (rows, columns) numbers, as far as possible in squares; rows are a stride apart."""
     n = lanes(source)
-    squares = columns - columns % n if rows == n else 0
-    for c in range(0, squares, n):
-        blocks.copy_transposed(at(source, c), stride, at(target, c * target_stride), target_stride)
+    whole_rows, whole_columns = rows - rows % n, columns - columns % n
+    for r in range(0, whole_rows, n):
+        for c in range(0, whole_columns, n):
+            blocks.copy_transposed(at(source, r * stride + c), stride, at(target, c * target_stride + r), target_stride)
     for r in range(rows):
-        for c in range(squares, columns):
+        for c in range(whole_columns if r < whole_rows else 0, columns):
             target[c * target_stride + r] = source[r * stride + c]
 
 
@@ -68,12 +69,9 @@ def loss_of_few_classes(B, C, s, t, y, labels, ds, values, loss, order, scratch)
                 turned_y[labels[row] * n + i] = 1
         value = loss_of_lanes(C * n, turned_s, turned_t, turned_y, -1, turned_ds, terms, loss)
         store_first(pointer(values, b), rows, value)
-        for c in range(0, C - C % n if rows == n else 0, n):
-            blocks.copy_transposed(at(turned_ds, c * n), n, at(ds, b * C + c), C)
-        for i in range(rows):
-            for c in range(C - C % n if rows == n else 0, C):
-                ds[(b + i) * C + c] = turned_ds[c * n + i]
-            if labels.size:
+        turn(C, rows, turned_ds, n, at(ds, b * C), C)
+        if labels.size:
+            for i in range(rows):
                 turned_y[labels[order[b + i]] * n + i] = 0
 
 
@@ -166,7 +164,6 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
         threads = check_whole("threads", threads)
     scratch = np.empty(loss_scratch_size(C, dtype, threads), dtype)
     ds, values = np.empty((B, C), dtype) if out is None else out, np.empty(B, dtype)
-    order = np.arange(B)
-    if not _distillation(s, t, y, labels, loss, threads, order, scratch, ds, values):
+    if not _distillation(s, t, y, labels, loss, threads, np.arange(B), scratch, ds, values):
         check_classes("y", labels, C)
     return values.mean(), ds

@@ -13,8 +13,7 @@ Every rung is a function f(A, B, C) that overwrites C (M,N) with A (M,K) @ B (K,
 The first three are the loops that one would write, and LLVM does with them what it can. The others stand on simd.py,
 and they are one function, `make_product`, with its parts switched on. It reads A and B through two strides each, so
 that x @ W, dz @ W.T and x.T @ dz are the same code: to transpose is to swap the strides. What happens to a block of C
-while it is still in the cache is the product's *epilogue*: add a bias and apply the activation, or update the weights
-at once.
+while it is still in the cache is the product's *epilogue*.
 """
 
 from functools import wraps
@@ -28,28 +27,23 @@ from . import blocks, simd
 from .simd import at, lanes, load, load_first, pointer, store, store_first
 
 
-def _checked(A, B, C):
-    """The three arrays, if C (M,N) can be overwritten by A (M,K) @ B (K,N)."""
-    check_changed_in_place(C=C)
-    for name, array in (("A", A), ("B", B)):
-        if not isinstance(array, np.ndarray) or array.dtype != C.dtype:
-            found = getattr(array, "dtype", type(array).__name__)
-            raise TypeError(f"A, B and C must all be float32 or all float64, got {found} for {name}, {C.dtype} for C")
-        check_dimensions(name, array, "(rows, columns)")
-    if A.shape[1] != B.shape[0] or C.shape != (A.shape[0], B.shape[1]) or 0 in (*A.shape, *B.shape):
-        raise ValueError(f"cannot multiply A {A.shape} by B {B.shape} into C {C.shape}")
-    check_apart("C", C, A=A, B=B)
-    return A, B, C
-
-
 def checked(rung):
-    """A compiled rung whose arguments are checked first: it reads and writes where they say."""
+    """`rung`, which is called if C (M,N) can be overwritten by A (M,K) @ B (K,N): it checks nothing."""
 
-    @wraps(rung.py_func)
+    @wraps(rung, updated=())
     def run(A, B, C):
-        rung(*_checked(A, B, C))
+        check_changed_in_place(C=C)
+        for name, array in (("A", A), ("B", B)):
+            if not isinstance(array, np.ndarray) or array.dtype != C.dtype:
+                found = f"{getattr(array, 'dtype', type(array).__name__)} for {name}, {C.dtype} for C"
+                raise TypeError(f"A, B and C must all be float32 or all float64, got {found}")
+            check_dimensions(name, array, "(rows, columns)")
+        if A.shape[1] != B.shape[0] or C.shape != (A.shape[0], B.shape[1]) or 0 in (*A.shape, *B.shape):
+            raise ValueError(f"cannot multiply A {A.shape} by B {B.shape} into C {C.shape}")
+        check_apart("C", C, A=A, B=B)
+        rung(A, B, C)
 
-    run.py_func = rung.py_func
+    run.py_func = getattr(rung, "py_func", rung)
     return run
 
 
@@ -124,32 +118,24 @@ def make_block(rows, columns, partial):
     return block
 
 
-def make_blocks(columns, partial):
-    """The kernels for 1 to ROWS rows behind one name: their number is known when it is called, not before."""
-    kernels = [make_block(rows, columns, partial) for rows in range(1, ROWS + 1)]
-    one, two, three, four, five, six = kernels[:6]
-    seven, eight = kernels[6:] or (six, six)
+def make_blocks(columns, partial, most=ROWS):
+    """The kernels for 1 to `most` rows behind one name: their number is known when it is called, not before."""
+    with_most = make_block(most, columns, partial)
+    with_fewer = make_blocks(columns, partial, most - 1) if most > 1 else nothing
 
     @internal
     def block(rows, K, A, a_row, a_col, B, b_row, width, C):
-        if rows == 6:
-            six(K, A, a_row, a_col, B, b_row, width, C)
-        elif rows == 5:
-            five(K, A, a_row, a_col, B, b_row, width, C)
-        elif rows == 4:
-            four(K, A, a_row, a_col, B, b_row, width, C)
-        elif rows == 3:
-            three(K, A, a_row, a_col, B, b_row, width, C)
-        elif rows == 2:
-            two(K, A, a_row, a_col, B, b_row, width, C)
-        elif rows == 1:
-            one(K, A, a_row, a_col, B, b_row, width, C)
-        elif rows == 7:
-            seven(K, A, a_row, a_col, B, b_row, width, C)
-        elif rows == 8:
-            eight(K, A, a_row, a_col, B, b_row, width, C)
+        if rows == most:
+            with_most(K, A, a_row, a_col, B, b_row, width, C)
+        else:
+            with_fewer(rows, K, A, a_row, a_col, B, b_row, width, C)
 
     return block
+
+
+@internal
+def nothing(*arguments):
+    pass
 
 
 full_block = make_blocks(2, False)      # the last Vector of a row is full,
@@ -170,7 +156,6 @@ PAGE_BYTES = 1024  # rows of an operand at least this far apart are worth packin
 REUSES = 4         # where this many blocks of rows use the copy
 NEVER, WHERE_IT_PAYS = np.arange(2)
 WORK_FOR_THREADS = 1 << 20  # multiply-adds: some 20 microseconds of one core, against a few to wake the others
-
 
 ROWS_AHEAD = 8  # rows of B on other pages than the one being copied: no processor guesses them, it is told of them
 
@@ -225,15 +210,15 @@ def count_blocks(M, N, n):
     return ((M + ROWS - 1) // ROWS) * ((N + 2 * n - 1) // (2 * n))
 
 
-def scratch_size(K, dtype, threads=1):
-    """Numbers of scratch memory for a product of this K: a thread's block of C, panel of A and panels of B."""
+def scratch_size(K, dtype, threads):
+    """Numbers of scratch memory for a product of this K."""
     itemsize = np.dtype(dtype).itemsize
-    n = simd.REGISTER_BYTES // itemsize
-    return threads * _scratch_of_a_thread(K, n, itemsize)
+    return threads * _scratch_of_a_thread(K, simd.REGISTER_BYTES // itemsize, itemsize)
 
 
 @njit
 def _scratch_of_a_thread(K, n, itemsize):
+    """A thread's block of C, panel of A and panels of B."""
     return 2 * n * (ROWS + K + panels_at_once(K, n, itemsize) * K)
 
 
@@ -330,12 +315,7 @@ def store_block(i, j, rows, width, block, stride, C):
             store_first(at(start, (i + r) * c_row + j + c), width - c, load(at(block, r * stride + c)))
 
 
-@internal
-def nothing_to_announce(i, j, rows, extra):
-    pass
-
-
-plain_product = make_product(store_block, nothing_to_announce)
+plain_product = make_product(store_block, nothing)
 
 
 @guarded
@@ -351,19 +331,22 @@ def _product_of_arrays(A, B, C, threads, packing):
     plain_product(threads, M, N, K, a, a_row, a_col, b, b_row, b_col, C.itemsize, own, packing, (c, N))
 
 
+@checked
 def register_blocked(A, B, C):
     """Rung 4. A, B may be views with any strides (B is packed all the same where its rows are not contiguous)."""
-    _product_of_arrays(*_checked(A, B, C), 1, NEVER)
+    _product_of_arrays(A, B, C, 1, NEVER)
 
 
+@checked
 def packed(A, B, C):
     """Rung 5."""
-    _product_of_arrays(*_checked(A, B, C), 1, WHERE_IT_PAYS)
+    _product_of_arrays(A, B, C, 1, WHERE_IT_PAYS)
 
 
+@checked
 def threaded(A, B, C):
     """Rung 6, on as many threads as `numba.set_num_threads` allows."""
-    _product_of_arrays(*_checked(A, B, C), usable_threads(), WHERE_IT_PAYS)
+    _product_of_arrays(A, B, C, usable_threads(), WHERE_IT_PAYS)
 
 
 LADDER = (three_loops, reordered, tiled, register_blocked, packed, threaded)

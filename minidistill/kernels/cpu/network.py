@@ -4,8 +4,6 @@
 What a product leaves in the cache is finished there, by its epilogue.
 """
 
-from itertools import pairwise
-
 import numpy as np
 from numba import njit
 
@@ -149,9 +147,7 @@ NO_PLACE = -1  # what `_backward` returns where the arrays are not those of the 
 def _forward(numbers, memory, parameters, x, training, step, logits):
     plan = unpack(numbers, memory)
     C, N = plan.sizes[-1], len(x)
-    if x.shape[1] != plan.sizes[0] or parameters.size != count_parameters(plan):
-        return MISFITS
-    if training and len(x) > plan.batch:
+    if x.shape[1] != plan.sizes[0] or parameters.size != count_parameters(plan) or (training and len(x) > plan.batch):
         return MISFITS
     out = pointer(plan.memory, plan.outputs[-1])
     not_finite = broadcast(out, 0)
@@ -191,12 +187,12 @@ def _backward(numbers, memory, parameters, gradients, x, dlogits, step):
 def _check_pass(plan, parameters, x, training=True):
     """Refuses a pass whose arrays are not of the plan's sizes and dtype. Slow: the kernel sees it first."""
     dtype, unpacked = plan.arrays[1].dtype, plan.unpacked()
-    sizes = unpacked.sizes.tolist()
+    inputs = int(unpacked.sizes[0])
     check_readable("parameters", parameters, dtype)
-    check_shape("parameters", parameters, (sum((I + 1) * O for I, O in pairwise(sizes)),))
+    check_shape("parameters", parameters, (int(count_parameters.py_func(unpacked)),))
     check_readable("x", x, dtype)
-    check_dimensions("x", x, f"(N, {sizes[0]})")
-    check_shape("x", x, (len(x), sizes[0]))
+    check_dimensions("x", x, f"(N, {inputs})")
+    check_shape("x", x, (len(x), inputs))
     if training and len(x) > unpacked.batch:
         raise ValueError(f"x must have at most the {unpacked.batch} rows that the plan was made for, got {len(x)}")
 

@@ -43,7 +43,9 @@ def sum_of_squares(dw, P, factor):
 
 
 @njit
-def scale(dw, P, factor):
+def clip(dw, P, limit):
+    """Holds the norm of dw, P numbers, to the limit."""
+    factor = formula.shrink(norm(dw, P), limit)
     for i in range(0, P, lanes(dw)):
         store_first(at(dw, i), P - i, load_first(at(dw, i), P - i) * factor)
 
@@ -100,7 +102,7 @@ def shrink_columns(threads, W, I, O, limit, norms):
 
 @kernel
 def _clip_norm(dw, limit):
-    scale(pointer(dw, 0), dw.size, formula.shrink(norm(pointer(dw, 0), dw.size), limit))
+    clip(pointer(dw, 0), dw.size, limit)
 
 
 def _limit(limit, dtype):

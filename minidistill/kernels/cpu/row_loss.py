@@ -14,7 +14,7 @@ from numba import njit
 from . import simd
 from .arithmetic import first, lane_0, max_lanes, one_hot
 from .formulas import formula
-from .simd import at, broadcast, lanes, load_first, store_first
+from .simd import at, broadcast, lanes, load_first, over_row, store_first
 from .softmax import FAR, make_reductions
 
 
@@ -47,7 +47,7 @@ def make_loss(rows_in_lanes):
     sum_of_row, largest, term, exponentials = make_reductions(rows_in_lanes)
 
     @njit(forceinline=True)
-    def add_terms(j, left, rows, tops, over_T, squarings, sums):
+    def add_terms(j, left, sums, rows, tops, over_T, squarings):
         (s, t, soft, teacher, ds), (top, top_t), (total, soft_total, total_t, apart) = rows, tops, sums
         if not rows_in_lanes:
             simd.prefetch(at(ds, j))  # memory is idle here; where ds is written, it is all that is waited for
@@ -68,16 +68,11 @@ def make_loss(rows_in_lanes):
         far the two are apart.
         """
         n, zero = lanes(rows[0]), broadcast(rows[0], 0)
-        sums = zero, zero, zero, zero
-        whole = length - length % n
-        for j in range(0, whole, n):
-            sums = add_terms(j, n, rows, tops, over_T, squarings, sums)
-        if whole < length:
-            sums = add_terms(whole, length - whole, rows, tops, over_T, squarings, sums)
+        sums = over_row(add_terms, length, n, (zero, zero, zero, zero), rows, tops, over_T, squarings)
         return sum_of_row(sums[0]), sum_of_row(sums[1]), sum_of_row(sums[2]), sum_of_row(sums[3])
 
     @njit(forceinline=True)
-    def add_changes(j, left, rows, tops_apart, over_T, shift, ratio, sums):
+    def add_changes(j, left, sums, rows, tops_apart, over_T, shift, ratio):
         (s, t, soft, teacher), (curves, changes) = rows, sums
         d = formula.log_ratio(load_first(at(s, j), left), load_first(at(t, j), left), tops_apart, over_T, shift)
         e, e_t = load_first(at(soft, j), left) * ratio, load_first(at(teacher, j), left)
@@ -92,17 +87,13 @@ def make_loss(rows_in_lanes):
         Replaces the teacher's terms by their change to the student's: the gradient is a difference as well.
         """
         n, zero = lanes(rows[0]), broadcast(rows[0], 0)
-        sums, tops_apart, ratio = (zero, zero), tops[0] - tops[1], total_t / total
-        whole = length - length % n
-        for j in range(0, whole, n):
-            sums = add_changes(j, n, rows, tops_apart, over_T, shift, ratio, sums)
-        if whole < length:
-            sums = add_changes(whole, length - whole, rows, tops_apart, over_T, shift, ratio, sums)
+        tops_apart, ratio = tops[0] - tops[1], total_t / total
+        sums = over_row(add_changes, length, n, (zero, zero), rows, tops_apart, over_T, shift, ratio)
         curves, changes = sum_of_row(sums[0]) / total_t, sum_of_row(sums[1]) / total_t
         return formula.soft_target_near_match(curves, changes), changes
 
     @njit(forceinline=True)
-    def combine_vector(j, left, rows, squarings, factors, out):
+    def combine_vector(j, left, result, rows, squarings, factors, out):
         (hard, soft, teacher), (of_hard, of_soft, of_teacher) = rows, factors
         rest = load_first(at(soft, j), left) * of_soft + load_first(at(teacher, j), left) * of_teacher
         store_first(at(out, j), left, squared(load_first(at(hard, j), left), squarings) * of_hard + rest)
@@ -110,12 +101,7 @@ def make_loss(rows_in_lanes):
     @njit
     def combine(length, rows, squarings, factors, out):
         """out = the sum of three rows of terms, the first squared so many times, each times its factor."""
-        n = lanes(out)
-        whole = length - length % n
-        for j in range(0, whole, n):
-            combine_vector(j, n, rows, squarings, factors, out)
-        if whole < length:
-            combine_vector(whole, length - whole, rows, squarings, factors, out)
+        over_row(combine_vector, length, lanes(out), None, rows, squarings, factors, out)
 
     @njit
     def add_targets(length, s, top, log_total, y, label, share, ds, loss):

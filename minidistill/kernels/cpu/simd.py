@@ -21,27 +21,17 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, overload, register_model
 
-
-def instruction_sets():
-    """The instruction sets that numba compiles for: those of the host, or those in NUMBA_CPU_FEATURES."""
-    features = cpu_target.target_context.codegen().magic_tuple()[2]
-    return {feature[1:] for feature in features.split(",") if feature.startswith("+")}
+WORD = ir.IntType(32)
 
 
-INSTRUCTION_SETS = instruction_sets()
+# The instruction sets that numba compiles for: those of the host, or those in NUMBA_CPU_FEATURES.
+FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+INSTRUCTION_SETS = {feature[1:] for feature in FEATURES if feature.startswith("+")}
 
 
-def widest_register_bytes():
-    """Bytes in the widest vector register: 64 with AVX-512, 32 with AVX2, else 16 (SSE, NEON)."""
-    forced = os.environ.get("MINIDISTILL_REGISTER_BYTES")  # the tests run every width on any machine
-    if forced:
-        return int(forced)
-    if "avx512f" in INSTRUCTION_SETS:
-        return 64
-    return 32 if "avx2" in INSTRUCTION_SETS else 16
-
-
-REGISTER_BYTES = widest_register_bytes()
+# Bytes in the widest vector register: 64 with AVX-512, 32 with AVX2, else 16 (SSE, NEON).
+WIDEST = 64 if "avx512f" in INSTRUCTION_SETS else 32 if "avx2" in INSTRUCTION_SETS else 16
+REGISTER_BYTES = int(os.environ.get("MINIDISTILL_REGISTER_BYTES") or WIDEST)  # the tests run every width on any machine
 REGISTERS = 16 if REGISTER_BYTES < 64 and "x86" in llvm.get_process_triple() else 32
 
 
@@ -139,14 +129,18 @@ def prefetch(typing, p):
     """Asks for the cache line at `p`, which is wanted soon. Changes nothing and never faults, whatever `p` is."""
 
     def emit(context, builder, signature, args):
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        to_read, keep_near, data = word(0), word(3), word(1)
-        builder.call(function, [builder.bitcast(args[0], byte), to_read, keep_near, data])
+        address = builder.bitcast(args[0], ir.IntType(8).as_pointer())
+        to_read, keep_near, data = WORD(0), WORD(3), WORD(1)
+        call_llvm(builder, "llvm.prefetch.p0", ir.VoidType(), address, to_read, keep_near, data)
         return context.get_dummy_value()
 
     return types.none(p), emit
+
+
+def call_llvm(builder, name, result, *args):
+    """Calls a function that LLVM knows by its name, and that returns the type `result`."""
+    kind = ir.FunctionType(result, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
 
 def as_vector_pointer(builder, p, vector):
@@ -158,16 +152,14 @@ def first_lanes(builder, vector, n):
     index = ir.IntType(8 * bytes_of(vector))
     if index.width < n.type.width:
         n = builder.trunc(n, index)
-    ramp = ir.Constant(ir.VectorType(index, vector.count), [index(i) for i in range(vector.count)])
+    ramp = ir.Constant(ir.VectorType(index, vector.count), list(range(vector.count)))
     return builder.icmp_signed("<", ramp, splat(builder, n, vector.count))
 
 
 def splat(builder, number, lanes):
     """`number` in every lane."""
-    vector = ir.VectorType(number.type, lanes)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.IntType(32)(0))
-    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), everywhere)
+    nothing = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
+    return shuffle(builder, builder.insert_element(nothing, number, WORD(0)), nothing, [0] * lanes)
 
 
 def letter(vector):
@@ -182,15 +174,13 @@ def bytes_of(vector):
 
 def halves(builder, a):
     """The lower and the upper half of a vector."""
-    half = a.type.count // 2
-    word = ir.IntType(32)
-    lower = ir.Constant(ir.VectorType(word, half), list(range(half)))
-    upper = ir.Constant(ir.VectorType(word, half), list(range(half, 2 * half)))
-    return builder.shuffle_vector(a, a, lower), builder.shuffle_vector(a, a, upper)
+    lanes = list(range(a.type.count))
+    half = len(lanes) // 2
+    return shuffle(builder, a, a, lanes[:half]), shuffle(builder, a, a, lanes[half:])
 
 
 def shuffle(builder, a, b, lanes):
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(WORD, len(lanes)), lanes))
 
 
 @intrinsic
@@ -207,11 +197,8 @@ def load(typing, p):
 
 def emit_masked_load(builder, p, n, vector):
     address = as_vector_pointer(builder, p, vector)
-    mask = first_lanes(builder, vector, n)
-    word = ir.IntType(32)
-    kind = ir.FunctionType(vector, [address.type, word, mask.type, vector])
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{letter(vector)}.p0")
-    return builder.call(function, [address, word(bytes_of(vector)), mask, vector(None)])
+    name, alignment = f"llvm.masked.load.{letter(vector)}.p0", WORD(bytes_of(vector))
+    return call_llvm(builder, name, vector, address, alignment, first_lanes(builder, vector, n), vector(None))
 
 
 @intrinsic
@@ -255,12 +242,9 @@ def store_masked(typing, p, n, value):
         place, n, rest = args
         vector = rest.type
         if REGISTER_BYTES == 64:
-            address = as_vector_pointer(builder, place, vector)
-            mask = first_lanes(builder, vector, n)
-            word = ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [vector, address.type, word, mask.type])
-            function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.{letter(vector)}.p0")
-            builder.call(function, [rest, address, word(bytes_of(vector)), mask])
+            address, mask = as_vector_pointer(builder, place, vector), first_lanes(builder, vector, n)
+            name, alignment = f"llvm.masked.store.{letter(vector)}.p0", WORD(bytes_of(vector))
+            call_llvm(builder, name, ir.VoidType(), rest, address, alignment, mask)
         else:
             while rest.type.count > 1:
                 lower, upper = halves(builder, rest)
@@ -284,6 +268,17 @@ def store_first(p, n, value):
         store_masked(p, n, value)
 
 
+@njit(forceinline=True)
+def over_row(visit, length, n, result, *arguments):
+    """result = visit(j, left, result, ...) at each Vector, of n numbers, of a row; only at the last are fewer left."""
+    whole = length - length % n
+    for j in range(0, whole, n):
+        result = visit(j, n, result, *arguments)
+    if whole < length:
+        result = visit(whole, length - whole, result, *arguments)
+    return result
+
+
 def lanes(vector):
     """How many numbers a Vector holds, known when the kernel is compiled."""
     raise NotImplementedError("for compiled code")
@@ -291,21 +286,17 @@ def lanes(vector):
 
 @overload(lanes)
 def _lanes(vector):
-    if isinstance(vector, types.CPointer):
-        count = lanes_of(vector.dtype)
-    else:
-        count = vector.lanes
+    count = lanes_of(vector.dtype) if isinstance(vector, types.CPointer) else vector.lanes
     return lambda vector: count
 
 
 @intrinsic
 def broadcast(typing, p, number):
     """A Vector with `number` in every lane, of the dtype that `p` points to (or that the Vector `p` has)."""
-    dtype = p.dtype
-    result = p if isinstance(p, Vector) else vector_of(dtype)
+    result = p if isinstance(p, Vector) else vector_of(p.dtype)
 
     def emit(context, builder, signature, args):
-        value = context.cast(builder, args[1], signature.args[1], dtype)
+        value = context.cast(builder, args[1], signature.args[1], p.dtype)
         return splat(builder, value, result.lanes)
 
     return result(p, number), emit

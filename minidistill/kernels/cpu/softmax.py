@@ -13,7 +13,7 @@ from ..arguments import as_floats, check_dimensions, check_shape
 from .arithmetic import first, max_lanes, sum_lanes
 from .cache import kernel
 from .formulas import formula
-from .simd import at, broadcast, lanes, load, load_first, pointer, store_first
+from .simd import at, broadcast, lanes, load, load_first, over_row, pointer, store_first
 
 FAR = 64.0  # bits that a term may be above what it is relative to; beyond, row_loss.py takes the row's largest
 
@@ -42,22 +42,15 @@ def make_reductions(rows_in_lanes):
         return formula.exp2(bits if rows_in_lanes else min(bits, FAR))
 
     @njit(forceinline=True)
-    def term_of_vector(j, left, s, top, over_T, out):
+    def add_term(j, left, total, s, top, over_T, out):
         e = term(formula.in_bits(load_first(at(s, j), left), top, over_T))
         store_first(at(out, j), left, e)
-        return first(e, left)
+        return total + first(e, left)
 
     @njit
     def exponentials(length, s, top, over_T, out):
         """Writes the terms exp((s - top) / T) to out; returns their sum over each row. over_T is a Vector, as top."""
-        n = lanes(s)
-        total = broadcast(s, 0)
-        whole = length - length % n
-        for j in range(0, whole, n):
-            total = total + term_of_vector(j, n, s, top, over_T, out)
-        if whole < length:
-            total = total + term_of_vector(whole, length - whole, s, top, over_T, out)
-        return sum_of_row(total)
+        return sum_of_row(over_row(add_term, length, lanes(s), broadcast(s, 0), s, top, over_T, out))
 
     return sum_of_row, largest, term, exponentials
 
@@ -101,9 +94,6 @@ def _softmax_backward(dq, q, over_T, out, logarithm):
             store_first(pointer(out, b * C + j), C - j, ds)
 
 
-KERNELS = {"forward": _softmax, "backward": _softmax_backward}
-
-
 def softmax_rows(logarithm, direction, T, **arrays):
     arrays, names = as_floats(**arrays), list(arrays)
     check_dimensions(names[0], arrays[0], "(B, C)")
@@ -112,5 +102,6 @@ def softmax_rows(logarithm, direction, T, **arrays):
     if arrays[0].shape[1] == 0:
         raise ValueError(f"{names[0]} must have at least one class, got {arrays[0].shape}")
     out = np.empty_like(arrays[0])
-    KERNELS[direction](*arrays, out.dtype.type(1 / T), out, logarithm)
+    rows = _softmax if direction == "forward" else _softmax_backward
+    rows(*arrays, out.dtype.type(1 / T), out, logarithm)
     return out

@@ -9,7 +9,7 @@ from numba import njit, prange
 from ..arguments import as_dtype, as_floats, check_classes, check_dimensions, check_shape
 from ..threads import usable_threads
 from . import arithmetic
-from .cache import kernel
+from .cache import parallel_kernel
 from .formulas import formula
 from .losses import LOGITS_FOR_THREADS
 from .simd import at, broadcast, lanes, load_first, pointer, store_first
@@ -19,11 +19,14 @@ SMALLEST = 1e-37  # the logarithm of a share of 0 is never taken
 
 
 @njit
-def top_k_row(C, k, s, indices, log_p, T, weight, ds):
-    """T^2 KL of one row between the k classes that the teacher names, the rest being one, and the student.
+def top_k_row(b, s, indices, log_p, T, weight, ds, values):
+    """values[b] = T^2 KL of row b between the k classes that the teacher names, the rest being one, and the student.
 
     The rest is summed from its own largest logit, not taken as what the named classes leave: it may be tiny.
     """
+    C, k = s.shape[1], indices.shape[1]
+    s, ds = pointer(s, b * C), pointer(ds, b * C)
+    indices, log_p = pointer(indices, b * k), pointer(log_p, b * k)
     n = lanes(s)
     over_T = weight / weight / T
     for j in range(0, C, n):
@@ -56,30 +59,18 @@ def top_k_row(C, k, s, indices, log_p, T, weight, ds):
         q, p = formula.exp(log_q), formula.exp(one_log_p)
         value = value + formula.soft_target(p, q, log_q - one_log_p)
         ds[indices[i]] = arithmetic.max_lanes(formula.soft_target_backward(q, p, T) * weight)
-    return arithmetic.max_lanes(value) * T * T
+    values[b] = arithmetic.max_lanes(value) * T * T
 
 
-@njit
-def top_k_of_one(b, s, indices, log_p, T, weight, ds, values):
-    C, k = s.shape[1], indices.shape[1]
-    row, named, own_log_p = pointer(s, b * C), pointer(indices, b * k), pointer(log_p, b * k)
-    values[b] = top_k_row(C, k, row, named, own_log_p, T, weight, pointer(ds, b * C))
-
-
-@njit(parallel=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def top_k_rows(threads, s, indices, log_p, T, weight, ds, values):
+@parallel_kernel
+def _top_k(s, indices, log_p, T, weight, threads, ds, values):
     B, C = s.shape
     if threads == 1 or B * C < LOGITS_FOR_THREADS:
         for b in range(B):
-            top_k_of_one(b, s, indices, log_p, T, weight, ds, values)
+            top_k_row(b, s, indices, log_p, T, weight, ds, values)
     else:
         for b in prange(B):
-            top_k_of_one(b, s, indices, log_p, T, weight, ds, values)
-
-
-@kernel
-def _top_k(s, indices, log_p, T, weight, threads, ds, values):
-    top_k_rows(threads, s, indices, log_p, T, weight, ds, values)
+            top_k_row(b, s, indices, log_p, T, weight, ds, values)
 
 
 def top_k_target_forward(s, indices, log_p, T):

@@ -14,7 +14,7 @@ from ...support.checks import check_whole
 from ..arguments import are_alike, as_dtype, check_apart, check_changed_in_place, check_readable, check_shape
 from .cache import kernel
 from .formulas import formula
-from .simd import at, broadcast, lanes, load, load_first, pointer, store_first
+from .simd import at, broadcast, lanes, load_first, over_row, pointer, store_first
 
 SGD, ADAM = np.arange(2)
 LARGE_LAYER = 1 << 17  # weights: from here on, gradients are not written to memory and read again, but used at once
@@ -67,9 +67,10 @@ def no_update(parameters):
 
 
 @njit(forceinline=True)
-def update_parameters(optimizer, w, states, left, dw, update):
-    """One Vector of parameters, of which `left` lanes count, and what the optimizer remembers of them."""
-    (first_state, second_state), old = states, load_first(w, left)
+def update_parameters(optimizer, place, w, first_state, second_state, left, dw, update):
+    """The Vector of parameters at this place, of which `left` lanes count, and what the optimizer remembers of them."""
+    w, first_state, second_state = at(w, place), at(first_state, place), at(second_state, place)
+    old = load_first(w, left)
     if optimizer == SGD:
         v = load_first(first_state, left)
         new, v = formula.sgd(old, dw, v, update.rate, update.momentum, update.nesterov, update.weight_decay)
@@ -86,18 +87,15 @@ def update_parameters(optimizer, w, states, left, dw, update):
     store_first(w, left, new)
 
 
+@njit(forceinline=True)
+def update_vector(i, left, result, w, dw, first_state, second_state, update):
+    update_parameters(update.optimizer, i, w, first_state, second_state, left, load_first(at(dw, i), left), update)
+
+
 @njit
 def update_flat(P, w, dw, first_state, second_state, update):
     """P parameters, from their gradients and what the optimizer remembers; all are pointers."""
-    n, optimizer = lanes(w), update.optimizer
-    whole = P - P % n
-    for i in range(0, whole, n):
-        states = at(first_state, i), at(second_state, i)
-        update_parameters(optimizer, at(w, i), states, n, load(at(dw, i)), update)
-    if whole < P:
-        i, left = whole, P - whole
-        states = at(first_state, i), at(second_state, i)
-        update_parameters(optimizer, at(w, i), states, left, load_first(at(dw, i), left), update)
+    over_row(update_vector, P, lanes(w), None, w, dw, first_state, second_state, update)
 
 
 @kernel

@@ -15,8 +15,10 @@ import numpy as np
 
 from ...ops import hash32, kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from ...support.gpu_arrays import as_numba_array
-from ..row_operations import row_operations
-from . import losses as cuda_losses, matmul as cuda_matmul, rows as cuda_rows
+from ..row_operations import cross_entropy_backward, row_operations, soft_target_backward, top_k_target_backward  # noqa: F401
+from . import losses as cuda_losses
+from . import matmul as cuda_matmul
+from . import rows as cuda_rows
 from .device import THREADS, block_count, empty, find_gpu, is_on_gpu, to_gpu  # noqa: F401  (find_gpu is called from outside)
 from .losses import FEW_CLASSES
 from .rows import ADAM, PARTS, SGD, WARP, threshold_and_scale
@@ -173,7 +175,7 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
 (
     relu_forward, relu_backward, tanh_forward, tanh_backward, gelu_forward, gelu_backward,
     log_softmax_forward, log_softmax_backward, softmax_forward, softmax_backward,
-    cross_entropy_forward, cross_entropy_backward, soft_target_forward, soft_target_backward, top_k_target_backward,
+    cross_entropy_forward, soft_target_forward,
 ) = row_operations(activation, activation_backward, softmax_rows, distillation_loss)  # fmt: skip
 
 
