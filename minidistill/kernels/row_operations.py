@@ -5,8 +5,15 @@ A fused loss computes value and gradient together: the gradient is the cache, an
 """
 
 
+def loss_backward(cache):
+    return cache
+
+
+cross_entropy_backward = soft_target_backward = top_k_target_backward = loss_backward
+
+
 def row_operations(activation, activation_backward, softmax_rows, distillation_loss):
-    """The functions by name. The arguments are the backend's:
+    """The functions that the backends bind to their names, in the order of ops.py. The arguments are the backend's:
 
     activation(name, z), activation_backward(name, da, a=a or z=z): "relu", "tanh" or "gelu" of an array
     softmax_rows(logarithm, direction, T, **arrays): softmax or its logarithm, "forward" or "backward"
@@ -55,18 +62,8 @@ def row_operations(activation, activation_backward, softmax_rows, distillation_l
     def soft_target_forward(s, t, T):
         return distillation_loss(s, t, None, T, 1.0)
 
-    def cross_entropy_backward(cache):
-        return cache
-
-    def soft_target_backward(cache):
-        return cache
-
-    def top_k_target_backward(cache):
-        return cache
-
-    functions = (
+    return (
         relu_forward, relu_backward, tanh_forward, tanh_backward, gelu_forward, gelu_backward,
         log_softmax_forward, log_softmax_backward, softmax_forward, softmax_backward,
-        cross_entropy_forward, cross_entropy_backward, soft_target_forward, soft_target_backward, top_k_target_backward,
+        cross_entropy_forward, soft_target_forward,
     )  # fmt: skip
-    return {function.__name__: function for function in functions}

@@ -5,7 +5,7 @@ The names are collected here. The formulas are in ../rows.py; ../README.md says 
 """
 
 from ...ops import kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
-from ..row_operations import row_operations
+from ..row_operations import cross_entropy_backward, row_operations, soft_target_backward, top_k_target_backward  # noqa: F401
 from .activations import activation, activation_backward
 from .dropout import dropout_backward, dropout_forward, dropout_mask, hash32  # noqa: F401
 from .epochs import train_steps  # noqa: F401
@@ -18,4 +18,8 @@ from .softmax import softmax_rows
 from .top_k import top_k_target_forward  # noqa: F401
 from .updates import ADAM, SGD, UpdateRule, adam_update, sgd_update  # noqa: F401
 
-globals().update(row_operations(activation, activation_backward, softmax_rows, distillation_loss))
+(
+    relu_forward, relu_backward, tanh_forward, tanh_backward, gelu_forward, gelu_backward,
+    log_softmax_forward, log_softmax_backward, softmax_forward, softmax_backward,
+    cross_entropy_forward, soft_target_forward,
+) = row_operations(activation, activation_backward, softmax_rows, distillation_loss)  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...ops import hash32, kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from ...support.gpu_arrays import as_numba_array
-from ..row_operations import row_operations
+from ..row_operations import cross_entropy_backward, row_operations, soft_target_backward, top_k_target_backward  # noqa: F401
 from . import losses as cuda_losses
 from . import matmul as cuda_matmul
 from . import rows as cuda_rows
@@ -163,7 +163,11 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
     return values.copy_to_host().mean(), _returned(ds, (B, C), s)
 
 
-globals().update(row_operations(activation, activation_backward, softmax_rows, distillation_loss))
+(
+    relu_forward, relu_backward, tanh_forward, tanh_backward, gelu_forward, gelu_backward,
+    log_softmax_forward, log_softmax_backward, softmax_forward, softmax_backward,
+    cross_entropy_forward, soft_target_forward,
+) = row_operations(activation, activation_backward, softmax_rows, distillation_loss)  # fmt: skip
 
 
 def top_k_target_forward(s, indices, log_p, T):
