@@ -16,16 +16,7 @@ from ..row_operations import cross_entropy_backward, row_operations, soft_target
 from . import losses as cuda_losses
 from . import matmul as cuda_matmul
 from . import rows as cuda_rows
-from .device import (
-    THREADS,
-    block_count,
-    empty,
-    find_gpu,  # noqa: F401  (called from outside)
-    flat,
-    formulas,
-    is_on_gpu,
-    to_gpu,
-)
+from .device import THREADS, block_count, empty, find_gpu, flat, formulas, is_on_gpu, to_gpu  # noqa: F401  (find_gpu is called from outside)
 from .losses import FEW_CLASSES
 from .rows import ADAM, PARTS, SGD, WARP
 

@@ -138,9 +138,9 @@ def to_gpu(array, dtype=None, name="an array on the card"):
     return array
 
 
-def flat(array, dtype=None, *name):
+def flat(array, dtype=None, name="an array on the card"):
     """The numbers of an array on the card, as `to_gpu`; for None an array without any."""
-    array = to_gpu(np.zeros(0) if array is None else array, dtype, *name)
+    array = to_gpu(np.zeros(0) if array is None else array, dtype, name)
     return array.reshape(array.size)
 
 

@@ -11,10 +11,9 @@ Every rung overwrites C (M,N) with A (M,K) @ B (K,N), and each adds one idea:
     4  register_tiles  a thread makes several elements: each number that came from shared memory is used several times
     5  vectorised      the tiles are fetched four numbers an instruction
 
-The first two are the loops that one would write. The others are one function, `product_function`, whose `Tile` says
-how much of C a block makes and how much of that a thread. It reads A and B as they lie or turned, so that x @ W,
-x.T @ dz and dz @ W.T are the same code. What becomes of an element while its thread still holds it is the product's
-*finish*: add a bias and apply the activation, or update the weight at once.
+Rungs 3 to 5 are one function, `product_function`, whose `Tile` says how much of C a block makes and how much of that a
+thread. It reads A and B as they lie or turned: x @ W, x.T @ dz and dz @ W.T are the same code. Its *finish* takes each
+element while a thread still holds it: to add a bias and apply the activation, or to update the weight at once.
 """
 
 from functools import cache
