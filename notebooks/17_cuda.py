@@ -682,7 +682,7 @@ plt.show()
 #
 # - `minidistill/kernels/cuda/matmul.py`: `naive`, `coalesced`, `tile_loader`, `product_function`, `tile_for`.
 # - `minidistill/kernels/cuda/losses.py`: `softmax_kernels`, and `loss_function` with `loss_share`.
-# - `minidistill/kernels/cuda/rows.py`: `team_functions`, the sum in pairs.
+# - `minidistill/kernels/cuda/rows.py`: `in_pairs`, the sum in pairs.
 # - `minidistill/kernels/cuda/epochs.py`: a whole epoch in one launch, where even blocks wait for each other.
 #
 # `docs/guides/cuda.md` has the compiler's whole table. Next is notebook 18: numbers of fewer digits, and weights left

@@ -17,13 +17,11 @@ from unittest import mock
 
 import numpy as np
 
-from minidistill.kernels.cuda import (
-    epochs as cuda_epochs,
-    losses as cuda_losses,
-    matmul as cuda_matmul,
-    rows as cuda_rows,
-)
-from minidistill.kernels.cuda.device import cuda, types
+from minidistill.kernels.cuda import epochs as cuda_epochs
+from minidistill.kernels.cuda import losses as cuda_losses
+from minidistill.kernels.cuda import matmul as cuda_matmul
+from minidistill.kernels.cuda import rows as cuda_rows
+from minidistill.kernels.cuda.device import cuda, formulas, types
 
 CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100
 
@@ -116,27 +114,27 @@ def kernels(dtype):
     """Every kernel of the backend: {name: (kernel, types of its arguments)}."""
     real, whole = types.float32 if dtype is np.float32 else types.float64, types.int64
     reals, wholes = real[::1], whole[::1]
-    word = types.uint32
+    mask = types.uint64, types.uint32, real
     found = {}
 
     for activation in ("relu", "tanh", "gelu"):
-        of = cuda_rows.activation_kernels(dtype, activation)
-        found[f"{activation} forward"] = of.forward, (reals, reals)
-        found[f"{activation} backward"] = of.backward, (reals, reals, reals)
+        of_one, of_two = (getattr(formulas(dtype), name) for name in (activation, f"{activation}_backward"))
+        found[f"{activation} forward"] = cuda_rows.kernel_of_one(of_one), (reals, reals)
+        found[f"{activation} backward"] = cuda_rows.kernel_of_two(of_two), (reals, reals, reals)
     found["multiply"] = cuda_rows.multiply, (reals, reals, reals)
-    found["dropout mask"] = cuda_rows.dropout_kernel(dtype), (reals, whole, whole, whole, whole, word, real)
+    found["dropout mask"] = cuda_rows.dropout_kernel(dtype), (reals, whole, *mask)
     for optimizer, settings in ((cuda_rows.SGD, 3), (cuda_rows.ADAM, 4)):
         pair, several = types.UniTuple(real, 2), types.UniTuple(real, settings)
         kernel = cuda_rows.update_kernel(dtype, optimizer)
         found[f"{optimizer} update"] = kernel, (reals, reals, reals, reals, real, pair, several)
-    columns, clip = cuda_rows.column_kernels(dtype), cuda_rows.clip_kernels(dtype)
-    found["column sums"] = columns.sums, (whole, whole, reals, reals)
-    found["max norm"] = columns.shrink, (whole, whole, reals, real)
-    found["clip norm, squares"] = clip.squares, (reals, reals)
+    sums, clip = cuda_rows.column_sums(dtype, cuda_matmul.store), cuda_rows.clip_functions(dtype)
+    found["column sums"] = sums.kernel, (whole, whole, reals, types.Tuple((reals,)))
+    found["max norm"] = cuda_rows.column_norms(dtype).kernel, (whole, whole, reals, real)
+    found["clip norm, squares"] = clip.squares.kernel, (reals, reals)
     found["clip norm, scale"] = clip.scale, (reals, reals, real)
     for few, name in ((True, "few classes"), (False, "many classes")):
         arrays = (reals, reals, reals, wholes, wholes, reals, reals)
-        kernel = cuda_losses.loss_kernel(dtype, few)
+        kernel = cuda_losses.loss_function(dtype, few).kernel
         found[f"loss, {name}"] = kernel, (whole, whole, *arrays, real, real, real, real, real)
     arrays = (reals, wholes, reals, real, real, reals, reals)
     found["loss, top k"] = cuda_losses.top_k_kernel(dtype), (whole, whole, *arrays)
@@ -151,14 +149,14 @@ def kernels(dtype):
     numbers = whole, whole, whole, reals, reals, types.boolean, types.boolean
     for rung in ("SHARED", "REGISTERS", "VECTORS"):
         for layout, turned in layouts.items():
-            kernel = cuda_matmul.product_kernel(dtype, getattr(cuda_matmul, rung), *turned, cuda_matmul.store)
+            tile = getattr(cuda_matmul, rung)
+            kernel = cuda_matmul.product_function(dtype, tile, *turned, cuda_matmul.store).kernel
             found[f"matmul, {rung.lower()}, {layout}"] = kernel, (*numbers, types.Tuple((reals,)))
     # with what finishes a product, in the largest tile that it is used with
-    mask = types.uint64, word, real
     forward, backward = cuda_matmul.finish_forward, cuda_matmul.finish_backward
     finishes = {
         "vectors, forward, logits": ((False, False), forward(dtype, None), (reals, reals)),
-        "vectors, backward, inputs": ((False, True), cuda_matmul.finish_input(dtype), (reals, *mask)),
+        "vectors, backward, inputs": ((False, True), backward(dtype, None), (reals, reals, *mask)),
         "registers, forward, relu": ((False, False), forward(dtype, "relu"), (reals, reals, reals, *mask)),
         "registers, backward, relu": ((False, True), backward(dtype, "relu"), (reals, reals, *mask)),
         "registers, forward, tanh": ((False, False), forward(dtype, "tanh"), (reals, reals, reals, *mask)),
@@ -168,7 +166,7 @@ def kernels(dtype):
     }
     for name, (turned, finish, to) in finishes.items():
         tile = cuda_matmul.VECTORS if name.startswith("vectors") else cuda_matmul.REGISTERS
-        kernel = cuda_matmul.product_kernel(dtype, tile, *turned, finish)
+        kernel = cuda_matmul.product_function(dtype, tile, *turned, finish).kernel
         found[f"matmul, {name}"] = kernel, (*numbers, types.Tuple(to))
     for tile, few, activation, optimizer, clipped in EPOCHS:
         kernel = cuda_epochs.epoch_kernel(dtype, activation, optimizer, getattr(cuda_matmul, tile), few, clipped)

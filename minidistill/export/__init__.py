@@ -15,19 +15,13 @@ docs/guides/export.md says what each format keeps.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-ON_DEMAND = {  # name: file
-    "c_source": "c",
-    "to_c": "c",
-    "to_onnx": "onnx",
-    "from_onnx": "onnx",
-    "to_safetensors": "safetensors",
-    "from_safetensors": "safetensors",
-    "to_state_dict": "torch",
-    "to_pt": "torch",
-    "from_torch": "torch",
-    "from_pt": "torch",
-    "from_sklearn": "sklearn",
-}
+ON_DEMAND = {
+    "c": ("c_source", "to_c"),
+    "onnx": ("from_onnx", "to_onnx"),
+    "safetensors": ("from_safetensors", "to_safetensors"),
+    "sklearn": ("from_sklearn",),
+    "torch": ("from_pt", "from_torch", "to_pt", "to_state_dict"),
+}  # file: names
 
 if TYPE_CHECKING:
     from .c import c_source, to_c
@@ -38,21 +32,13 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        if name not in ON_DEMAND:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f".{ON_DEMAND[name]}", __name__), name)
+        for file, names in ON_DEMAND.items():
+            if name in names:
+                return getattr(import_module(f".{file}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
-    "c_source",
-    "from_onnx",
-    "from_pt",
-    "from_safetensors",
-    "from_sklearn",
-    "from_torch",
-    "to_c",
-    "to_onnx",
-    "to_pt",
-    "to_safetensors",
-    "to_state_dict",
-]
+    "c_source", "from_onnx", "from_pt", "from_safetensors", "from_sklearn", "from_torch",
+    "to_c", "to_onnx", "to_pt", "to_safetensors", "to_state_dict",
+]  # fmt: skip

@@ -11,13 +11,13 @@ any order, so here the dot product is the fastest, and W is written (O,I). Codes
 processors multiply and add pairs. Floats are multiplied once, and from then on nothing is rounded: there is no sum that
 a compiler could reorder or contract with the multiplication.
 
-The file is made of parts, each a function that gives lines: `opening`, `array`, `ending`, and what stands between them
-for floats and for whole numbers.
+The file is made of parts with an empty line between them, each an iterable of lines: weights are written as they come.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -62,37 +62,26 @@ def _lines(network: Any, name: str) -> Iterator[str]:
         check_network(network)
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name must begin with a letter and go on with letters, digits and _, got {name!r}")
-    return _integer_lines(network, name) if whole else _float_lines(network, name)
+    return separated(_integer_parts(network, name) if whole else _float_parts(network, name))
 
 
-def _float_lines(network: MLP, name: str) -> Iterator[str]:
+def _float_parts(network: MLP, name: str) -> Iterator[Iterable[str]]:
     weights, biases = single_precision(network)
     activation = network.activation if len(weights) > 1 else ""  # of hidden layers, where there are any
     rounded = "weights, rounded from float64" if network.dtype == np.float64 else "weights"
     headers = ["math.h"] if activation in ("tanh", "gelu") else []
-    yield from opening(network, name, rounded, headers, stack=4 * sum(network.sizes[1:]))
+    yield opening(network, name, rounded, headers, stack=4 * sum(network.sizes[1:]))
     for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        yield ""
-        yield from array("float", f"{name}_W{k}", W, hexadecimal)
-        yield from array("float", f"{name}_b{k}", b, hexadecimal)
-    yield ""
+        yield chain(array("float", f"{name}_W{k}", W, hexadecimal), array("float", f"{name}_b{k}", b, hexadecimal))
     if activation:
-        yield from activation_function(activation, name)
-        yield ""
-    yield prototype(network, name)
-    yield "{"
-    a = "x"
-    for k, W in enumerate(weights):
-        yield from linear(k, a, W.shape, name)
-        a = f"z{k}"
-        if k < len(weights) - 1:
-            yield f"    for (int j = 0; j < {W.shape[1]}; j++) {a}[j] = {name}_{activation}({a}[j]);"
-        yield ""
-    yield from ending(a, network.sizes[-1])
-    yield "}"
+        yield activation_function(activation, name)
+    steps = [linear(k, f"z{k - 1}" if k else "x", W.shape, name) for k, W in enumerate(weights)]
+    for k, (step, O) in enumerate(zip(steps[:-1], network.sizes[1:], strict=False)):
+        step.append(f"    for (int j = 0; j < {O}; j++) z{k}[j] = {name}_{activation}(z{k}[j]);")
+    yield prediction(network, name, steps)
 
 
-def _integer_lines(network: QuantizedMLP, name: str) -> Iterator[str]:
+def _integer_parts(network: QuantizedMLP, name: str) -> Iterator[Iterable[str]]:
     if network.grids is None:
         raise ValueError("network must be calibrated to become C: give `quantize` rows as its `calibration`")
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
@@ -101,41 +90,56 @@ def _integer_lines(network: QuantizedMLP, name: str) -> Iterator[str]:
         check_finite(f"multipliers of layer {k - 1}" if k else "multiplier of the inputs", factors)
     last = len(network.layers) - 1
     stack = 2 * sum(network.sizes[:-1]) + 4 * sum(network.sizes[1:]) + 4 * network.sizes[-1]  # codes, sums and logits
-    yield from opening(network, name, f"weights of {network.bits} bits", ["stdint.h"], stack)
+    yield opening(network, name, f"weights of {network.bits} bits", ["stdint.h"], stack)
+    code = f"{name}_code(x[j] * {hexadecimal(float(first))}, {network.grids[0].zero})"
+    steps = [each("int16_t", "q0", network.sizes[0], code)]
     for k, (layer, factors) in enumerate(zip(network.layers, multipliers, strict=True)):
-        yield ""
-        yield from integer_weights(f"{name}_W{k}", layer.codes, network.bits)
-        yield from array("int32_t", f"{name}_c{k}", layer.bias, str)
-        yield from array("float", f"{name}_m{k}", factors, hexadecimal)
+        # rows of bytes, one for each output; of 4 bits two a byte, with 8 added to each
+        codes, ctype = (layer.codes, "int8_t") if network.bits == 8 else (pack_nibbles(layer.codes + 8), "uint8_t")
+        arrays = [
+            array(ctype, f"{name}_W{k}", codes.T, str, a_line=16),
+            array("int32_t", f"{name}_c{k}", layer.bias, str),
+            array("float", f"{name}_m{k}", factors, hexadecimal),
+        ]
+        value, O = f"(float)sum{k}[j] * {name}_m{k}[j]", network.sizes[k + 1]
+        code = f"{name}_code({value}, {layer.zero})"
         if layer.table is not None:
-            yield from array("uint8_t", f"{name}_{network.activation}{k}", layer.table, str, a_line=16)
-    yield ""
-    yield from code_function(name)
-    yield ""
-    yield prototype(network, name)
-    yield "{"
-    yield from each("int16_t", "q0", network.sizes[0],
-                    f"{name}_code(x[j] * {hexadecimal(float(first))}, {network.grids[0].zero})")  # fmt: skip
-    yield ""
-    for k, layer in enumerate(network.layers):
-        yield from integer_sums(k, layer.codes.shape, network.bits, name)
-        v, outputs = f"(float)sum{k}[j] * {name}_m{k}[j]", network.sizes[k + 1]
-        if k == last:
-            yield from each("float", f"z{k}", outputs, v)
-        else:
-            code = f"{name}_code({v}, {layer.zero})"
-            code = code if layer.table is None else f"{name}_{network.activation}{k}[{code}]"
-            yield from each("int16_t", f"q{k + 1}", outputs, code)
-        yield ""
-    yield from ending(f"z{last}", network.sizes[-1])
-    yield "}"
+            arrays.append(array("uint8_t", f"{name}_{network.activation}{k}", layer.table, str, a_line=16))
+            code = f"{name}_{network.activation}{k}[{code}]"
+        yield chain(*arrays)
+        outputs = each("float", f"z{k}", O, value) if k == last else each("int16_t", f"q{k + 1}", O, code)
+        steps.append(integer_sums(k, layer.codes.shape, network.bits, name) + outputs)
+    yield code_function(name)
+    yield prediction(network, name, steps)
 
 
 # ---------------------------------------------------------------------------------------------- the parts of a file
 
 
+def separated(parts: Iterable[Iterable[str]]) -> Iterator[str]:
+    """The lines of all parts, with an empty line between each two."""
+    for k, part in enumerate(parts):
+        if k > 0:
+            yield ""
+        yield from part
+
+
 def prototype(network: MLP | QuantizedMLP, name: str) -> str:
     return f"int {name}_predict(const float x[{network.sizes[0]}], float logits[{network.sizes[-1]}])"
+
+
+def prediction(network: MLP | QuantizedMLP, name: str, steps: list[list[str]]) -> Iterator[str]:
+    """The function: its steps, whose last leaves the logits in z; then the first class whose logit is the largest."""
+    C, z = network.sizes[-1], f"z{len(network.sizes) - 2}"
+    ending = [
+        "    int best = 0;",
+        f"    for (int j = 0; j < {C}; j++) {{",
+        f"        logits[j] = {z}[j];",
+        f"        if ({z}[j] > {z}[best]) best = j;",
+        "    }",
+        "    return best;",
+    ]
+    return chain([prototype(network, name), "{"], separated([*steps, ending]), ["}"])
 
 
 def opening(network: MLP | QuantizedMLP, name: str, weights: str, headers: list[str], stack: int) -> Iterator[str]:
@@ -180,94 +184,85 @@ def hexadecimal(number: float) -> str:
     return f"{digits.rstrip('0').rstrip('.')}p{exponent}f"
 
 
-def activation_function(activation: str, name: str) -> Iterator[str]:
+def activation_function(activation: str, name: str) -> list[str]:
     """What each hidden unit makes of its sum, as in ops.py."""
-    yield f"static float {name}_{activation}(float z)"
-    yield "{"
-    if activation == "relu":
-        yield "    return z < 0 ? 0 : z;"
-    elif activation == "tanh":
-        yield "    return tanhf(z);"
-    else:
-        scale, cubic = (hexadecimal(float(np.float32(number))) for number in (GELU_SCALE, GELU_CUBIC))
-        yield f"    return 0.5f * z * (1 + tanhf({scale} * (z + {cubic} * z * z * z)));"
-    yield "}"
+    scale, cubic = (hexadecimal(float(np.float32(number))) for number in (GELU_SCALE, GELU_CUBIC))
+    values = {
+        "relu": "z < 0 ? 0 : z",
+        "tanh": "tanhf(z)",
+        "gelu": f"0.5f * z * (1 + tanhf({scale} * (z + {cubic} * z * z * z)))",
+    }
+    return [f"static float {name}_{activation}(float z)", "{", f"    return {values[activation]};", "}"]
 
 
-def linear(k: int, a: str, shape: tuple[int, ...], name: str) -> Iterator[str]:
+def linear(k: int, a: str, shape: tuple[int, ...], name: str) -> list[str]:
     """Layer k: the sums z of what `a` holds, weighted.
 
     Of many inputs each portion is summed by itself, and then their sums: the rounding errors of a sum grow with the
     number of terms in it.
     """
     I, O = shape
-    yield from each("float", f"z{k}", O, f"{name}_b{k}[j]")
+    lines = each("float", f"z{k}", O, f"{name}_b{k}[j]")
     if I <= PORTION:
-        yield f"    for (int i = 0; i < {I}; i++)"
-        yield f"        for (int j = 0; j < {O}; j++) z{k}[j] += {a}[i] * {name}_W{k}[i][j];"
-        return
-    yield f"    for (int from = 0; from < {I}; from += {PORTION}) {{"
-    yield f"        const int to = from + {PORTION} < {I} ? from + {PORTION} : {I};"
-    yield f"        float part[{O}] = {{0}};"
-    yield "        for (int i = from; i < to; i++)"
-    yield f"            for (int j = 0; j < {O}; j++) part[j] += {a}[i] * {name}_W{k}[i][j];"
-    yield f"        for (int j = 0; j < {O}; j++) z{k}[j] += part[j];"
-    yield "    }"
+        return [
+            *lines,
+            f"    for (int i = 0; i < {I}; i++)",
+            f"        for (int j = 0; j < {O}; j++) z{k}[j] += {a}[i] * {name}_W{k}[i][j];",
+        ]
+    return [
+        *lines,
+        f"    for (int from = 0; from < {I}; from += {PORTION}) {{",
+        f"        const int to = from + {PORTION} < {I} ? from + {PORTION} : {I};",
+        f"        float part[{O}] = {{0}};",
+        "        for (int i = from; i < to; i++)",
+        f"            for (int j = 0; j < {O}; j++) part[j] += {a}[i] * {name}_W{k}[i][j];",
+        f"        for (int j = 0; j < {O}; j++) z{k}[j] += part[j];",
+        "    }",
+    ]
 
 
-def code_function(name: str) -> Iterator[str]:
+def code_function(name: str) -> list[str]:
     """The code of v, which counts steps from the zero point, as `requantized` in deployment/quantization/codes.py.
 
     What comes in has been rounded to float32. From there all is exact, so it does not matter in what precision it is
     done, nor how the processor would round. NaN gets the lowest code.
     """
-    yield f"static int16_t {name}_code(float v, int zero)"
-    yield "{"
-    yield f"    const float low = (float)-zero, high = (float)({LARGEST} - zero);"
-    yield "    v = v > low ? (v < high ? v : high) : low;"
-    yield "    const int n = (int)v; /* towards zero */"
-    yield "    const float rest = v - (float)n;"
-    yield "    const float half = n % 2 == 0 ? 0.5f : 0x1.fffffep-2f; /* the one below it: halves go to the even */"
-    yield "    return (int16_t)(n + (rest > half) - (rest < -half) + zero);"
-    yield "}"
+    return [
+        f"static int16_t {name}_code(float v, int zero)",
+        "{",
+        f"    const float low = (float)-zero, high = (float)({LARGEST} - zero);",
+        "    v = v > low ? (v < high ? v : high) : low;",
+        "    const int n = (int)v; /* towards zero */",
+        "    const float rest = v - (float)n;",
+        "    const float half = n % 2 == 0 ? 0.5f : 0x1.fffffep-2f; /* the one below it: halves go to the even */",
+        "    return (int16_t)(n + (rest > half) - (rest < -half) + zero);",
+        "}",
+    ]
 
 
-def integer_weights(name: str, codes: np.ndarray, bits: int) -> Iterator[str]:
-    """The codes (I,O) of a layer as rows of bytes, one for each output; of 4 bits two a byte, with 8 added to each."""
-    if bits == 8:
-        return array("int8_t", name, codes.T, str, a_line=16)
-    return array("uint8_t", name, pack_nibbles(codes + 8).T, str, a_line=16)
-
-
-def integer_sums(k: int, shape: tuple[int, ...], bits: int, name: str) -> Iterator[str]:
+def integer_sums(k: int, shape: tuple[int, ...], bits: int, name: str) -> list[str]:
     """Layer k's sums of whole numbers. Each product fits into 16 bits, which `int` may have, and the sum into 32."""
     I, O = shape
     q, W = f"q{k}", f"{name}_W{k}[j]"
-    yield f"    int32_t sum{k}[{O}];"
-    yield f"    for (int j = 0; j < {O}; j++) {{"
-    yield f"        int32_t sum = {name}_c{k}[j];"
     if bits == 8:
-        yield f"        for (int i = 0; i < {I}; i++) sum += {q}[i] * {W}[i];"
+        terms = [f"        for (int i = 0; i < {I}; i++) sum += {q}[i] * {W}[i];"]
     else:
-        yield f"        for (int i = 0; i < {I // 2}; i++)"
-        yield f"            sum += {q}[2 * i] * (({W}[i] & 15) - 8) + {q}[2 * i + 1] * (({W}[i] >> 4) - 8);"
+        terms = [
+            f"        for (int i = 0; i < {I // 2}; i++)",
+            f"            sum += {q}[2 * i] * (({W}[i] & 15) - 8) + {q}[2 * i + 1] * (({W}[i] >> 4) - 8);",
+        ]
         if I % 2 == 1:
-            yield f"        sum += {q}[{I - 1}] * (({W}[{I // 2}] & 15) - 8);"
-    yield f"        sum{k}[j] = sum;"
-    yield "    }"
+            terms.append(f"        sum += {q}[{I - 1}] * (({W}[{I // 2}] & 15) - 8);")
+    return [
+        f"    int32_t sum{k}[{O}];",
+        f"    for (int j = 0; j < {O}; j++) {{",
+        f"        int32_t sum = {name}_c{k}[j];",
+        *terms,
+        f"        sum{k}[j] = sum;",
+        "    }",
+    ]
 
 
-def each(ctype: str, name: str, size: int, value: str) -> Iterator[str]:
+def each(ctype: str, name: str, size: int, value: str) -> list[str]:
     """A local array, filled with `value` of j."""
-    yield f"    {ctype} {name}[{size}];"
-    yield f"    for (int j = 0; j < {size}; j++) {name}[j] = {value};"
-
-
-def ending(z: str, classes: int) -> Iterator[str]:
-    """Hands the logits out, and the first class whose logit is the largest."""
-    yield "    int best = 0;"
-    yield f"    for (int j = 0; j < {classes}; j++) {{"
-    yield f"        logits[j] = {z}[j];"
-    yield f"        if ({z}[j] > {z}[best]) best = j;"
-    yield "    }"
-    yield "    return best;"
+    return [f"    {ctype} {name}[{size}];", f"    for (int j = 0; j < {size}; j++) {name}[j] = {value};"]

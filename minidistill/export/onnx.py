@@ -39,13 +39,13 @@ def onnx_bytes(network: MLP) -> bytes:
     check_network(network)
     if 4 * network.num_parameters + MOST_BESIDE_NUMBERS > MOST_BYTES:
         raise ValueError(f"network is too large for an ONNX file: {network.num_parameters:,} parameters of 4 bytes")
-    onnx = required("onnx", "an ONNX file")
-    helper, numpy_helper = required("onnx.helper", "an ONNX file"), required("onnx.numpy_helper", "an ONNX file")
+    onnx = _library()
+    helper, as_tensor = onnx.helper, onnx.numpy_helper.from_array
     node, attributes = NODES[network.activation]
     weights, biases = single_precision(network)
     nodes, constants, a, last = [], [], "x", len(weights) - 1
     for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        constants += [numpy_helper.from_array(W, f"W{k}"), numpy_helper.from_array(b, f"b{k}")]
+        constants += [as_tensor(W, f"W{k}"), as_tensor(b, f"b{k}")]
         z = "logits" if k == last else f"z{k}"
         nodes.append(helper.make_node("Gemm", [a, f"W{k}", f"b{k}"], [z], f"linear{k}"))
         if k < last:
@@ -79,19 +79,16 @@ def from_onnx(path: str | os.PathLike[str], dtype: Any = None) -> MLP:
     keeps its weights in other files; FileNotFoundError for none; ImportError without onnx.
     """
     source = os.fspath(path)
-    graph = _graph(source)
-    chain = _Chain(graph, source)
-    with np.errstate(over="ignore", invalid="ignore"):  # what alpha or beta makes infinite or NaN is refused
-        for node in graph.node:
-            chain.take(node)
-    if chain.end != chain.output:
-        raise ValueError(f"{source} gives {chain.output!r}, but its chain of nodes ends in {chain.end!r}")
-    return as_network(chain.layers, source, dtype)
+    return as_network(_Chain(_graph(source), source).layers, source, dtype)
+
+
+def _library() -> Any:
+    return required("onnx", "an ONNX file")
 
 
 def _graph(source: str) -> Any:
     """The graph in a file, of which nothing is believed yet."""
-    onnx = required("onnx", "an ONNX file")
+    onnx = _library()
     with open(source, "rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > MOST_BYTES:
@@ -180,7 +177,12 @@ class _Chain:
         outputs = [value.name for value in graph.output]
         if len(inputs) != 1 or len(outputs) != 1 or "" in inputs:
             raise ValueError(f"{source} must have one input and one output, it has {inputs} and {outputs}")
-        self.end, self.output = inputs[0], outputs[0]
+        self.end = inputs[0]
+        with np.errstate(over="ignore", invalid="ignore"):  # what alpha or beta makes infinite or NaN is refused
+            for node in graph.node:
+                self.take(node)
+        if self.end != outputs[0]:
+            raise ValueError(f"{source} gives {outputs[0]!r}, but its chain of nodes ends in {self.end!r}")
 
     def refuse(self, why: str) -> NoReturn:
         raise ValueError(f"{self.source}: {self.place} {why}")
@@ -242,7 +244,7 @@ class _Chain:
         if name not in self.attributes:
             return usual
         try:
-            value = required("onnx.helper", "an ONNX file").get_attribute_value(self.attributes[name])
+            value = _library().helper.get_attribute_value(self.attributes[name])
         except Exception as error:  # as above
             self.refuse(f"has {name}, which is damaged: {error}")
         if type(value) is not type(usual):
@@ -289,7 +291,7 @@ class _Chain:
             self.refuse(f"takes {name!r}, which must be of float or double (types {FLOAT} and {DOUBLE} of ONNX), "
                         f"got type {tensor.data_type}")  # fmt: skip
         try:
-            array: np.ndarray = required("onnx.numpy_helper", "an ONNX file").to_array(tensor)
+            array: np.ndarray = _library().numpy_helper.to_array(tensor)
         except Exception as error:  # as above
             self.refuse(f"takes {name!r}, which is damaged: {error}")
         if array.size == 0:

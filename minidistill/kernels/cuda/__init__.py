@@ -4,9 +4,6 @@
 What comes from the host goes there, is computed, and comes back; what lives on the card already (an array of numba,
 CuPy, PyTorch or JAX) is read where it is, and the result stays there. One call at a time is right and slow, for the
 way to the card is long: whole passes and whole epochs, with everything on the card, are in cuda/passes.py.
-
-Read this wing in the order: cuda_device (the card), cuda_rows, cuda_losses and cuda_matmul (the kernels), cuda_epochs,
-cuda_passes.
 """
 
 import math
@@ -16,22 +13,16 @@ import numpy as np
 from ...ops import hash32, kl_terms, one_hot  # noqa: F401  (a backend exports all names of ops)
 from ...support.gpu_arrays import as_numba_array
 from ..row_operations import cross_entropy_backward, row_operations, soft_target_backward, top_k_target_backward  # noqa: F401
-from . import losses as cuda_losses
-from . import matmul as cuda_matmul
-from . import rows as cuda_rows
-from .device import THREADS, block_count, empty, find_gpu, is_on_gpu, to_gpu  # noqa: F401  (find_gpu is called from outside)
+from . import losses as cuda_losses, matmul as cuda_matmul, rows as cuda_rows
+from .device import THREADS, block_count, empty, find_gpu, flat, formulas, is_on_gpu, to_gpu  # noqa: F401  (find_gpu is called from outside)
 from .losses import FEW_CLASSES
-from .rows import ADAM, PARTS, SGD, WARP, threshold_and_scale
+from .rows import ADAM, PARTS, SGD, WARP
 
 
 def _here(array):
-    """Another library's array on the card as one of numba's; others as they are."""
-    return as_numba_array(array) if is_on_gpu(array) else array
-
-
-def _flat(array, dtype=None):
-    array = to_gpu(array, dtype)
-    return array.reshape(array.size)
+    """An array of the host or of numba as it is, another library's array on the card as numba's; and its dtype."""
+    array = as_numba_array(array) if is_on_gpu(array) else array
+    return array, np.dtype(array.dtype).type
 
 
 def _returned(found, shape, like):
@@ -46,12 +37,11 @@ def _written(found, into):
         into[...] = found.copy_to_host().reshape(into.shape)
 
 
-def _elements(kernel, like, *arrays):
-    """A kernel of one thread an element: arrays in, one like `like` out."""
-    like = _here(like)
-    dtype = np.dtype(like.dtype)
+def _elements(kernel, like, *others):
+    """A kernel of one thread an element: arrays of the shape of `like` in, one of its dtype out."""
+    like, dtype = _here(like)
     out = empty(like.size, dtype)
-    kernel[block_count(like.size), THREADS](*(_flat(array, dtype) for array in arrays), out)
+    kernel[block_count(like.size), THREADS](*(flat(array, dtype) for array in (like, *others)), out)
     return _returned(out, like.shape, like)
 
 
@@ -60,20 +50,17 @@ def _elements(kernel, like, *arrays):
 
 def product(A, B, a_turned=False, b_turned=False, bias=None, tile=None, wide=True):
     """A @ B, of A or A.T and B or B.T, plus `bias` where there is one; `tile` and `wide` choose a rung."""
-    A, B = _here(A), _here(B)
+    (A, dtype), (B, _) = _here(A), _here(B)
     M, K = A.shape[::-1] if a_turned else A.shape
     k, N = B.shape[::-1] if b_turned else B.shape
     if k != K or A.dtype != B.dtype:
         raise ValueError(f"cannot multiply {(M, K)} {A.dtype} by {(k, N)} {B.dtype}")
-    dtype = np.dtype(A.dtype).type
-    tile = tile or cuda_matmul.tile_for(M, N)
-    a, b, out = _flat(A, dtype), _flat(B, dtype), empty(M * N, dtype)
-    finish = cuda_matmul.store if bias is None else cuda_matmul.finish_forward(dtype, None)
-    to = (out,) if bias is None else (out, _flat(bias, dtype))
-    kernel = cuda_matmul.product_kernel(dtype, tile, a_turned, b_turned, finish)
-    a_wide = wide and cuda_matmul.is_wide(a, A.shape[1])
-    b_wide = wide and cuda_matmul.is_wide(b, B.shape[1])
-    kernel[cuda_matmul.blocks_for(M, N, tile), THREADS](M, N, K, a, b, a_wide, b_wide, to)
+    out, finish = empty(M * N, dtype), cuda_matmul.store
+    to = (out,)
+    if bias is not None:
+        finish, to = cuda_matmul.finish_forward(dtype, None), (out, flat(bias, dtype))
+    turned = a_turned, b_turned
+    cuda_matmul.multiply(dtype, (M, N, K), flat(A, dtype), flat(B, dtype), turned, finish, to, tile, wide=wide)
     return _returned(out, (M, N), A)
 
 
@@ -82,35 +69,33 @@ def linear_forward(x, W, b):
 
 
 def linear_backward(dz, cache, dW=None, db=None, skip_dx=False):
-    x, W = cache
-    dx = None if skip_dx else product(dz, W, b_turned=True)
-    found = product(x, dz, a_turned=True), _column_sums(dz)
-    for given, made in zip((dW, db), found, strict=True):
-        if given is not None:
-            given[...] = made
-    return dx, *(made if given is None else given for given, made in zip((dW, db), found, strict=True))
-
-
-def _column_sums(dz):
-    dz = _here(dz)
+    (x, W), (dz, dtype) = cache, _here(dz)
     B, O = dz.shape
-    dtype = np.dtype(dz.dtype).type
-    db = empty(O, dtype)
-    cuda_rows.column_kernels(dtype).sums[block_count(O, WARP), THREADS](B, O, _flat(dz), db)
-    return _returned(db, (O,), dz)
+    sums = empty(O, dtype)
+    kernel = cuda_rows.column_sums(dtype, cuda_matmul.store).kernel
+    kernel[block_count(O, WARP), THREADS](B, O, flat(dz), (sums,))
+    dx = None if skip_dx else product(dz, W, b_turned=True)
+    return dx, _copied(product(x, dz, a_turned=True), dW), _copied(_returned(sums, (O,), dz), db)
+
+
+def _copied(found, into):
+    """`found`, or the array that it has been copied into where there is one."""
+    if into is None:
+        return found
+    into[...] = found
+    return into
 
 
 # ------------------------------------------------------------------------------------------------- activations
 
 
 def activation(name, z):
-    z = _here(z)
-    return _elements(cuda_rows.activation_kernels(np.dtype(z.dtype).type, name).forward, z, z)
+    return _elements(cuda_rows.kernel_of_one(getattr(formulas(_here(z)[1]), name)), z)
 
 
 def activation_backward(name, da, **kept):
-    da = _here(da)
-    return _elements(cuda_rows.activation_kernels(np.dtype(da.dtype).type, name).backward, da, da, *kept.values())
+    formula = getattr(formulas(_here(da)[1]), f"{name}_backward")
+    return _elements(cuda_rows.kernel_of_two(formula), da, *kept.values())
 
 
 # ------------------------------------------------------------------------------------------------- dropout
@@ -119,10 +104,8 @@ def activation_backward(name, da, **kept):
 def _mask_on_card(shape, rate, seed, step, layer, dtype):
     dtype = np.dtype(dtype).type
     mask = empty(math.prod(shape), dtype)
-    words = (word & 0xFFFFFFFF for word in (seed, step, layer))
-    threshold, scale = threshold_and_scale(rate, dtype)
-    blocks = block_count(mask.size)
-    cuda_rows.dropout_kernel(dtype)[blocks, THREADS](mask, shape[1], *words, threshold, scale)
+    arguments = cuda_rows.dropout_arguments(rate, seed, step, layer, dtype)
+    cuda_rows.dropout_kernel(dtype)[block_count(mask.size), THREADS](mask, shape[1], *arguments)
     return mask.reshape(shape)
 
 
@@ -131,24 +114,24 @@ def dropout_mask(shape, rate, seed, step, layer, dtype=np.float32):
 
 
 def dropout_forward(a, rate, seed, step, layer):
-    a = _here(a)
-    mask = _mask_on_card(a.shape, rate, seed, step, layer, a.dtype)
+    a, dtype = _here(a)
+    mask = _mask_on_card(a.shape, rate, seed, step, layer, dtype)
     return dropout_backward(a, mask), mask if is_on_gpu(a) else mask.copy_to_host()
 
 
 def dropout_backward(da, mask):
-    return _elements(cuda_rows.multiply, da, da, mask)
+    return _elements(cuda_rows.multiply, da, mask)
 
 
 # ------------------------------------------------------------------------------------------------- rows of logits
 
 
 def softmax_rows(logarithm, direction, T, **arrays):
-    like, *_ = arrays = tuple(map(_here, arrays.values()))
-    (B, C), dtype = like.shape, np.dtype(like.dtype).type
+    like, dtype = _here(next(iter(arrays.values())))
+    B, C = like.shape
     kernel = getattr(cuda_losses.softmax_kernels(dtype, logarithm), direction)
     out = empty(B * C, dtype)
-    kernel[block_count(B, 1), THREADS](C, *(_flat(array, dtype) for array in arrays), dtype(1 / T), out)
+    kernel[block_count(B, 1), THREADS](C, *(flat(array, dtype) for array in arrays.values()), dtype(1 / T), out)
     return _returned(out, (B, C), like)
 
 
@@ -157,18 +140,15 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
 
     y: (B,) labels or (B,C) probabilities, None where alpha is 1; t: the teacher's logits (B,C), None where alpha is 0.
     """
-    s = _here(s)
-    (B, C), dtype = s.shape, np.dtype(s.dtype).type
-    whole = y is not None and len(y.shape) == 1
-    labels = _flat(y if whole else np.zeros(0), np.int64)
-    y = _flat(np.zeros(0) if whole or y is None else y, dtype)
-    t = _flat(np.zeros(0) if t is None else t, dtype)
-    ds, values, order = empty(B * C, dtype), empty(B, dtype), to_gpu(np.arange(B))
+    s, dtype = _here(s)
+    B, C = s.shape
+    labels, y = (y, None) if y is not None and len(y.shape) == 1 else (None, y)
+    ds, values = empty(B * C, dtype), empty(B, dtype)
+    arrays = flat(s), flat(t, dtype), flat(y, dtype), flat(labels, np.int64), to_gpu(np.arange(B)), ds, values
     numbers = alpha, temperature, 1 - label_smoothing, label_smoothing / C, 1 / B
     few = C <= FEW_CLASSES
-    blocks = block_count(B, WARP if few else 1)
-    kernel = cuda_losses.loss_kernel(dtype, few)
-    kernel[blocks, THREADS](B, C, _flat(s), t, y, labels, order, ds, values, *map(dtype, numbers))
+    kernel = cuda_losses.loss_function(dtype, few).kernel
+    kernel[block_count(B, WARP if few else 1), THREADS](B, C, *arrays, *map(dtype, numbers))
     return values.copy_to_host().mean(), _returned(ds, (B, C), s)
 
 
@@ -180,13 +160,12 @@ def distillation_loss(s, t=None, y=None, temperature=1.0, alpha=0.0, label_smoot
 
 
 def top_k_target_forward(s, indices, log_p, T):
-    s = _here(s)
-    (B, C), dtype = s.shape, np.dtype(s.dtype).type
-    indices, log_p = to_gpu(indices, np.int64), to_gpu(log_p, dtype)
-    k, ds, values = indices.shape[1], empty(B * C, dtype), empty(B, dtype)
-    rows = indices.reshape(B * k), log_p.reshape(B * k)
+    s, dtype = _here(s)
+    B, C = s.shape
+    ds, values = empty(B * C, dtype), empty(B, dtype)
+    rows = flat(s), flat(indices, np.int64), flat(log_p, dtype)
     kernel = cuda_losses.top_k_kernel(dtype)
-    kernel[block_count(B, 1), THREADS](C, k, _flat(s), *rows, dtype(T), dtype(1 / B), ds, values)
+    kernel[block_count(B, 1), THREADS](C, rows[1].size // B, *rows, dtype(T), dtype(1 / B), ds, values)
     return values.copy_to_host().mean(), _returned(ds, (B, C), s)
 
 
@@ -194,12 +173,11 @@ def top_k_target_forward(s, indices, log_p, T):
 
 
 def _update(optimizer, w, dw, state, rate, corrections, settings):
-    w = _here(w)
-    dtype = np.dtype(w.dtype).type
-    on_card = [_flat(array, dtype) for array in (w, *state)]
+    w, dtype = _here(w)
+    on_card = [flat(array, dtype) for array in (w, *state)]
     numbers = dtype(rate), tuple(map(dtype, corrections)), tuple(map(dtype, settings))
     kernel = cuda_rows.update_kernel(dtype, optimizer)
-    kernel[block_count(w.size), THREADS](_flat(dw, dtype), *on_card[:2], on_card[-1], *numbers)
+    kernel[block_count(w.size), THREADS](flat(dw, dtype), *on_card[:2], on_card[-1], *numbers)
     for found, array in zip(on_card, (w, *state), strict=True):
         _written(found, array)
 
@@ -214,18 +192,17 @@ def adam_update(w, dw, m, v, rate, step, beta1=0.9, beta2=0.999, epsilon=1e-8, w
 
 
 def clip_norm(dw, limit):
-    dw = _here(dw)
-    dtype = np.dtype(dw.dtype).type
-    on_card, parts = _flat(dw, dtype), empty(2 * PARTS, dtype)
-    kernels = cuda_rows.clip_kernels(dtype)
-    kernels.squares[block_count(PARTS, 1), THREADS](on_card, parts)
-    kernels.scale[block_count(dw.size), THREADS](on_card, parts, dtype(limit))
+    dw, dtype = _here(dw)
+    on_card, parts = flat(dw, dtype), empty(2 * PARTS, dtype)
+    clip = cuda_rows.clip_functions(dtype)
+    clip.squares.kernel[block_count(PARTS, 1), THREADS](on_card, parts)
+    clip.scale[block_count(dw.size), THREADS](on_card, parts, dtype(limit))
     _written(on_card, dw)
 
 
 def max_norm(W, limit):
-    W = _here(W)
-    (I, O), dtype = W.shape, np.dtype(W.dtype).type
-    on_card = _flat(W, dtype)
-    cuda_rows.column_kernels(dtype).shrink[block_count(O, WARP), THREADS](I, O, on_card, dtype(limit))
+    W, dtype = _here(W)
+    I, O = W.shape
+    on_card = flat(W, dtype)
+    cuda_rows.column_norms(dtype).kernel[block_count(O, WARP), THREADS](I, O, on_card, dtype(limit))
     _written(on_card, W)

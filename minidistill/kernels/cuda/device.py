@@ -10,6 +10,7 @@ import math
 import threading
 from functools import cache
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 from numba import config, cuda, types
@@ -31,26 +32,6 @@ ALIGNMENT = None if SIMULATED else 16  # bytes: where shared memory begins that 
 formula_on_card = (lambda function: function) if SIMULATED else cuda.jit(device=True)
 
 
-def square_root(a):
-    return math.sqrt(a)
-
-
-def exp(x):
-    return math.exp(x)
-
-
-def exp2(x):
-    return math.exp2(x)
-
-
-def log(x):
-    return math.log(x)
-
-
-def tanh(z):
-    return math.tanh(z)
-
-
 @cache
 def formulas(dtype):
     """rows.py for the card, all its constants of this dtype. What a card has an instruction for is not a polynomial."""
@@ -61,8 +42,13 @@ def formulas(dtype):
     def relu(z):  # max(z, 0) would make of NaN a zero here
         return zero if z < zero else z                             # [ACT-1]
 
-    own = {f.__name__: formula_on_card(f) for f in (square_root, exp, exp2, log, tanh, relu)}
-    return rows.compiled(formula_on_card, **constants, **words, **own)
+    own = {"exp": math.exp, "exp2": math.exp2, "log": math.log, "tanh": math.tanh, "square_root": math.sqrt}
+    return rows.compiled(formula_on_card, **constants, **words, **own, relu=formula_on_card(relu))
+
+
+def kernel_and_function(share):
+    """`share` twice: `kernel` is launched, and `function` is called by another kernel."""
+    return SimpleNamespace(kernel=cuda.jit(share), function=cuda.jit(share, device=True))
 
 
 if SIMULATED:
@@ -115,11 +101,11 @@ def find_gpu():
     except Exception as error:  # no driver, no card, a card in use by another alone: the driver's own words
         reason = " ".join(str(error).split()).rstrip(" :")
         raise ImportError(f"no usable NVIDIA card or driver, which nvidia-smi would list: {reason}") from error
+    found, wanted = (".".join(map(str, pair)) for pair in (device.compute_capability, OLDEST))
     if device.compute_capability < OLDEST:
-        found, wanted = (".".join(map(str, pair)) for pair in (device.compute_capability, OLDEST))
         raise ImportError(f"the card has compute capability {found}, and {wanted} or newer is wanted")
     name = device.name.decode() if isinstance(device.name, bytes) else device.name
-    return {"gpu": name, "compute_capability": ".".join(map(str, device.compute_capability))}
+    return {"gpu": name, "compute_capability": found}
 
 
 def multiprocessors():
@@ -152,15 +138,15 @@ def to_gpu(array, dtype=None, name="an array on the card"):
     return array
 
 
-def begins_wide(array):
-    """Whether an array on the card begins where `load_four` can read."""
-    return SIMULATED or array.device_ctypes_pointer.value % ALIGNMENT == 0
+def flat(array, dtype=None, name="an array on the card"):
+    """The numbers of an array on the card, as `to_gpu`; for None an array without any."""
+    array = to_gpu(np.zeros(0) if array is None else array, dtype, name)
+    return array.reshape(array.size)
 
 
-def empty(shape, dtype):
-    """Memory on the card."""
-    nbytes = math.prod(np.atleast_1d(shape).tolist()) * np.dtype(dtype).itemsize
-    return _within_memory(nbytes, lambda: cuda.device_array(shape, dtype))
+def empty(size, dtype):
+    """Memory on the card for so many numbers."""
+    return _within_memory(size * np.dtype(dtype).itemsize, lambda: cuda.device_array(size, dtype))
 
 
 def _within_memory(nbytes, make):

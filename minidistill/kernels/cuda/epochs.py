@@ -19,21 +19,12 @@ The same maths as training/run.py and cpu/epochs.py, in the same order.
 import math
 from functools import cache
 
+import numpy as np
+
 from .device import cuda, formulas, types
 from .losses import loss_function
 from .matmul import finish_backward, finish_forward, finish_update, product_function, store
-from .rows import (
-    ADAM,
-    PARTS,
-    TEAM,
-    THREADS,
-    WARP,
-    column_function,
-    column_kernels,
-    dropout_functions,
-    norm_functions,
-    update_function,
-)
+from .rows import ADAM, PARTS, clip_functions, column_norms, column_sums, dropout_function, update_function
 
 ERRORS = 3  # places for dz: one is read, one written, and one may still be read by blocks that are a piece behind
 
@@ -45,15 +36,15 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
     few      the loss is shared out as for few classes
     clipped  the gradient is written, measured and shortened before it is used
     """
-    forward_hidden = product_function(dtype, tile, False, False, finish_forward(dtype, activation))
-    forward_logits = product_function(dtype, tile, False, False, finish_forward(dtype, None))
-    backward = product_function(dtype, tile, False, True, finish_backward(dtype, activation))
-    gradient = product_function(dtype, tile, True, False, store if clipped else finish_update(dtype, optimizer))
-    loss_share = loss_function(dtype, TEAM if few else THREADS)
-    key_of_layer, masked = dropout_functions(dtype).key_of_layer, dropout_functions(dtype).masked
-    squares_share, length = norm_functions(dtype).squares_share, norm_functions(dtype).length
-    update, sum_of_column = update_function(dtype, optimizer), column_function(dtype)
-    shrink_share, shrink_to = column_kernels(dtype).shrink_share, formulas(dtype).shrink
+    finish_gradient = store if clipped else finish_update(dtype, optimizer)
+    forward_hidden = product_function(dtype, tile, False, False, finish_forward(dtype, activation)).function
+    forward_logits = product_function(dtype, tile, False, False, finish_forward(dtype, None)).function
+    backward = product_function(dtype, tile, False, True, finish_backward(dtype, activation)).function
+    gradient = product_function(dtype, tile, True, False, finish_gradient).function
+    bias_gradient = column_sums(dtype, finish_gradient).function
+    loss_share, shrink_share = loss_function(dtype, few).function, column_norms(dtype).function
+    squares_share, length = clip_functions(dtype).squares.function, clip_functions(dtype).length
+    update, masked, formula = update_function(dtype, optimizer), dropout_function(dtype), formulas(dtype)
     zero = dtype(0)
 
     @cuda.jit(device=True)
@@ -70,22 +61,15 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
         return turn + 1
 
     @cuda.jit(device=True)
-    def gather(B, I, x, rows, seed, step, threshold, scale, to):
-        key = key_of_layer(seed, step, 0)
+    def key_of_layer(seed, step, layer):
+        hash32 = formula.hash32
+        return hash32(hash32(hash32(np.uint64(seed)) + np.uint64(step)) + np.uint64(layer))
+
+    @cuda.jit(device=True)
+    def gather(B, I, x, rows, key, threshold, scale, to):
         for i in range(cuda.grid(1), B * I, cuda.gridsize(1)):
             row, column = i // I, i % I
             to[i] = masked(x[rows[row] * I + column], key, row, column, threshold, scale)
-
-    @cuda.jit(device=True)
-    def biases(block, blocks, B, O, dz, place, parameters, gradients, first, second, rate, corrections, settings):
-        for start in range(block * WARP, O, blocks * WARP):
-            j = start + cuda.threadIdx.x % WARP
-            db = sum_of_column(j, B, O, dz, False)
-            if j < O and cuda.threadIdx.x < WARP:
-                if clipped:
-                    gradients[place + j] = db
-                else:
-                    update(place + j, db, parameters, first, second, rate, corrections, settings)
 
     @cuda.jit
     def epoch(
@@ -94,8 +78,7 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
         rates, all_corrections, weights, settings, losses,
         alpha, T, label_kept, label_spread, limit, max_norm, seed, first_step, arrivals,
     ):  # fmt: skip
-        turn, block, blocks = 1, cuda.blockIdx.x, cuda.gridDim.x
-        layers = sizes.size - 1
+        turn, layers = 1, sizes.size - 1
         C = sizes[layers]
         for k in range(rates.size):
             step = first_step + k
@@ -103,7 +86,7 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
             B = rows.size
             rate, corrections = rates[k], (all_corrections[k, 0], all_corrections[k, 1])
 
-            gather(B, sizes[0], x, rows, seed, step, thresholds[0], scales[0], memory)
+            gather(B, sizes[0], x, rows, key_of_layer(seed, step, 0), thresholds[0], scales[0], memory)
             turn = wait(arrivals, turn)
 
             place = 0
@@ -117,24 +100,21 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
                     keep = memory[kept[layer + 1] : kept[layer + 1] + B * O]
                     key = key_of_layer(seed, step, layer + 1)
                     to = (out, bias, keep, key, thresholds[layer + 1], scales[layer + 1])
-                    forward_hidden(block, blocks, B, O, I, a, W, wide_a, wide_W, to)
+                    forward_hidden(B, O, I, a, W, wide_a, wide_W, to)
                 else:
-                    forward_logits(block, blocks, B, O, I, a, W, wide_a, wide_W, (out, bias))
+                    forward_logits(B, O, I, a, W, wide_a, wide_W, (out, bias))
                 place += (I + 1) * O
                 turn = wait(arrivals, turn)
 
             s = memory[outputs[layers] : outputs[layers] + B * C]
             ds, values = memory[errors[0] : errors[0] + B * C], memory[values_at : values_at + B]
-            weight = weights[k]
-            loss_share(
-                block, blocks, B, C, s, t, y, labels, rows, ds, values, alpha, T, label_kept, label_spread, weight
-            )
+            loss_share(B, C, s, t, y, labels, rows, ds, values, alpha, T, label_kept, label_spread, weights[k])
             turn = wait(arrivals, turn)
             total = zero
             for b in range(B):  # by every thread, in the same order: all blocks know the same loss
                 total += values[b]
-            if block == 0 and cuda.threadIdx.x == 0:
-                losses[k] = total * weight
+            if cuda.grid(1) == 0:
+                losses[k] = total * weights[k]
             if not math.isfinite(total):
                 return
 
@@ -143,31 +123,30 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
                 place -= (I + 1) * O
                 above, below = errors[(layers - 1 - layer) % ERRORS], errors[(layers - layer) % ERRORS]
                 a, dz = memory[outputs[layer] : outputs[layer] + B * I], memory[above : above + B * O]
-                W, end = parameters[place : place + I * O], place + I * O
+                middle, end = place + I * O, place + (I + 1) * O
+                W = parameters[place:middle]
                 wide_a, wide_dz = I % 4 == 0, O % 4 == 0
                 if layer > 0:
                     out, keep = memory[below : below + B * I], memory[kept[layer] : kept[layer] + B * I]
                     key = key_of_layer(seed, step, layer)
                     to = (out, keep, key, thresholds[layer], scales[layer])
-                    backward(block, blocks, B, I, O, dz, W, wide_dz, wide_dz and place % 4 == 0, to)
+                    backward(B, I, O, dz, W, wide_dz, wide_dz and place % 4 == 0, to)
                     turn = wait(arrivals, turn)
                 if clipped:
-                    gradient(block, blocks, I, O, B, a, dz, wide_a, wide_dz, (gradients[place:end],))
+                    to_W, to_bias = (gradients[place:middle],), (gradients[middle:end],)
                 else:
-                    to = (W, first[place:end], second[place:end], rate, corrections, settings)
-                    gradient(block, blocks, I, O, B, a, dz, wide_a, wide_dz, to)
-                biases(  # by the last blocks first: they may have had one product less
-                    blocks - 1 - block, blocks, B, O, dz, end,
-                    parameters, gradients, first, second, rate, corrections, settings,
-                )  # fmt: skip
+                    to_W = (W, first[place:middle], second[place:middle], rate, corrections, settings)
+                    bias = parameters[middle:end]
+                    to_bias = (bias, first[middle:end], second[middle:end], rate, corrections, settings)
+                gradient(I, O, B, a, dz, wide_a, wide_dz, to_W)
+                bias_gradient(B, O, dz, to_bias)
 
             if clipped:
                 turn = wait(arrivals, turn)
                 parts = memory[parts_at : parts_at + 2 * PARTS]
-                for part in range(block, PARTS, blocks):
-                    squares_share(part, gradients, parts)
+                squares_share(gradients, parts)
                 turn = wait(arrivals, turn)
-                factor = shrink_to(length(parts), limit)
+                factor = formula.shrink(length(parts), limit)
                 for i in range(cuda.grid(1), parameters.size, cuda.gridsize(1)):
                     update(i, gradients[i] * factor, parameters, first, second, rate, corrections, settings)
             turn = wait(arrivals, turn)
@@ -175,7 +154,7 @@ def epoch_kernel(dtype, activation, optimizer, tile, few, clipped):
                 place = 0
                 for layer in range(layers):
                     I, O = sizes[layer], sizes[layer + 1]
-                    shrink_share(block, blocks, I, O, parameters[place : place + I * O], max_norm)
+                    shrink_share(I, O, parameters[place : place + I * O], max_norm)
                     place += (I + 1) * O
                 # no wait: nobody reads a weight before the rows of the next batch are gathered, and that has its own
 

@@ -6,64 +6,52 @@ rows as a warp has threads; otherwise most of its threads would have nothing to 
 """
 
 import math
+import operator
 from functools import cache
 from types import SimpleNamespace
 
-from .device import THREADS, cuda, formulas
-from .rows import TEAM, team_functions
+from .device import THREADS, cuda, formulas, kernel_and_function
+from .rows import TEAM, in_pairs, team_function
 
 FEW_CLASSES = 64  # up to here a team has TEAM threads
 ROUGH = 64.0  # a temperature above which softened logits are so close that float32's rounding shows
+SMALLEST = 1e-37  # the logarithm of a share of 0 is never taken
 
 
 @cache
 def softmax_kernels(dtype, logarithm):
     """forward(C, s, over_T, out) and backward(C, dq, q, over_T, ds), a block a row; of softmax or its logarithm."""
     formula = formulas(dtype)
-    exp2, log, in_bits = formula.exp2, formula.log, formula.in_bits
-    softmax, log_softmax = formula.softmax, formula.log_softmax
     backward_of = formula.log_softmax_backward if logarithm else formula.softmax_backward
-    add_up, largest = team_functions(dtype, THREADS).add_up, team_functions(dtype, THREADS).largest
+    add_up, largest = team_function(dtype, operator.add), team_function(dtype, max)
     zero = dtype(0)
 
     @cuda.jit
     def forward(C, s, over_T, out):
-        parts = cuda.shared.array((1, THREADS), dtype)
         me = cuda.threadIdx.x
         for b in range(cuda.blockIdx.x, s.size // C, cuda.gridDim.x):
-            top = s[b * C]
+            top, total = s[b * C], zero
             for j in range(me, C, THREADS):
                 top = max(top, s[b * C + j])
-            parts[0, me] = top
-            largest(parts)
-            top = parts[0, 0]
-            cuda.syncthreads()
-            total = zero
+            top = largest(top)
             for j in range(me, C, THREADS):
-                total += exp2(in_bits(s[b * C + j], top, over_T))
-            parts[0, me] = total
-            add_up(parts)
-            total = parts[0, 0]
-            cuda.syncthreads()
-            log_total = log(total)
+                total += formula.exp2(formula.in_bits(s[b * C + j], top, over_T))
+            total = add_up(total)
+            log_total = formula.log(total)
             for j in range(me, C, THREADS):
                 if logarithm:
-                    out[b * C + j] = log_softmax(s[b * C + j], top, log_total, over_T)
+                    out[b * C + j] = formula.log_softmax(s[b * C + j], top, log_total, over_T)
                 else:
-                    out[b * C + j] = softmax(exp2(in_bits(s[b * C + j], top, over_T)), total)
+                    out[b * C + j] = formula.softmax(formula.exp2(formula.in_bits(s[b * C + j], top, over_T)), total)
 
     @cuda.jit
     def backward(C, dq, q, over_T, ds):
-        parts = cuda.shared.array((1, THREADS), dtype)
         me = cuda.threadIdx.x
         for b in range(cuda.blockIdx.x, q.size // C, cuda.gridDim.x):
             part = zero
             for j in range(me, C, THREADS):
                 part += dq[b * C + j] if logarithm else dq[b * C + j] * q[b * C + j]
-            parts[0, me] = part
-            add_up(parts)
-            total = parts[0, 0]
-            cuda.syncthreads()
+            total = add_up(part)
             for j in range(me, C, THREADS):
                 ds[b * C + j] = backward_of(dq[b * C + j], q[b * C + j], total, over_T)
 
@@ -71,8 +59,11 @@ def softmax_kernels(dtype, logarithm):
 
 
 @cache
-def loss_function(dtype, team):
-    """loss_share(block, blocks, ...): the losses of the rows of one block and, in ds, their gradients.
+def loss_function(dtype, few):
+    """loss(B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight): values and gradients of the rows.
+
+    All arrays are flat: s, ds (B,C), values (B,). Row b belongs to row order[b] of t (N,C), y (N,C) and labels (N,),
+    which are empty where the loss does without them. `few` says that TEAM threads are enough for a row.
 
     A row is read once for its sums and once for its gradient. The textbook reads it a third time to find the largest
     logit first; here each thread begins with a guess, and whenever it meets a larger one it multiplies what it has
@@ -80,11 +71,10 @@ def loss_function(dtype, team):
     """
     formula = formulas(dtype)
     exp2, log, in_bits, both = formula.exp2, formula.log, formula.in_bits, formula.both
-    soft_target, near_match, log_ratio = formula.soft_target, formula.soft_target_near_match, formula.log_ratio
-    change = formula.change
-    cross_entropy, log_softmax, smoothed = formula.cross_entropy, formula.log_softmax, formula.smoothed
+    change, log_ratio = formula.change, formula.log_ratio
     cross_entropy_backward, soft_target_backward = formula.cross_entropy_backward, formula.soft_target_backward
-    add_up, largest = team_functions(dtype, team).add_up, team_functions(dtype, team).largest
+    team = TEAM if few else THREADS
+    add_up, largest = in_pairs(operator.add, team), in_pairs(max, team)
     zero, one, rough = dtype(0), dtype(1), dtype(ROUGH)
     rows_a_block = THREADS // team
 
@@ -93,15 +83,14 @@ def loss_function(dtype, team):
         """The sums of a row whose largest student's logit was thought to be `top` and is `new`."""
         return total * exp2(in_bits(top, new, one)), soft_total * exp2(in_bits(top, new, over_T))
 
-    @cuda.jit(device=True)
-    def loss_share(block, blocks, B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight):
+    def loss_share(B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight):
         tops = cuda.shared.array((2, THREADS), dtype)
         sums = cuda.shared.array((3, THREADS), dtype)
         me = cuda.threadIdx.x
         lane, leader = me % team, me - me % team
         with_labels, with_teacher = alpha < one, alpha > zero
         over_T = one / T
-        for first in range(block * rows_a_block, B, blocks * rows_a_block):
+        for first in range(cuda.blockIdx.x * rows_a_block, B, cuda.gridDim.x * rows_a_block):
             live = first + me // team < B
             b = min(first + me // team, B - 1)  # who has no row does the last one again, and writes nothing
             row = order[b]
@@ -159,20 +148,19 @@ def loss_function(dtype, team):
             for j in range(lane, C, team):
                 g = zero
                 if with_labels:
-                    target = zero
                     if labels.size > 0:
                         target = one if labels[row] == j else zero
                     else:
                         target = y[other + j]
-                    target = smoothed(target, kept, spread)
+                    target = formula.smoothed(target, kept, spread)
                     g = exp2(in_bits(s[own + j], top, one)) * of_hard + target * share
                     if target > zero:
-                        value += cross_entropy(target, log_softmax(s[own + j], top, log_total, one))
+                        value += formula.cross_entropy(target, formula.log_softmax(s[own + j], top, log_total, one))
                 if with_teacher:
                     e, e_t = exp2(in_bits(s[own + j], top, over_T)), exp2(in_bits(t[other + j], top_t, over_T))
                     d = log_ratio(s[own + j], t[other + j], top - top_t, over_T, shift)
                     step = change(e_t, e * ratio, d)
-                    curves, changes = curves + soft_target(e_t, e * ratio, d), changes + step
+                    curves, changes = curves + formula.soft_target(e_t, e * ratio, d), changes + step
                     g += step * of_change
                 if live:
                     ds[own + j] = g
@@ -180,33 +168,11 @@ def loss_function(dtype, team):
             sums[0, me], sums[1, me], sums[2, me] = value, curves, changes
             add_up(sums)
             if live and lane == 0:
-                teacher_value = near_match(sums[1, me] / total_t, sums[2, me] / total_t)
+                teacher_value = formula.soft_target_near_match(sums[1, me] / total_t, sums[2, me] / total_t)
                 values[b] = both(alpha, sums[0, me], T * T * teacher_value)
             cuda.syncthreads()
 
-    return loss_share
-
-
-@cache
-def loss_kernel(dtype, few):
-    """loss(B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight), all arrays flat.
-
-    s, ds (B,C); row b belongs to row order[b] of t (N,C), y (N,C) and labels (N,), which are empty where the loss does
-    without them. `few` says that a row has so few classes that TEAM threads are enough for it.
-    """
-    loss_share = loss_function(dtype, TEAM if few else THREADS)
-
-    @cuda.jit
-    def loss(B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight):
-        loss_share(
-            cuda.blockIdx.x, cuda.gridDim.x,
-            B, C, s, t, y, labels, order, ds, values, alpha, T, kept, spread, weight,
-        )  # fmt: skip
-
-    return loss
-
-
-SMALLEST = 1e-37  # the logarithm of a share of 0 is never taken
+    return kernel_and_function(loss_share)
 
 
 @cache
@@ -218,9 +184,7 @@ def top_k_kernel(dtype):
     """
     formula = formulas(dtype)
     exp, exp2, log, in_bits, log_softmax = formula.exp, formula.exp2, formula.log, formula.in_bits, formula.log_softmax
-    soft_target, soft_target_backward = formula.soft_target, formula.soft_target_backward
-    rest_backward = formula.rest_backward
-    add_up, largest = team_functions(dtype, THREADS).add_up, team_functions(dtype, THREADS).largest
+    add_up, largest = in_pairs(operator.add, THREADS), in_pairs(max, THREADS)
     zero, one, smallest, nothing = dtype(0), dtype(1), dtype(SMALLEST), dtype(-math.inf)
 
     @cuda.jit
@@ -260,20 +224,20 @@ def top_k_kernel(dtype):
 
             for j in range(me, C, THREADS):
                 e = exp2(in_bits(ds[own + j], top_rest, over_T))
-                ds[own + j] = rest_backward(e * from_top / total, p_rest, e / rest, T) * weight
+                ds[own + j] = formula.rest_backward(e * from_top / total, p_rest, e / rest, T) * weight
             cuda.syncthreads()
             value = zero
             for i in range(me, k, THREADS):
                 log_q = log_softmax(s[own + indices[names + i]], top, log_total, over_T)
                 q, p = exp(log_q), exp(log_p[names + i])
-                value += soft_target(p, q, log_q - log_p[names + i])
-                ds[own + indices[names + i]] = soft_target_backward(q, p, T) * weight
+                value += formula.soft_target(p, q, log_q - log_p[names + i])
+                ds[own + indices[names + i]] = formula.soft_target_backward(q, p, T) * weight
             sums[0, me] = value
             add_up(sums)
             if me == 0:
                 log_q_rest = log(rest) + log_softmax(top_rest, top, log_total, over_T)
                 d = log_q_rest - log(max(p_rest, smallest))
-                value = sums[0, 0] + soft_target(p_rest, rest * from_top / total, d)
+                value = sums[0, 0] + formula.soft_target(p_rest, rest * from_top / total, d)
                 values[b] = value * T * T
             cuda.syncthreads()
 

@@ -11,10 +11,9 @@ Every rung overwrites C (M,N) with A (M,K) @ B (K,N), and each adds one idea:
     4  register_tiles  a thread makes several elements: each number that came from shared memory is used several times
     5  vectorised      the tiles are fetched four numbers an instruction
 
-The first two are the loops that one would write. The others are one function, `product_function`, whose `Tile` says
-how much of C a block makes and how much of that a thread. It reads A and B as they lie or turned, so that x @ W,
-x.T @ dz and dz @ W.T are the same code. What becomes of an element while its thread still holds it is the product's
-*finish*: add a bias and apply the activation, or update the weight at once.
+Rungs 3 to 5 are one function, `product_function`, whose `Tile` says how much of C a block makes and how much of that a
+thread. It reads A and B as they lie or turned: x @ W, x.T @ dz and dz @ W.T are the same code. Its *finish* takes each
+element while a thread still holds it: to add a bias and apply the activation, or to update the weight at once.
 """
 
 from functools import cache
@@ -25,14 +24,14 @@ from .device import (
     AT_ONCE,
     SIMULATED,
     THREADS,
-    begins_wide,
     block_count,
     cuda,
     formulas,
+    kernel_and_function,
     load_four,
     multiprocessors,
 )
-from .rows import dropout_functions, update_function
+from .rows import dropout_function, update_function
 
 # ------------------------------------------------------------------------------------------------------- rungs 1 and 2
 
@@ -68,6 +67,10 @@ class Tile(NamedTuple):
     depth: int    # of K, before the next tiles of A and B are fetched
     height: int   # rows and columns of C, a thread
     width: int
+
+    def number_in(self, M, N):
+        """How many of them C (M,N) has."""
+        return -(-M // self.rows) * -(-N // self.columns)
 
 
 SHARED = Tile(2, 4, 4, 1, 1) if SIMULATED else Tile(16, 16, 16, 1, 1)
@@ -137,7 +140,7 @@ def tile_reader(count):
 
 @cache
 def product_function(dtype, tile, a_turned, b_turned, finish):
-    """share(block, blocks, M, N, K, A, B, a_wide, b_wide, to): one block's tiles of A @ B, all arrays flat.
+    """product(M, N, K, A, B, a_wide, b_wide, to): A @ B, all arrays flat.
 
     A is (M,K), turned (K,M); B is (K,N), turned (N,K). finish(i, j, N, value, to) is called once an element, and `to`
     says where it goes.
@@ -150,8 +153,7 @@ def product_function(dtype, tile, a_turned, b_turned, finish):
     threads_across = columns // width
     zero = dtype(0)
 
-    @cuda.jit(device=True)
-    def share(block, blocks, M, N, K, A, B, a_wide, b_wide, to):
+    def product_share(M, N, K, A, B, a_wide, b_wide, to):
         a_tile = cuda.shared.array(a_shape, dtype, ALIGNMENT)
         b_tile = cuda.shared.array(b_shape, dtype, ALIGNMENT)
         sums = cuda.local.array((height, width), dtype)
@@ -161,7 +163,7 @@ def product_function(dtype, tile, a_turned, b_turned, finish):
         left = cuda.threadIdx.x % threads_across * width
         tiles_across = (N + columns - 1) // columns
         tiles = (M + rows - 1) // rows * tiles_across
-        for number in range(block, tiles, blocks):
+        for number in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
             i0, j0 = number // tiles_across * rows, number % tiles_across * columns
             for r in range(height):
                 for c in range(width):
@@ -182,19 +184,17 @@ def product_function(dtype, tile, a_turned, b_turned, finish):
                     if i0 + top + r < M and j0 + left + c < N:
                         finish(i0 + top + r, j0 + left + c, N, sums[r, c], to)
 
-    return share
+    return kernel_and_function(product_share)
 
 
-@cache
-def product_kernel(dtype, tile, a_turned, b_turned, finish):
-    """product(M, N, K, A, B, a_wide, b_wide, to)."""
-    share = product_function(dtype, tile, a_turned, b_turned, finish)
-
-    @cuda.jit
-    def product(M, N, K, A, B, a_wide, b_wide, to):
-        share(cuda.blockIdx.x, cuda.gridDim.x, M, N, K, A, B, a_wide, b_wide, to)
-
-    return product
+def multiply(dtype, shape, A, B, turned, finish, to, tile=None, short=True, wide=True):
+    """Launches the product (M, N, K) of flat arrays on the card, by `tile_for` where no Tile is given."""
+    M, N, K = shape
+    tile = tile or tile_for(M, N, short)
+    a_wide = wide and is_wide(A, M if turned[0] else K)
+    b_wide = wide and is_wide(B, K if turned[1] else N)
+    kernel = product_function(dtype, tile, *turned, finish).kernel
+    kernel[block_count(tile.number_in(M, N), 1), THREADS](M, N, K, A, B, a_wide, b_wide, to)
 
 
 def tile_for(M, N, short=True):
@@ -203,20 +203,13 @@ def tile_for(M, N, short=True):
     `short` says that the finish is. The compiler does not repeat a long one, with an activation and dropout, for each
     of 64 elements, and elements that a loop counts through do not stay in registers.
     """
-    for tile in (VECTORS, REGISTERS) if short else (REGISTERS,):
-        if -(-M // tile.rows) * -(-N // tile.columns) >= multiprocessors():
-            return tile
-    return SHARED
-
-
-def blocks_for(M, N, tile):
-    """Blocks for C (M,N) in such tiles."""
-    return block_count(-(-M // tile.rows) * -(-N // tile.columns), 1)
+    tiles = (VECTORS, REGISTERS) if short else (REGISTERS,)
+    return next((tile for tile in tiles if tile.number_in(M, N) >= multiprocessors()), SHARED)
 
 
 def is_wide(array, row):
     """Whether rows of so many numbers, in an array on the card, all begin where `load_four` can."""
-    return row % AT_ONCE == 0 and begins_wide(array)
+    return row % AT_ONCE == 0 and (SIMULATED or array.device_ctypes_pointer.value % ALIGNMENT == 0)
 
 
 # ------------------------------------------------------------------------------------------- what becomes of an element
@@ -234,7 +227,7 @@ def finish_forward(dtype, activation):
     kept is what the backward pass needs: z of GELU, and a of tanh before dropout. ReLU needs what is in out.
     """
     activate = getattr(formulas(dtype), activation) if activation else None
-    masked = dropout_functions(dtype).masked
+    masked = dropout_function(dtype)
     keeps_z, keeps_a = activation == "gelu", activation == "tanh"
 
     @cuda.jit(device=True)
@@ -256,30 +249,17 @@ def finish_forward(dtype, activation):
 
 @cache
 def finish_backward(dtype, activation):
-    """dz of the layer below, from da; `to` is out, kept, key, threshold and scale."""
-    activate_backward = getattr(formulas(dtype), f"{activation}_backward")
-    masked = dropout_functions(dtype).masked
+    """dz of the layer below, from da, or dx where there is no layer: `to` is out, kept, key, threshold and scale."""
+    activate_backward = getattr(formulas(dtype), f"{activation}_backward") if activation else None
+    masked, hidden = dropout_function(dtype), activation is not None
 
     @cuda.jit(device=True)
     def backward(i, j, N, value, to):
         out, kept, key, threshold, scale = to
         da = masked(value, key, i, j, threshold, scale)
-        out[i * N + j] = activate_backward(da, kept[i * N + j])
+        out[i * N + j] = activate_backward(da, kept[i * N + j]) if hidden else da
 
     return backward
-
-
-@cache
-def finish_input(dtype):
-    """dx of the inputs, through their dropout; `to` is out, key, threshold and scale."""
-    masked = dropout_functions(dtype).masked
-
-    @cuda.jit(device=True)
-    def mask_input(i, j, N, value, to):
-        out, key, threshold, scale = to
-        out[i * N + j] = masked(value, key, i, j, threshold, scale)
-
-    return mask_input
 
 
 @cache

@@ -6,7 +6,7 @@ pass copies them to the card first, and an epoch copies them there and back. Wha
 activations, errors, the optimizer's state) is put on the card once and stays.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,10 +16,12 @@ from ...support.checks import check_no_overflow
 from .. import cuda
 from ..memory import Places
 from ..protocols import IntegerNetwork, Network
-from . import epochs as cuda_epochs, matmul as cuda_matmul, rows as cuda_rows
-from .device import SIMULATED, THREADS, WARP, block_count, empty, multiprocessors, to_gpu
+from . import epochs as cuda_epochs
+from . import matmul as cuda_matmul
+from . import rows as cuda_rows
+from .device import SIMULATED, THREADS, WARP, block_count, empty, flat, multiprocessors, to_gpu
 from .losses import FEW_CLASSES
-from .rows import PARTS, threshold_and_scale
+from .rows import PARTS, dropout_arguments, threshold_and_scale
 
 BATCH = 4096            # rows that prediction takes through the layers together
 STEPS_A_CALL = 256      # between two calls Ctrl-C is heard
@@ -34,7 +36,6 @@ class PassCache(NamedTuple):
     B: int
     step: int
     training: bool
-    sizes: tuple[int, ...]
 
     @property
     def hidden(self) -> list[np.ndarray]:
@@ -49,14 +50,14 @@ class Passes:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.real = _number_type(network)
+        self.real: Any = network.dtype.type
 
     def logits(self, x: Any) -> np.ndarray:
         """Logits (N,C) of x (N,I), on the host or on the card, in evaluation mode."""
         if len(x.shape) != 2 or x.shape[1] != self.network.sizes[0]:
             raise ValueError(f"x must have shape (N, {self.network.sizes[0]}), got {x.shape}")
         parameters, (N, I) = to_gpu(self.network.parameters), x.shape
-        x = to_gpu(x, self.network.dtype, "x (which is on the card)").reshape(N * I)
+        x = flat(x, self.network.dtype, "x (which is on the card)")
         portions = []
         for start in range(0, N, BATCH):
             B = min(BATCH, N - start)
@@ -70,37 +71,34 @@ class Passes:
     def forward(self, x: Any, training: bool, step: int) -> tuple[np.ndarray, PassCache]:
         if x.ndim != 2 or x.shape[1] != self.network.sizes[0]:  # the kernels do not check what they read
             raise ValueError(f"x must have shape (B, {self.network.sizes[0]}), got {x.shape}")
-        B = len(x)
-        x = to_gpu(x, self.network.dtype).reshape(x.size)
-        logits, cache = self._forward(to_gpu(self.network.parameters), x, B, training, step)
-        return logits.copy_to_host().reshape(B, -1), cache
+        parameters = to_gpu(self.network.parameters)
+        logits, cache = self._forward(parameters, flat(x, self.network.dtype), len(x), training, step)
+        return logits.copy_to_host().reshape(len(x), -1), cache
 
     def backward(self, dlogits: np.ndarray, cache: PassCache, input_gradient: bool) -> np.ndarray | None:
         network, B = self.network, cache.B
         if dlogits.shape != (B, network.sizes[-1]):
             raise ValueError(f"dlogits must have shape {(B, network.sizes[-1])}, got {dlogits.shape}")
         parameters, gradients = to_gpu(network.parameters), empty(network.num_parameters, network.dtype)
-        dz = to_gpu(dlogits, network.dtype).reshape(dlogits.size)
-        place, dx = network.num_parameters, None
+        dz, end = flat(dlogits, network.dtype), network.num_parameters
         for layer in range(len(network.sizes) - 2, -1, -1):
             I, O = network.sizes[layer : layer + 2]
-            place -= (I + 1) * O
-            middle = place + I * O
-            a, dW = cache.inputs[layer], gradients[place:middle]
-            self._multiply((I, O, B), a, dz, (True, False), cuda_matmul.store, (dW,))
-            sums = cuda_rows.column_kernels(self.real).sums
-            sums[block_count(O, WARP), THREADS](B, O, dz, gradients[middle : middle + O])
+            place, middle = end - (I + 1) * O, end - O
+            dW, db = gradients[place:middle], gradients[middle:end]
+            a = cache.inputs[layer]
+            cuda_matmul.multiply(self.real, (I, O, B), a, dz, (True, False), cuda_matmul.store, (dW,))
+            sums = cuda_rows.column_sums(self.real, cuda_matmul.store).kernel
+            sums[block_count(O, WARP), THREADS](B, O, dz, (db,))
             if layer > 0 or input_gradient:
-                mask, dx = self._mask(layer, cache.step, cache.training), empty(B * I, network.dtype)
-                finish, to = cuda_matmul.finish_input(self.real), (dx, *mask)
-                if layer > 0:
-                    finish = cuda_matmul.finish_backward(self.real, network.activation)
-                    to = (dx, cache.kept[layer], *mask)
+                finish = cuda_matmul.finish_backward(self.real, network.activation if layer > 0 else None)
+                dx = empty(B * I, network.dtype)
+                to = (dx, cache.kept[layer], *self._mask(layer, cache.step, cache.training))
                 W = parameters[place:middle]
-                self._multiply((B, I, O), dz, W, (False, True), finish, to, short=layer == 0)
+                cuda_matmul.multiply(self.real, (B, I, O), dz, W, (False, True), finish, to, short=layer == 0)
                 dz = dx
+            end = place
         network.gradients[:] = gradients.copy_to_host()
-        return dx.copy_to_host().reshape(B, -1) if input_gradient and dx is not None else None
+        return dz.copy_to_host().reshape(B, -1) if input_gradient else None
 
     def _forward(self, parameters: Any, x: Any, B: int, training: bool, step: int) -> tuple[Any, PassCache]:
         """Logits, flat and on the card, of x, which is as well."""
@@ -119,50 +117,41 @@ class Passes:
                 kept.append(keep)
             finish = cuda_matmul.finish_forward(self.real, network.activation if layer < last else None)
             W = parameters[place:middle]
-            self._multiply((B, O, I), inputs[layer], W, (False, False), finish, to, short=layer == last)
+            shape, short = (B, O, I), layer == last
+            cuda_matmul.multiply(self.real, shape, inputs[layer], W, (False, False), finish, to, short=short)
             inputs.append(out)
             place = middle + O
-        return inputs.pop(), PassCache(inputs, kept, B, step, training, network.sizes)
+        return inputs.pop(), PassCache(inputs, kept, B, step, training)
 
     def _mask(self, layer: int, step: int, training: bool) -> tuple[Any, ...]:
         """Key, threshold and scale of the dropout before a layer."""
         rate = self.network.dropout[layer] if training else 0.0
-        return cuda_rows.key_of(self.network.seed, step, layer), *threshold_and_scale(rate, self.real)
-
-    def _multiply(
-        self, shape: Sequence[int], A: Any, B: Any, turned: tuple[bool, bool], finish: Any, to: Any, short: bool = True
-    ) -> None:
-        """One product (M, N, K), as product_function of cuda/matmul.py; `short` as of tile_for."""
-        M, N, K = shape
-        tile = cuda_matmul.tile_for(M, N, short)
-        kernel = cuda_matmul.product_kernel(self.real, tile, *turned, finish)
-        wide = cuda_matmul.is_wide(A, M if turned[0] else K), cuda_matmul.is_wide(B, K if turned[1] else N)
-        kernel[cuda_matmul.blocks_for(M, N, tile), THREADS](M, N, K, A, B, *wide, to)
+        return dropout_arguments(rate, self.network.seed, step, layer, self.real)
 
 
 class Epochs:
     """Whole epochs of one training run, for the two losses that are compiled: a launch for hundreds of steps."""
 
     def __init__(self, network: Network, loss: dict[str, float], optimizer: dict[str, Any], batch_size: int) -> None:
-        self.network, self.batch = network, batch_size
-        self.real = _number_type(network)
-        sizes, dtype = network.sizes, network.dtype
+        self.network, self.batch, self.alpha = network, batch_size, loss["alpha"]
+        sizes, rule, real = network.sizes, optimizer["rule"], network.dtype.type
         multiply_adds = batch_size * max(I * O for I, O in pairwise(sizes))
         large = multiply_adds >= LARGE_LAYER * multiprocessors()
         tile = cuda_matmul.REGISTERS if large else cuda_matmul.SHARED
-        few = sizes[-1] <= FEW_CLASSES
-        self.kernel = cuda_epochs.epoch_kernel(
-            self.real, network.activation, optimizer["rule"], tile, few, optimizer["clip_norm"] > 0
-        )
+        few, clipped = sizes[-1] <= FEW_CLASSES, optimizer["clip_norm"] > 0
+        self.kernel = cuda_epochs.epoch_kernel(real, network.activation, rule, tile, few, clipped)
         products = [shape for I, O in pairwise(sizes) for shape in ((batch_size, O), (batch_size, I), (I, O))]
         # all blocks must be on the card at once, for they wait for each other: one a multiprocessor has room always
         most = 1 if SIMULATED else multiprocessors()  # the simulator runs one after the other
-        self.blocks = min(most, max(cuda_matmul.blocks_for(*shape, tile) for shape in products))
+        self.blocks = min(most, max(block_count(tile.number_in(*shape), 1) for shape in products))
         self.plan = _plan(network, batch_size)
-        self.gradients = empty(network.num_parameters, dtype)
-        self.limits = [self.real(optimizer[name]) for name in ("clip_norm", "max_norm")]
-        self.optimizer = optimizer
-        self.loss = {"temperature": 1.0, "label_smoothing": 0.0, **loss}
+        self.gradients = empty(network.num_parameters, network.dtype)
+        smoothing = loss.get("label_smoothing", 0.0)
+        numbers = loss["alpha"], loss.get("temperature", 1.0), 1 - smoothing, smoothing / sizes[-1]
+        self.numbers = tuple(map(real, (*numbers, optimizer["clip_norm"], optimizer["max_norm"])))
+        self.betas = [optimizer.get(name, 0.0) for name in ("beta1", "beta2")]
+        settings = {cuda_rows.SGD: ("momentum", "nesterov"), cuda_rows.ADAM: ("beta1", "beta2", "epsilon")}[rule]
+        self.settings = tuple(real(optimizer[name]) for name in ("weight_decay", *settings))
         self.on_card: dict[str, tuple[Any, Any]] = {}
 
     def losses(
@@ -176,11 +165,11 @@ class Epochs:
         first_step: int,
     ) -> Iterator[float]:
         """Trains on the rows `order` and yields the loss of each step; the last one may be not finite."""
-        network, P, steps, real = self.network, self.network.num_parameters, len(rates), self.real
+        network, P, steps = self.network, self.network.num_parameters, len(rates)
         whole = labels is not None and labels.ndim == 1
         data = [
             self._kept("x", x, network.dtype),
-            self._kept("t", targets if self.loss["alpha"] > 0 else None, network.dtype),
+            self._kept("t", targets if self.alpha > 0 else None, network.dtype),
             self._kept("y", None if whole else labels, network.dtype),
             self._kept("labels", labels if whole else None, np.int64),
         ]
@@ -189,18 +178,13 @@ class Epochs:
         on_card, order = to_gpu(changed), to_gpu(order, np.int64)
         pieces = on_card[:P], self.gradients, on_card[P : 2 * P], on_card[len(state) * P : (len(state) + 1) * P]
         table = self._table(rates, first_step, order.size)
-        smoothing = self.loss["label_smoothing"]
-        numbers = self.loss["alpha"], self.loss["temperature"], 1 - smoothing, smoothing / network.sizes[-1]
-        settings = tuple(map(real, _settings(self.optimizer)))
-        arrivals = np.zeros(1, np.int32)
         for start in range(0, steps, STEPS_A_CALL):
             some = slice(start, min(start + STEPS_A_CALL, steps))
             rows = order[start * self.batch : some.stop * self.batch]
-            found = on_card[changed.size - steps :][some]
+            found, arrivals = on_card[-steps:][some], to_gpu(np.zeros(1, np.int32))
             self.kernel[self.blocks, THREADS](
-                *self.plan, *pieces, *data, rows, self.batch, *(to_gpu(column[some]) for column in table), settings,
-                found, *map(real, numbers), *self.limits, network.seed & 0xFFFFFFFF, first_step + start,
-                to_gpu(arrivals),
+                *self.plan, *pieces, *data, rows, self.batch, *(to_gpu(column[some]) for column in table),
+                self.settings, found, *self.numbers, network.seed & 0xFFFFFFFF, first_step + start, arrivals,
             )  # fmt: skip
             if steps > STEPS_A_CALL and not np.isfinite(found[-1:].copy_to_host()).all():
                 break
@@ -222,8 +206,7 @@ class Epochs:
     def _table(self, rates: np.ndarray, first_step: int, rows: int) -> tuple[np.ndarray, ...]:
         """Of each step the rate (S,), Adam's corrections (S,2) and one over the rows of the batch (S,)."""
         steps = first_step + 1 + np.arange(len(rates))
-        betas = [self.optimizer.get(name, 0.0) for name in ("beta1", "beta2")]
-        corrections = np.stack([1 - np.power(beta, steps) for beta in betas], axis=1)
+        corrections = np.stack([1 - np.power(beta, steps) for beta in self.betas], axis=1)
         batches = np.minimum(self.batch, rows - self.batch * np.arange(len(rates)))
         columns = rates, corrections, 1 / batches
         return tuple(np.ascontiguousarray(column, self.network.dtype) for column in columns)
@@ -231,16 +214,6 @@ class Epochs:
 
 def integers(network: IntegerNetwork) -> None:
     """There are no kernels of bytes for the GPU."""
-
-
-def _number_type(network: Network) -> Any:
-    return network.dtype.type
-
-
-def _settings(optimizer: dict[str, Any]) -> tuple[float, ...]:
-    """The numbers that `update_function` of cuda/rows.py takes."""
-    own = {cuda_rows.SGD: ("momentum", "nesterov"), cuda_rows.ADAM: ("beta1", "beta2", "epsilon")}[optimizer["rule"]]
-    return tuple(float(optimizer[name]) for name in ("weight_decay", *own))
 
 
 def _plan(network: Network, batch: int) -> tuple[Any, ...]:

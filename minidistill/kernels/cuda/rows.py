@@ -9,14 +9,12 @@ and take turns in any order. So a block gets what belongs together:
     columns     WARP of them a block, that its threads read side by side; several threads share a column
     rows        one a block, or, of rows of few classes, as many as a warp has threads
 
-Threads that share a row or a column each make a part, and the parts are added up in shared memory, in pairs: in the
-same order every time, so the same seed gives the same bits.
-
-Functions that end in `_share` do the share of one block, number `block` of `blocks`. The kernels below them are called
-with one such share a block; an epoch (cuda/epochs.py) calls the same functions one after the other.
+Functions that end in `_share` do the share of one block: `kernel_and_function` makes a kernel of each, and a function
+that an epoch (cuda/epochs.py) calls between others.
 """
 
 import math
+import operator
 from functools import cache
 from types import SimpleNamespace
 
@@ -24,7 +22,7 @@ import numpy as np
 
 from ...ops import hash32
 from ..rows import WORD
-from .device import SIMULATED, THREADS, WARP, cuda, formulas
+from .device import SIMULATED, THREADS, WARP, cuda, formulas, kernel_and_function
 
 TEAM = THREADS // WARP  # threads for such a row, and for a column
 SGD, ADAM = "sgd", "adam"
@@ -33,56 +31,53 @@ SGD, ADAM = "sgd", "adam"
 
 
 @cache
-def activation_kernels(dtype, activation):
-    """forward(z, a) and backward(da, kept, dz), over flat arrays."""
-    forward_of = getattr(formulas(dtype), activation)
-    backward_of = getattr(formulas(dtype), f"{activation}_backward")
+def kernel_of_one(formula):
+    """elements(a, out): `formula` of each element of a flat array."""
 
     @cuda.jit
-    def forward(z, a):
-        for i in range(cuda.grid(1), z.size, cuda.gridsize(1)):
-            a[i] = forward_of(z[i])
+    def elements(a, out):
+        for i in range(cuda.grid(1), a.size, cuda.gridsize(1)):
+            out[i] = formula(a[i])
 
-    @cuda.jit
-    def backward(da, kept, dz):
-        for i in range(cuda.grid(1), da.size, cuda.gridsize(1)):
-            dz[i] = backward_of(da[i], kept[i])
-
-    return SimpleNamespace(forward=forward, backward=backward)
-
-
-@cuda.jit
-def multiply(a, mask, out):
-    for i in range(cuda.grid(1), a.size, cuda.gridsize(1)):
-        out[i] = a[i] * mask[i]
+    return elements
 
 
 @cache
-def dropout_functions(dtype):
-    """Which units a step leaves out, by the hash of ops.py: the same bits."""
-    formula = formulas(dtype)
-    hash32, keep, zero = formula.hash32, formula.keep, formula.ZERO
+def kernel_of_two(formula):
+    """elements(a, b, out): `formula` of each two elements of flat arrays."""
 
-    @cuda.jit(device=True)
-    def key_of_layer(seed, step, layer):
-        return hash32(hash32(hash32(np.uint64(seed)) + np.uint64(step)) + np.uint64(layer))
+    @cuda.jit
+    def elements(a, b, out):
+        for i in range(cuda.grid(1), a.size, cuda.gridsize(1)):
+            out[i] = formula(a[i], b[i])
+
+    return elements
+
+
+multiply = kernel_of_two(operator.mul)
+
+
+@cache
+def dropout_function(dtype):
+    """masked(value, key, row, column, threshold, scale): `value` times the mask of ops.py, the same bits."""
+    formula = formulas(dtype)
 
     @cuda.jit(device=True)
     def masked(value, key, row, column, threshold, scale):
-        """`value` times the mask; a scale of zero says that there is no dropout."""
-        if scale > zero:
-            return keep(value, hash32(hash32(key + np.uint64(row)) + np.uint64(column)), threshold, scale)
+        if scale > formula.ZERO:
+            bits = formula.hash32(formula.hash32(key + np.uint64(row)) + np.uint64(column))
+            return formula.keep(value, bits, threshold, scale)
         return value
 
-    return SimpleNamespace(key_of_layer=key_of_layer, masked=masked)
+    return masked
 
 
-def key_of(seed, step, layer):
-    """What `key_of_layer` finds, on the host."""
+def dropout_arguments(rate, seed, step, layer, dtype):
+    """key, threshold and scale of the dropout before a layer."""
     key = np.zeros(1, np.uint32)
     for word in (seed, step, layer):
         key = hash32(key + np.uint32(word & WORD))
-    return np.uint64(key[0])
+    return np.uint64(key[0]), *threshold_and_scale(rate, dtype)
 
 
 def threshold_and_scale(rate, dtype):
@@ -92,13 +87,11 @@ def threshold_and_scale(rate, dtype):
 
 @cache
 def dropout_kernel(dtype):
-    """mask(out, columns, seed, step, layer, threshold, scale), over a flat array of rows."""
-    functions, one = dropout_functions(dtype), dtype(1)
-    key_of_layer, masked = functions.key_of_layer, functions.masked
+    """mask(out, columns, key, threshold, scale), over a flat array of rows."""
+    masked, one = dropout_function(dtype), dtype(1)
 
     @cuda.jit
-    def mask(out, columns, seed, step, layer, threshold, scale):
-        key = key_of_layer(seed, step, layer)
+    def mask(out, columns, key, threshold, scale):
         for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
             out[i] = masked(one, key, i // columns, i % columns, threshold, scale)
 
@@ -110,19 +103,19 @@ def update_function(dtype, optimizer):
     """update(i, dw, w, first, second, rate, corrections, settings): one parameter, by SGD or Adam.
 
     first and second are what the optimizer remembers, (P,) each; corrections are 1 - beta**step of Adam, and settings
-    what `optimizer_settings` makes.
+    the weight decay and then what the optimizer has.
     """
-    sgd, adam, zero = formulas(dtype).sgd, formulas(dtype).adam, dtype(0)
+    formula = formulas(dtype)
 
     @cuda.jit(device=True)
     def update_sgd(i, dw, w, first, second, rate, corrections, settings):
-        weight_decay, momentum, nesterov = settings[0], settings[1], settings[2] > zero
-        w[i], first[i] = sgd(w[i], dw, first[i], rate, momentum, nesterov, weight_decay)
+        weight_decay, momentum, nesterov = settings[0], settings[1], settings[2] > formula.ZERO
+        w[i], first[i] = formula.sgd(w[i], dw, first[i], rate, momentum, nesterov, weight_decay)
 
     @cuda.jit(device=True)
     def update_adam(i, dw, w, first, second, rate, corrections, settings):
         weight_decay, beta1, beta2, epsilon = settings
-        w[i], first[i], second[i] = adam(
+        w[i], first[i], second[i] = formula.adam(
             w[i], dw, first[i], second[i], rate, corrections[0], corrections[1], beta1, beta2, epsilon, weight_decay
         )
 
@@ -142,108 +135,93 @@ def update_kernel(dtype, optimizer):
     return update
 
 
+# ---------------------------------------------------------------------------------------- threads that share their work
+# Each makes a part, and the parts are put together in pairs: in the same order every time, so the same seed gives the
+# same bits. All threads of a block must call these functions, for they wait for each other inside.
+
+
+@cache
+def in_pairs(combine, team, step=1):
+    """combined(parts): what the `team` threads that share something have found, at the first of them.
+
+    `parts` is shared memory (n, THREADS), a column a thread; the threads of a team are `step` apart, and `combine` is
+    operator.add or max. A thread that has read the result must wait before it writes there again.
+    """
+
+    @cuda.jit(device=True)
+    def combined(parts):
+        me = cuda.threadIdx.x
+        cuda.syncthreads()
+        half = team * step // 2
+        while half >= step:
+            if me % (team * step) < half:
+                for n in range(parts.shape[0]):
+                    parts[n, me] = combine(parts[n, me], parts[n, me + half])
+            cuda.syncthreads()
+            half //= 2
+
+    return combined
+
+
+def team_function(dtype, combine, team=THREADS, step=1):
+    """whole(part): the same for a single part, and known to all threads of the team.
+
+    Made anew for each caller: numba cannot link shared memory that two functions of a kernel lead to.
+    """
+    combined = in_pairs(combine, team, step)
+
+    @cuda.jit(device=True)
+    def whole(part):
+        parts = cuda.shared.array((1, THREADS), dtype)
+        me = cuda.threadIdx.x
+        parts[0, me] = part
+        combined(parts)
+        found = parts[0, me - me % (team * step) + me % step]
+        cuda.syncthreads()
+        return found
+
+    return whole
+
+
 # -------------------------------------------------------------------------------------------------------------- columns
 
 
 @cache
-def column_function(dtype):
-    """total(j, B, O, dz, squared): the sum of column j of dz (B,O), or of its squares, known to its threads.
+def column_sums(dtype, finish):
+    """sums(B, O, dz, to): the sum of each column j of dz (B,O), given to finish(0, j, O, value, to)."""
+    whole, zero = team_function(dtype, operator.add, TEAM, WARP), dtype(0)
 
-    All threads of a block call it, those of a column that does not exist too: they wait for each other inside.
-    """
-    zero = dtype(0)
+    def sums_share(B, O, dz, to):
+        block = cuda.gridDim.x - 1 - cuda.blockIdx.x  # the last first: in an epoch they may have had one product less
+        for start in range(block * WARP, O, cuda.gridDim.x * WARP):
+            j, part = start + cuda.threadIdx.x % WARP, zero
+            if j < O:
+                for b in range(cuda.threadIdx.x // WARP, B, TEAM):
+                    part += dz[b * O + j]
+            total = whole(part)
+            if j < O and cuda.threadIdx.x < WARP:
+                finish(0, j, O, total, to)
 
-    @cuda.jit(device=True)
-    def total(j, B, O, dz, squared):
-        parts = cuda.shared.array(THREADS, dtype)
-        me = cuda.threadIdx.x
-        part = zero
-        if j < O:
-            for b in range(me // WARP, B, TEAM):
-                value = dz[b * O + j]
-                part += value * value if squared else value
-        parts[me] = part
-        cuda.syncthreads()
-        half = TEAM // 2
-        while half > 0:
-            if me < half * WARP:
-                parts[me] += parts[me + half * WARP]
-            cuda.syncthreads()
-            half //= 2
-        found = parts[me % WARP]
-        cuda.syncthreads()
-        return found
-
-    return total
+    return kernel_and_function(sums_share)
 
 
 @cache
-def column_kernels(dtype):
-    """sums(B, O, dz, db) and shrink(I, O, W, limit), which holds the columns of W (I,O) to a norm."""
-    total, formula = column_function(dtype), formulas(dtype)
-    square_root, shrink_to, one = formula.square_root, formula.shrink, dtype(1)
+def column_norms(dtype):
+    """shrink(I, O, W, limit): holds the columns of W (I,O) to a norm."""
+    whole, formula, zero = team_function(dtype, operator.add, TEAM, WARP), formulas(dtype), dtype(0)
 
-    @cuda.jit
-    def sums(B, O, dz, db):
+    def shrink_share(I, O, W, limit):
         for start in range(cuda.blockIdx.x * WARP, O, cuda.gridDim.x * WARP):
-            j = start + cuda.threadIdx.x % WARP
-            found = total(j, B, O, dz, False)
-            if j < O and cuda.threadIdx.x < WARP:
-                db[j] = found
-
-    @cuda.jit(device=True)
-    def shrink_share(block, blocks, I, O, W, limit):
-        for start in range(block * WARP, O, blocks * WARP):
-            j = start + cuda.threadIdx.x % WARP
-            factor = shrink_to(square_root(total(j, I, O, W, True)), limit)
-            if j < O and factor < one:
+            j, part = start + cuda.threadIdx.x % WARP, zero
+            if j < O:
+                for i in range(cuda.threadIdx.x // WARP, I, TEAM):
+                    part += W[i * O + j] * W[i * O + j]
+            factor = formula.shrink(formula.square_root(whole(part)), limit)
+            if j < O and factor < formula.ONE:
                 for i in range(cuda.threadIdx.x // WARP, I, TEAM):
                     W[i * O + j] *= factor
 
-    @cuda.jit
-    def shrink(I, O, W, limit):
-        shrink_share(cuda.blockIdx.x, cuda.gridDim.x, I, O, W, limit)
-
-    return SimpleNamespace(sums=sums, shrink=shrink, shrink_share=shrink_share)
-
-
-# ----------------------------------------------------------------------------------------------------------------- rows
-# What is done to rows of logits is in cuda/losses.py; here is how the threads of a row add up what they have found.
-
-
-@cache
-def team_functions(dtype, team):
-    """add_up(parts) and largest(parts): what the `team` threads of a row have found, in place, at their first thread.
-
-    `parts` is shared memory (n, THREADS), a column a thread. Whoever has read the result must wait before he writes
-    there again.
-    """
-
-    @cuda.jit(device=True)
-    def add_up(parts):
-        me = cuda.threadIdx.x
-        cuda.syncthreads()
-        half = team // 2
-        while half > 0:
-            if me % team < half:
-                for n in range(parts.shape[0]):
-                    parts[n, me] += parts[n, me + half]
-            cuda.syncthreads()
-            half //= 2
-
-    @cuda.jit(device=True)
-    def largest(parts):
-        me = cuda.threadIdx.x
-        cuda.syncthreads()
-        half = team // 2
-        while half > 0:
-            if me % team < half:
-                for n in range(parts.shape[0]):
-                    parts[n, me] = max(parts[n, me], parts[n, me + half])
-            cuda.syncthreads()
-            half //= 2
-
-    return SimpleNamespace(add_up=add_up, largest=largest)
+    return kernel_and_function(shrink_share)
 
 
 # --------------------------------------------------------------------------------------------------- the whole gradient
@@ -253,28 +231,28 @@ TINY_STEP = 2.0**-40            # squares of gradients that explode overflow; th
 
 
 @cache
-def norm_functions(dtype):
-    """squares_share(part, dw, parts): a part of two sums of squares of dw (P,), of dw itself and of dw times TINY_STEP.
+def clip_functions(dtype):
+    """squares(dw, parts), length(parts) and the kernel scale(dw, parts, limit), which hold dw (P,) to a length.
 
-    length(parts) makes of all parts the length of dw. Two kernels, or a wait of all blocks, lie between.
+    squares writes PARTS sums of squares of dw, and as many of dw times TINY_STEP; length makes of them the length of
+    dw. Two kernels, or a wait of all blocks, lie between.
     """
-    square_root = formulas(dtype).square_root
-    add_up = team_functions(dtype, THREADS).add_up
+    formula, add_up = formulas(dtype), in_pairs(operator.add, THREADS)
     zero, tiny = dtype(0), dtype(TINY_STEP)
 
-    @cuda.jit(device=True)
-    def squares_share(part, dw, parts):
+    def squares_share(dw, parts):
         sums = cuda.shared.array((2, THREADS), dtype)
         me = cuda.threadIdx.x
-        plain, small = zero, zero
-        for i in range(part * THREADS + me, dw.size, PARTS * THREADS):
-            plain += dw[i] * dw[i]
-            small += (dw[i] * tiny) * (dw[i] * tiny)
-        cuda.syncthreads()
-        sums[0, me], sums[1, me] = plain, small
-        add_up(sums)
-        if me == 0:
-            parts[part], parts[PARTS + part] = sums[0, 0], sums[1, 0]
+        for part in range(cuda.blockIdx.x, PARTS, cuda.gridDim.x):
+            plain, small = zero, zero
+            for i in range(part * THREADS + me, dw.size, PARTS * THREADS):
+                plain += dw[i] * dw[i]
+                small += (dw[i] * tiny) * (dw[i] * tiny)
+            cuda.syncthreads()
+            sums[0, me], sums[1, me] = plain, small
+            add_up(sums)
+            if me == 0:
+                parts[part], parts[PARTS + part] = sums[0, 0], sums[1, 0]
 
     @cuda.jit(device=True)
     def length(parts):
@@ -283,27 +261,13 @@ def norm_functions(dtype):
             plain += parts[part]
             small += parts[PARTS + part]
         if math.isinf(plain):
-            return square_root(small) / tiny
-        return square_root(plain)
-
-    return SimpleNamespace(squares_share=squares_share, length=length)
-
-
-@cache
-def clip_kernels(dtype):
-    """squares(dw, parts) and then scale(dw, parts, limit): holds dw (P,) to a length."""
-    functions, shrink_to = norm_functions(dtype), formulas(dtype).shrink
-    squares_share, length = functions.squares_share, functions.length
-
-    @cuda.jit
-    def squares(dw, parts):
-        for part in range(cuda.blockIdx.x, PARTS, cuda.gridDim.x):
-            squares_share(part, dw, parts)
+            return formula.square_root(small) / tiny
+        return formula.square_root(plain)
 
     @cuda.jit
     def scale(dw, parts, limit):
-        factor = shrink_to(length(parts), limit)
+        factor = formula.shrink(length(parts), limit)
         for i in range(cuda.grid(1), dw.size, cuda.gridsize(1)):
             dw[i] *= factor
 
-    return SimpleNamespace(squares=squares, scale=scale)
+    return SimpleNamespace(squares=kernel_and_function(squares_share), length=length, scale=scale)

@@ -46,6 +46,20 @@ def test_losses(shape, scale, dtype):
     np.testing.assert_allclose(cuda.soft_target_backward(cache), expected, atol=T * tolerance)
 
 
+@pytest.mark.parametrize("T", [1, 4, 20])
+@pytest.mark.parametrize("target", ["labels", "probabilities", "teacher only"])
+@both_dtypes
+def test_the_distillation_loss_is_that_of_ops(target, T, dtype):
+    s, t, tolerance = numbers(0, 5, 10, dtype=dtype), numbers(1, 5, 10, dtype=dtype), 10 * TOLERANCE[dtype]
+    y = {"labels": np.arange(5), "probabilities": ops.softmax_forward(t[::-1])[0], "teacher only": None}[target]
+    alpha, smoothing = (1.0, 0.0) if y is None else (0.3, 0.1)
+    value, ds = cuda.distillation_loss(s, t, y, T, alpha, smoothing)
+    reference, expected = ops.distillation_loss(s, t, y, T, alpha, smoothing)
+    np.testing.assert_allclose(value, reference, rtol=tolerance)
+    np.testing.assert_allclose(ds, expected, atol=T * tolerance)
+    assert ds.dtype == dtype
+
+
 @pytest.mark.parametrize("descending", [False, True])
 def test_one_pass_finds_the_largest_logit_wherever_it_stands(descending):
     s = np.linspace(-400, 400, 41, dtype=np.float32)[None, :: -1 if descending else 1]
