@@ -32,7 +32,7 @@ from ...training.evaluation import Report, compare
 from ...training.optim import Adam
 from ..drift import noisy, rotated
 from .claims import Claim, Curve, Findings, Panel, at_least, at_most
-from .study import Budget, Study, accuracy, alone, distilled, on_all_cores
+from .study import Budget, Study, accuracy, alone, described, distilled, on_all_cores
 
 SOURCE = "no paper, but what the library set itself beforehand"
 DATA = "fashion-mnist" if is_at_hand(FASHION_MNIST) else "digits"  # of which no download is needed
@@ -95,9 +95,8 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
     with one_thread(default_backend()):
         streams = drifts(study.test.x)
         found = [deploy(teacher, student, study.training, proving, study.test, streams) for student in students]
-    shown = {name: str(value) if isinstance(value, Budget) else value for name, value in vars(settings).items()}
     chosen = {"data": DATA, "teacher": repr(teacher), "width": width, "temperature": T, "seeds": study.seeds}
-    return Findings(_claims(found), _panels(found), {**shown, **chosen, **_figures(found)})
+    return Findings(_claims(found), _panels(found), described(settings) | chosen | _figures(found))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ...data import Dataset, fashion_mnist
 from ...data.augmentation import RandomShift
 from ...network import MLP
 from ...training.optim import Adam
-from .claims import Claim, Curve, Findings, Panel, always_above, differences
+from .claims import Claim, Curve, Findings, Panel, always_positive, bars, differences
 from .study import Budget, Study, accuracies, accuracy, agreement, distilled, jittered_teacher, on_all_cores
 
 SOURCE = "Stanton et al. 2021"
@@ -93,34 +93,30 @@ def _claims(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Clai
     own = by_size[sizes[-1]][0]
     steps = [differences(by_size[more][0], by_size[fewer][0]) for fewer, more in pairwise(sizes)]
     least = [min(gains) for gains in zip(*steps, strict=True)]
-    apart = [100 - agreed for agreed in own]
     moved, clothes, noise = (by_kind[kind][0] for kind in ("moved", "clothes", "noise"))
     listed = ", ".join(f"{size:,}" for size in sizes)
     return [
-        always_above("disagreement", 0, "images, in percent, on which a student of its own shape disagrees with it",
-                     apart, decimals=2),
-        always_above("agreement_gain_more_images", 0,
-                     f"points of agreement that each step adds from {listed} images, the least", least, decimals=2),
-        always_above("agreement_gain_shifted_images", 0, "points of agreement that moving the images adds",
-                     differences(moved, own), decimals=2),
-        always_above("agreement_clothes_over_noise", 0,
-                     "points of agreement by which clothes teach digits better than noise",
-                     differences(clothes, noise), decimals=1),
-        always_above("agreement_digits_over_clothes", 0,
-                     "points of agreement by which digits teach digits better than clothes",
-                     differences(own, clothes), decimals=1),
+        always_positive("disagreement", "images, in percent, on which a student of its own shape disagrees with it",
+                        [100 - agreed for agreed in own], decimals=2),
+        always_positive("agreement_gain_more_images",
+                        f"points of agreement that each step adds from {listed} images, the least", least, decimals=2),
+        always_positive("agreement_gain_shifted_images", "points of agreement that moving the images adds",
+                        differences(moved, own), decimals=2),
+        always_positive("agreement_clothes_over_noise",
+                        "points of agreement by which clothes teach digits better than noise",
+                        differences(clothes, noise), decimals=1),
+        always_positive("agreement_digits_over_clothes",
+                        "points of agreement by which digits teach digits better than clothes",
+                        differences(own, clothes), decimals=1),
     ]  # fmt: skip
 
 
 def _panels(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Panel]:
     sizes = list(by_size)
-    kinds = {"own": by_size[sizes[-1]], **by_kind}
-    sized = [
-        Curve("agreement with the teacher", sizes, [by_size[size][0] for size in sizes]),
-        Curve("accuracy", sizes, [by_size[size][1] for size in sizes]),
-    ]
-    by_name = [Curve("", list(kinds), [agreed for agreed, _ in kinds.values()])]
+    agreements, accuracies = map(list, zip(*by_size.values(), strict=True))
+    sized = [Curve("agreement with the teacher", sizes, agreements), Curve("accuracy", sizes, accuracies)]
+    kinds = {"own": agreements[-1]} | {kind: agreed for kind, (agreed, _) in by_kind.items()}
     return [
         Panel("How many images the teacher answers", "images", "% of test images", sized, logarithmic=True),
-        Panel("What they are", "", "agreement with the teacher, %", by_name),
+        bars("What they are", "agreement with the teacher, %", kinds),
     ]
