@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from ...support.text import plural
 from ...training.selection import highest
 from ..demo import train_teacher
 from ..reproduce.claims import differences
-from ..reproduce.study import LOADERS, accuracy, agreement, jittered_teacher, on_all_cores
+from ..reproduce.study import LOADERS, Run, accuracy, agreement, jittered_teacher, on_all_cores
 from .board import Board, MethodRow
 from .methods import BY_NAME, METHODS, REFERENCE, TRIALS, Classroom, Method, Setting
 
@@ -32,7 +31,6 @@ __all__ = ["NAMES", "Board", "MethodRow", "leaderboard", "names_at_hand"]
 SEEDS, QUICK_SEEDS = 5, 2
 TEACHERS = 3  # of the ensemble; the first of them is the one teacher of all others
 Log = Callable[[str], None]
-Run = Callable[..., list[Any]]  # run([(function, *arguments), ...]) is function(classroom, *arguments)s
 
 
 @dataclass(frozen=True)
@@ -99,8 +97,8 @@ def leaderboard(data: str, seeds: int | None = None, quick: bool = False, log: L
     setup = SETUPS[data].quick() if quick else SETUPS[data]
     images, validation, test = _parts(setup)
     log(f"{data}: training {TEACHERS} teachers on {len(images):,} images ...")
-    with on_all_cores((setup.teacher, images)) as run:
-        teachers = run((_teach, seed) for seed in range(TEACHERS))
+    with on_all_cores(images) as run:
+        teachers = run((partial(setup.teacher, seed=seed),) for seed in range(TEACHERS))
     room = Classroom(
         images, validation, test, teachers, setup.hidden, setup.assistant, setup.seen, setup.epochs, setup.rate,
         setup.batch_size,
@@ -128,11 +126,6 @@ def _parts(setup: Setup) -> tuple[Dataset, Dataset, Dataset]:
     return images, validation, test.take(setup.tested)
 
 
-def _teach(shared: tuple[Callable[..., MLP], Dataset], seed: int) -> MLP:
-    teacher, images = shared
-    return teacher(images, seed=seed)
-
-
 # ---------------------------------------------------------------------------------------------- the contest
 
 
@@ -144,7 +137,7 @@ def contest(
     chosen = _chosen(methods, run, trial_seeds)
     log(f"measuring on test images, {plural(len(seeds), 'seed')} ...")
     found = iter(run((_tested, name, setting, seed) for name, (setting, _) in chosen.items() for seed in seeds))
-    figures = {name: tuple(map(list, zip(*(next(found) for _ in seeds), strict=True))) for name in chosen}
+    figures = {name: [list(column) for column in zip(*(next(found) for _ in seeds), strict=True)] for name in chosen}
     reference, _, _ = figures[REFERENCE]
     rows = []
     for method in methods:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ...distillation.chains import teacher_assistant
 from ...losses import SoftTarget
 from ...network import MLP
-from .claims import ACCURACY, Claim, Findings, Panel, always_positive, bars, differences
+from .claims import ACCURACY, Claim, Findings, Panel, above_zero, bars, differences
 from .study import Study, Taught, Trainer, accuracy, alone, on_all_cores
 
 SOURCE = "Mirzadeh et al. 2020"
@@ -45,7 +45,7 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
         "images": len(trainer.data), "epochs": trainer.epochs, "alpha": ALPHA, "seeds": study.seeds,
         "chosen": {"alone": hard.trial, "direct": direct.trial} | {k: one.trial for k, one in found.through.items()},
     }  # fmt: skip
-    return Findings(_claims(found), [_panel(found)], settings)
+    return _claims(found), [_panel(found)], settings
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,9 @@ def _claims(found: Outcome) -> list[Claim]:
     by_width = [differences(one.test, direct) for one in found.through.values()]
     worst = [min(gains) for gains in zip(*by_width, strict=True)]
     return [
-        always_positive("gain_teacher", "points gained by a teacher", differences(direct, found.alone.test),
-                        decimals=2),
-        always_positive("gain_best_assistant", "points more through the best assistant", differences(chosen, direct),
-                        decimals=2),
-        always_positive("gain_worst_assistant", "points more through the worst assistant", worst, decimals=2),
+        above_zero("gain_teacher", "points gained by a teacher", differences(direct, found.alone.test), 2),
+        above_zero("gain_best_assistant", "points more through the best assistant", differences(chosen, direct), 2),
+        above_zero("gain_worst_assistant", "points more through the worst assistant", worst, 2),
     ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from ...distillation.chains import born_again
 from ...distillation.ensembles import Ensemble
 from ...losses import SoftTarget
 from ...network import MLP
-from .claims import ACCURACY, Claim, Findings, Panel, always_positive, bars, differences
+from .claims import ACCURACY, Claim, Findings, Panel, above_zero, bars, differences
 from .study import Study, Trainer, accuracies, chosen, on_all_cores
 
 SOURCE = "Furlanello et al. 2018"
@@ -42,7 +42,7 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
         "network": HIDDEN, "images": len(trainer.data), "epochs": trainer.epochs, "rate": rate, "trial": trial,
         "seeds": study.seeds,
     }  # fmt: skip
-    return Findings(_claims(families), [_panel(families)], settings)
+    return _claims(families), [_panel(families)], settings
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,14 @@ def _claims(families: list[Family]) -> list[Claim]:
     together, strangers = ([getattr(family, name) for family in families] for name in ("ensemble", "strangers"))
     best_one = [max(family.generations) for family in families]
     return [
-        always_positive("gain_generation_1", "points of the first generation over its teacher",
-                        differences(second, first), decimals=2),
-        always_positive(f"gain_generation_{GENERATIONS}", f"points of generation {GENERATIONS} over the first",
-                        differences(last, second), decimals=2),
-        always_positive("gain_ensemble_over_best", "points of their ensemble over the best of them",
-                        differences(together, best_one), decimals=2),
-        always_positive("gain_ensemble_over_independent",
-                        "points of their ensemble over one of as many that learned alone",
-                        differences(together, strangers), decimals=2),
+        above_zero("gain_generation_1", "points of the first generation over its teacher", differences(second, first),
+                   2),
+        above_zero(f"gain_generation_{GENERATIONS}", f"points of generation {GENERATIONS} over the first",
+                   differences(last, second), 2),
+        above_zero("gain_ensemble_over_best", "points of their ensemble over the best of them",
+                   differences(together, best_one), 2),
+        above_zero("gain_ensemble_over_independent", "points of their ensemble over one of as many that learned alone",
+                   differences(together, strangers), 2),
     ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from itertools import product
 from ...data import Dataset
 from ...data.augmentation import with_label_noise
 from ...network import MLP
-from .claims import ACCURACY, Claim, Curve, Findings, Panel, always_positive, bars, differences
+from .claims import ACCURACY, Claim, Curve, Findings, Panel, above_zero, bars, differences
 from .study import Budget, Study, Taught, Trainer, accuracies, accuracy, alone, on_all_cores
 
 SOURCE = "Cho and Hariharan 2019; Mirzadeh et al. 2020"
@@ -49,7 +49,7 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
         "noisy": {"width": NOISY_WIDTH, "rate_alone": rate_alone, "rate": rate, "alpha": alpha},
         "seeds": study.seeds,
     }  # fmt: skip
-    return Findings([*_claims_of_widths(found), *_claims_of_noise(noisy)], [*_panels(found), _panel(noisy)], settings)
+    return [*_claims_of_widths(found), *_claims_of_noise(noisy)], [*_panels(found), _panel(noisy)], settings
 
 
 @dataclass(frozen=True)
@@ -125,15 +125,13 @@ def _claims_of_widths(widths: dict[int, Width]) -> list[Claim]:
     narrow, wide = widths[fewest], widths[most]
     harm = [-gain for gain in narrow.gains(hot)]
     return [
-        always_positive(f"loss_{fewest}_units", f"points that {fewest} hidden units lose by distilling at T={hot:g}",
-                        harm, decimals=1),
-        always_positive(f"extra_gain_{most}_units",
-                        f"points by which {most} units gain more at T={hot:g} than {fewest} do",
-                        differences(wide.gains(hot), narrow.gains(hot)), decimals=1),
-        always_positive(f"best_gain_{most}_units", f"points that {most} units gain at their best T",
-                        wide.gains_at_best, decimals=2),
-        always_positive("best_temperature_difference", f"best T of {most} units less that of {fewest}",
-                        differences(wide.temperatures, narrow.temperatures)),
+        above_zero(f"loss_{fewest}_units", f"points that {fewest} hidden units lose by distilling at T={hot:g}", harm,
+                   1),
+        above_zero(f"extra_gain_{most}_units", f"points by which {most} units gain more at T={hot:g} than {fewest} do",
+                   differences(wide.gains(hot), narrow.gains(hot)), 1),
+        above_zero(f"best_gain_{most}_units", f"points that {most} units gain at their best T", wide.gains_at_best, 2),
+        above_zero("best_temperature_difference", f"best T of {most} units less that of {fewest}",
+                   differences(wide.temperatures, narrow.temperatures)),
     ]  # fmt: skip
 
 
@@ -160,10 +158,10 @@ class Noisy:
 def _claims_of_noise(noisy: Noisy) -> list[Claim]:
     wrong, soft = f"{NOISE:.0%} of the labels wrong", noisy.distilled.test
     return [
-        always_positive("noisy_labels_gain_over_teacher", f"{wrong}: points of the student over its teacher",
-                        differences(soft, noisy.teacher), decimals=1),
-        always_positive("noisy_labels_gain_over_alone", f"{wrong}: points of the student over one alone",
-                        differences(soft, noisy.alone.test), decimals=1),
+        above_zero("noisy_labels_gain_over_teacher", f"{wrong}: points of the student over its teacher",
+                   differences(soft, noisy.teacher), 1),
+        above_zero("noisy_labels_gain_over_alone", f"{wrong}: points of the student over one alone",
+                   differences(soft, noisy.alone.test), 1),
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...network import MLP
-from .claims import ACCURACY, Claim, Curve, Findings, Panel, always_positive, at_least, differences
+from .claims import ACCURACY, Claim, Curve, Findings, Panel, above_zero, at_least, differences
 from .study import Study, Taught, Trainer, accuracy, jittered_teacher, on_all_cores
 
 SOURCE = "Hinton, Vinyals and Dean 2015, section 6"
@@ -61,7 +61,7 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
         "chosen": {name: (*found.alone.trial, *found.distilled.trial) for name, found in outcomes.items()},
         "seeds": study.seeds,
     }  # fmt: skip
-    return Findings(_claims(outcomes), [_panel(outcomes, full)], settings)
+    return _claims(outcomes), [_panel(outcomes, full)], settings
 
 
 def _sizes(all_images: int) -> dict[str, int]:
@@ -93,18 +93,17 @@ def _claims(outcomes: dict[str, Outcome]) -> list[Claim]:
     few, all_of_it = outcomes["3%"], outcomes["100%"]
     full = float(np.mean(all_of_it.alone.test))
     return [
-        always_positive("gain_3_percent", "points gained by soft targets from 3% of the images", few.gains,
-                        PAPER_SOFT - PAPER_ALONE, 1),
-        always_positive("gain_1_percent", "points gained by soft targets from 1% of the images", outcomes["1%"].gains,
-                        decimals=1),
+        above_zero("gain_3_percent", "points gained by soft targets from 3% of the images", few.gains, 1,
+                   paper=PAPER_SOFT - PAPER_ALONE),
+        above_zero("gain_1_percent", "points gained by soft targets from 1% of the images", outcomes["1%"].gains, 1),
         at_least(f"gain_{IMAGES}_images", 3, f"points gained from {IMAGES:,} images",
-                 outcomes[f"{IMAGES:,} images"].gains, decimals=1),
-        always_positive("gain_10_percent", "points gained from 10% of the images", outcomes["10%"].gains, decimals=1),
+                 outcomes[f"{IMAGES:,} images"].gains, 1),
+        above_zero("gain_10_percent", "points gained from 10% of the images", outcomes["10%"].gains, 1),
         at_least("accuracy_share_3_percent", 95,
                  "of what labels reach with all images, soft targets reach with 3% (percent)",
-                 [100 * soft / full for soft in few.distilled.test], 100 * PAPER_SOFT / PAPER_FULL, 1),
-        always_positive("extra_gain_1_percent", "the fewer, the more: points gained from 1% less those from all images",
-                        differences(outcomes["1%"].gains, all_of_it.gains), decimals=1),
+                 [100 * soft / full for soft in few.distilled.test], 1, paper=100 * PAPER_SOFT / PAPER_FULL),
+        above_zero("extra_gain_1_percent", "the fewer, the more: points gained from 1% less those from all images",
+                   differences(outcomes["1%"].gains, all_of_it.gains), 1),
     ]  # fmt: skip
 
 

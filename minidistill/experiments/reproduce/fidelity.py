@@ -19,7 +19,7 @@ from ...data import Dataset, fashion_mnist
 from ...data.augmentation import RandomShift
 from ...network import MLP
 from ...training.optim import Adam
-from .claims import Claim, Curve, Findings, Panel, always_positive, bars, differences
+from .claims import Claim, Curve, Findings, Panel, above_zero, bars, differences
 from .study import Budget, Study, accuracies, accuracy, agreement, distilled, jittered_teacher, on_all_cores
 
 SOURCE = "Stanton et al. 2021"
@@ -67,7 +67,7 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
         "teacher": repr(teacher), "teacher_accuracy": accuracy(teacher, study.test), "temperature": T,
         "steps": room.steps, "batch_size": BATCH, "rate": RATE, "seeds": study.seeds,
     }  # fmt: skip
-    return Findings(_claims(by_size, by_kind), _panels(by_size, by_kind), settings)
+    return _claims(by_size, by_kind), _panels(by_size, by_kind), settings
 
 
 def _sizes(most: int) -> list[int]:
@@ -96,18 +96,18 @@ def _claims(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Clai
     moved, clothes, noise = (by_kind[kind][0] for kind in ("moved", "clothes", "noise"))
     listed = ", ".join(f"{size:,}" for size in sizes)
     return [
-        always_positive("disagreement", "images, in percent, on which a student of its own shape disagrees with it",
-                        [100 - agreed for agreed in own], decimals=2),
-        always_positive("agreement_gain_more_images",
-                        f"points of agreement that each step adds from {listed} images, the least", least, decimals=2),
-        always_positive("agreement_gain_shifted_images", "points of agreement that moving the images adds",
-                        differences(moved, own), decimals=2),
-        always_positive("agreement_clothes_over_noise",
-                        "points of agreement by which clothes teach digits better than noise",
-                        differences(clothes, noise), decimals=1),
-        always_positive("agreement_digits_over_clothes",
-                        "points of agreement by which digits teach digits better than clothes",
-                        differences(own, clothes), decimals=1),
+        above_zero("disagreement", "images, in percent, on which a student of its own shape disagrees with it",
+                   [100 - agreed for agreed in own], 2),
+        above_zero("agreement_gain_more_images",
+                   f"points of agreement that each step adds from {listed} images, the least", least, 2),
+        above_zero("agreement_gain_shifted_images", "points of agreement that moving the images adds",
+                   differences(moved, own), 2),
+        above_zero("agreement_clothes_over_noise",
+                   "points of agreement by which clothes teach digits better than noise", differences(clothes, noise),
+                   1),
+        above_zero("agreement_digits_over_clothes",
+                   "points of agreement by which digits teach digits better than clothes", differences(own, clothes),
+                   1),
     ]  # fmt: skip
 
 

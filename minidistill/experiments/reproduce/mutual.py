@@ -16,7 +16,7 @@ from typing import Any
 from ...distillation.mutual import mutual_learning
 from ...losses import SoftTarget
 from ...network import MLP
-from .claims import ACCURACY, Claim, Findings, Panel, always_positive, bars, differences
+from .claims import ACCURACY, Claim, Findings, Panel, above_zero, bars, differences
 from .study import Study, Trainer, chosen, on_all_cores
 
 SOURCE = "Zhang et al. 2018"
@@ -53,7 +53,7 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
         "network": HIDDEN, "images": len(trainer.data), "epochs": trainer.epochs, "temperature": T, "rate_alone": rate,
         "taught": taught, "together": together, "seeds": study.seeds,
     }  # fmt: skip
-    return Findings(_claims(found), [_panel(found)], settings)
+    return _claims(found), [_panel(found)], settings
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,10 @@ def _claims(found: Outcome) -> list[Claim]:
     fewest, size = min(found.together), max(found.together)
     pair, most = found.together[fewest], found.together[size]
     return [
-        always_positive("gain_2_peers_over_alone", "points of two peers over one alone", differences(pair, found.alone),
-                        decimals=2),
-        always_positive("gain_2_peers_over_teacher", "points of two peers over one with a trained teacher",
-                        differences(pair, found.taught), decimals=2),
-        always_positive(f"gain_{size}_peers_over_2", f"points of {size} peers over two", differences(most, pair),
-                        decimals=2),
+        above_zero("gain_2_peers_over_alone", "points of two peers over one alone", differences(pair, found.alone), 2),
+        above_zero("gain_2_peers_over_teacher", "points of two peers over one with a trained teacher",
+                   differences(pair, found.taught), 2),
+        above_zero(f"gain_{size}_peers_over_2", f"points of {size} peers over two", differences(most, pair), 2),
     ]  # fmt: skip
 
 

@@ -106,11 +106,12 @@ def alone(
 
 
 def distilled(
-    answers: np.ndarray, data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, T: float, alpha: float = 1.0
-) -> MLP:
+    answers: np.ndarray, data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, T: float,
+    alpha: float = 1.0, check_teacher: bool = True,
+) -> MLP:  # fmt: skip
     """A network that learns from a teacher's logits (N,C) for the same images."""
-    network = MLP((data.x.shape[1], *hidden, answers.shape[1]), seed=seed)
-    distill(SoftTargets.of(answers, data), network, data, SoftTarget(T, alpha), **budget.options(seed))
+    network, targets = MLP((data.x.shape[1], *hidden, answers.shape[1]), seed=seed), SoftTargets.of(answers, data)
+    distill(targets, network, data, SoftTarget(T, alpha), check_teacher=check_teacher, **budget.options(seed))
     return network
 
 

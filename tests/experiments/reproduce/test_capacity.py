@@ -23,7 +23,7 @@ def noisy(teacher, alone, distilled):
 def width(alone, hot, best):
     """Two seeds: accuracies alone and at the highest temperature, and each seed's best temperature."""
     tested = {T: [80.0, 80.0] for T in TEMPERATURES} | {TEMPERATURES[-1]: hot}
-    distilled = {T: taught(tested[T], validation=[90.0 if T == chosen else 70.0 for chosen in best]) for T in tested}
+    distilled = {T: taught(tested[T], validation=[90.0 if chosen == T else 70.0 for chosen in best]) for T in tested}
     return Width(taught(alone), distilled)
 
 
