@@ -112,14 +112,16 @@ def sweep(
         validation=validation,
         targets=SoftTargets.of(check_rows("teacher logits", logits, dtype=np.float32), training),
         answers=answers,
-        hidden_layers=check_whole("hidden_layers", hidden_layers),
-        activation=activation,
-        dropout=check_number("dropout", dropout, "[0, 1)"),
-        epochs=check_whole("epochs", epochs),
-        batch_size=check_whole("batch_size", batch_size),
-        optimizer=optimizer,
-        patience=None if patience is None else check_whole("patience", patience),
-        backend=default_backend(),
+        hyperparameters={
+            "hidden_layers": check_whole("hidden_layers", hidden_layers),
+            "activation": activation,
+            "dropout": check_number("dropout", dropout, "[0, 1)"),
+            "epochs": check_whole("epochs", epochs),
+            "batch_size": check_whole("batch_size", batch_size),
+            "optimizer": optimizer,
+            "patience": None if patience is None else check_whole("patience", patience),
+            "backend": default_backend(),
+        },
     )
     for width in {setting.width for setting in grid}:
         student = common.student(width)  # says what is wrong with it, if anything is
