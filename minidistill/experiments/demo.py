@@ -74,13 +74,10 @@ class Demo:
         return demo_figure(self.report, self.example, path)
 
     def __str__(self) -> str:
-        return f"{self.report}\n\n{self._controls()}\n\n{self._story()}"
-
-    def _controls(self) -> str:
-        found = {name: _mean_and_std(values)["accuracy_mean"] for name, values in self.controls.items()}
+        smoothed, shuffled = (np.mean(self.controls[name]) for name in ("label_smoothing", "shuffled_teacher"))
         return (
-            f"Controls: alone with label smoothing {found['label_smoothing']:.2%}; "
-            f"taught by a teacher whose answers were shuffled {found['shuffled_teacher']:.2%}."
+            f"{self.report}\n\nControls: alone with label smoothing {smoothed:.2%}; "
+            f"taught by a teacher whose answers were shuffled {shuffled:.2%}.\n\n{self._story()}"
         )
 
     def _story(self) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ...distillation.chains import teacher_assistant
 from ...losses import SoftTarget
 from ...network import MLP
-from .claims import ACCURACY, Claim, Findings, Panel, above_zero, bars, differences
+from .claims import ACCURACY, Claim, Findings, Panel, above_zero, bars
 from .study import Study, Taught, Trainer, accuracy, alone, on_all_cores
 
 SOURCE = "Mirzadeh et al. 2020"
@@ -85,14 +85,13 @@ class AssistedTrainer(Trainer):
 
 
 def _claims(found: Outcome) -> list[Claim]:
-    direct, chosen = found.direct.test, found.chosen.test
-    by_width = [differences(one.test, direct) for one in found.through.values()]
+    by_width = [one.over(found.direct) for one in found.through.values()]
     worst = [min(gains) for gains in zip(*by_width, strict=True)]
     return [
-        above_zero("gain_teacher", "points gained by a teacher", differences(direct, found.alone.test), 2),
-        above_zero("gain_best_assistant", "points more through the best assistant", differences(chosen, direct), 2),
+        above_zero("gain_teacher", "points gained by a teacher", found.direct.over(found.alone), 2),
+        above_zero("gain_best_assistant", "points more through the best assistant", found.chosen.over(found.direct), 2),
         above_zero("gain_worst_assistant", "points more through the worst assistant", worst, 2),
-    ]  # fmt: skip
+    ]
 
 
 def _panel(found: Outcome) -> Panel:

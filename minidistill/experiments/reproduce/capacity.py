@@ -111,8 +111,7 @@ class Width:
         return [max(self.distilled, key=lambda T: self.distilled[T].validation[k]) for k in seeds]
 
     def gains(self, T: float) -> list[float]:
-        """On the test images, in points, one a seed."""
-        return differences(self.distilled[T].test, self.alone.test)
+        return self.distilled[T].over(self.alone)
 
     @property
     def gains_at_best(self) -> list[float]:
@@ -156,12 +155,12 @@ class Noisy:
 
 
 def _claims_of_noise(noisy: Noisy) -> list[Claim]:
-    wrong, soft = f"{NOISE:.0%} of the labels wrong", noisy.distilled.test
+    wrong = f"{NOISE:.0%} of the labels wrong"
     return [
         above_zero("noisy_labels_gain_over_teacher", f"{wrong}: points of the student over its teacher",
-                   differences(soft, noisy.teacher), 1),
+                   differences(noisy.distilled.test, noisy.teacher), 1),
         above_zero("noisy_labels_gain_over_alone", f"{wrong}: points of the student over one alone",
-                   differences(soft, noisy.alone.test), 1),
+                   noisy.distilled.over(noisy.alone), 1),
     ]  # fmt: skip
 
 

@@ -113,11 +113,6 @@ class Reproduction:
     settings: dict[str, Any]
     seconds: float
 
-    @property
-    def holds(self) -> bool:
-        """Whether every claim does."""
-        return all(claim.holds for claim in self.claims)
-
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,

@@ -44,8 +44,7 @@ class Outcome:
 
     @property
     def gains(self) -> list[float]:
-        """What the teacher's answers added to each seed's accuracy, in points."""
-        return differences(self.distilled.test, self.alone.test)
+        return self.distilled.over(self.alone)
 
 
 def run(study: Study, log: Callable[[str], None]) -> Findings:

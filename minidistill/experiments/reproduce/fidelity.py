@@ -30,7 +30,7 @@ HIDDEN = (256, 256)  # of teacher and students: what the one can do the others c
 T = 4.0
 STEPS = 8_000
 BATCH, RATE = 128, 0.001  # of Adam: from SGD a student now and then learned nothing
-Taught = tuple[list[float], list[float]]  # agreement and accuracy in percent, one a seed
+Figures = tuple[list[float], list[float]]  # agreement and accuracy in percent, one a seed
 
 SIZES = (500, 2_000, 8_000, 32_000)
 
@@ -44,7 +44,7 @@ class Classroom:
     answers: np.ndarray  # (N,C)
     steps: int           # of each student
 
-    def taught_on(self, x: np.ndarray) -> Taught:
+    def taught_on(self, x: np.ndarray) -> Figures:
         """Students distilled from the teacher's predictions for unlabeled images x (N,I)."""
         budget = Budget(max(1, self.steps * BATCH // len(x)), RATE, BATCH, Adam)
         said, test = self.teacher.logits(x), self.study.test
@@ -88,7 +88,7 @@ def _kinds(study: Study) -> dict[str, np.ndarray]:
     }
 
 
-def _claims(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Claim]:
+def _claims(by_size: dict[int, Figures], by_kind: dict[str, Figures]) -> list[Claim]:
     sizes = list(by_size)
     own = by_size[sizes[-1]][0]
     steps = [differences(by_size[more][0], by_size[fewer][0]) for fewer, more in pairwise(sizes)]
@@ -111,11 +111,11 @@ def _claims(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Clai
     ]  # fmt: skip
 
 
-def _panels(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Panel]:
+def _panels(by_size: dict[int, Figures], by_kind: dict[str, Figures]) -> list[Panel]:
     sizes = list(by_size)
-    agreements, accuracies = map(list, zip(*by_size.values(), strict=True))
-    sized = [Curve("agreement with the teacher", sizes, agreements), Curve("accuracy", sizes, accuracies)]
-    kinds = {"own": agreements[-1]} | {kind: agreed for kind, (agreed, _) in by_kind.items()}
+    agreed, right = map(list, zip(*by_size.values(), strict=True))
+    sized = [Curve("agreement with the teacher", sizes, agreed), Curve("accuracy", sizes, right)]
+    kinds = {"own": agreed[-1]} | {kind: figures[0] for kind, figures in by_kind.items()}
     return [
         Panel("How many images the teacher answers", "images", "% of test images", sized, logarithmic=True),
         bars("What they are", "agreement with the teacher, %", kinds),

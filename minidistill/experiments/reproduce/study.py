@@ -19,6 +19,7 @@ from ...training.loop import fit
 from ...training.optim import SGD, Adam
 from ...training.schedules import CosineSchedule
 from ...training.selection import Choice, best, highest
+from .claims import differences
 
 LOADERS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "digits": digits}
 HELD_OUT, QUICK_HELD_OUT = 1 / 6, 1 / 4  # of the images to train on: 10,000 of 60,000; in a quick run 2,000
@@ -34,6 +35,10 @@ class Taught:
     trial: tuple[Any, ...]
     validation: list[float]
     test: list[float]
+
+    def over(self, others: "Taught") -> list[float]:
+        """How many points these are better than others on the test images, seed by seed."""
+        return differences(self.test, others.test)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,6 @@ Run = Callable[[Iterable[tuple[Any, ...]]], list[Any]]
 def on_all_cores(shared: Any) -> Iterator[Run]:
     """Processes that hold `shared`, one a core: run([(function, *arguments), ...]) is function(shared, *arguments)s."""
     with own_processes(usable_cores(), shared) as submit:
-
         yield lambda jobs: [future.result() for future in [submit(*job) for job in jobs]]
 
 
