@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from ...data import Dataset, digits
+from ...data import Dataset
 from ...data.mnist import COLLECTIONS, is_at_hand
 from ...network import MLP
 from ...support.checks import check_choice, check_whole
@@ -37,7 +37,6 @@ Log = Callable[[str], None]
 class Setup:
     """How large the contest on one data set is. Rates and epochs were chosen on its validation images."""
 
-    load: Callable[[], tuple[Dataset, Dataset]]
     images: int      # to learn from and to validate on
     validation: int  # of them
     tested: int
@@ -59,17 +58,17 @@ class Setup:
 
 QUICK_IMAGES = {"images": 8_000, "validation": 2_000, "tested": 2_000}
 IMAGE_TEACHER = partial(jittered_teacher, hidden=(400, 400))
-IMAGES = partial(
-    Setup, images=60_000, validation=10_000, tested=10_000, teacher=partial(IMAGE_TEACHER, epochs=8),
+IMAGES = Setup(
+    images=60_000, validation=10_000, tested=10_000, teacher=partial(IMAGE_TEACHER, epochs=8),
     quick_teacher=partial(IMAGE_TEACHER, epochs=2), hidden=(128,), assistant=256, seen=1_000, epochs=30, rate=0.01,
     batch_size=50, trial_seeds=1,
 )  # fmt: skip
 SETUPS = {
     "digits": Setup(
-        load=digits, images=1_297, validation=300, tested=500, teacher=train_teacher, quick_teacher=train_teacher,
+        images=1_297, validation=300, tested=500, teacher=train_teacher, quick_teacher=train_teacher,
         hidden=(32,), assistant=128, seen=150, epochs=100, rate=0.01, batch_size=30, trial_seeds=2,
     ),
-    **{collection.folder: IMAGES(LOADERS[collection.folder]) for collection in COLLECTIONS},
+    **{collection.folder: IMAGES for collection in COLLECTIONS},
 }  # fmt: skip
 NAMES = tuple(SETUPS)
 
@@ -95,7 +94,7 @@ def leaderboard(data: str, seeds: int | None = None, quick: bool = False, log: L
     check_whole("seeds", seeds)
     start = time.perf_counter()
     setup = SETUPS[data].quick() if quick else SETUPS[data]
-    images, validation, test = _parts(setup)
+    images, validation, test = _parts(setup, *LOADERS[data]())
     log(f"{data}: training {TEACHERS} teachers on {len(images):,} images ...")
     with on_all_cores(images) as run:
         teachers = run((partial(setup.teacher, seed=seed),) for seed in range(TEACHERS))
@@ -119,9 +118,8 @@ def leaderboard(data: str, seeds: int | None = None, quick: bool = False, log: L
     return Board.of(data, rows, settings, time.perf_counter() - start)
 
 
-def _parts(setup: Setup) -> tuple[Dataset, Dataset, Dataset]:
+def _parts(setup: Setup, whole: Dataset, test: Dataset) -> tuple[Dataset, Dataset, Dataset]:
     """Images to learn from, to validate on and to test on."""
-    whole, test = setup.load()
     validation, images = whole.take(setup.images).split(setup.validation)
     return images, validation, test.take(setup.tested)
 

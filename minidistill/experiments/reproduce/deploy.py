@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Into production: a large network hands its work to a small one, helps it out, and keeps watch over it.
 
-The other experiments do a paper's figures again. This one goes the way that somebody with a slow network of their own
-would go, and measures at each step what is kept and what it costs:
+It reproduces no paper. Each step is measured, in the accuracy that it keeps and in what it costs:
 
     1. a teacher, 2x1200 units, too slow for what it is wanted for
     2. a student, the narrowest that keeps enough of it on images held out
@@ -10,8 +9,8 @@ would go, and measures at each step what is kept and what it costs:
     4. a cascade: the student answers where it is sure, and the teacher the rest
     5. a quality gate: of one live image in twenty the teacher is asked too, and says when the student has lost its way
 
-`deploy` has steps 3 to 5, and is short. Of the images held out one half chooses the student; the other half, which
-has chosen nothing, proves what cascade and gate are to promise.
+`deploy` has steps 3 to 5. One half of the images held out chooses the student; on the other half cascade and gate are
+calibrated.
 """
 
 from collections.abc import Callable, Iterable
