@@ -136,11 +136,10 @@ def contest(
     log(f"measuring on test images, {plural(len(seeds), 'seed')} ...")
     found = iter(run((_tested, name, setting, seed) for name, (setting, _) in chosen.items() for seed in seeds))
     figures = {name: [list(column) for column in zip(*(next(found) for _ in seeds), strict=True)] for name in chosen}
-    reference, _, _ = figures[REFERENCE]
     rows = []
     for method in methods:
         accuracies, agreements, seconds = figures[method.name]
-        apart, mean = differences(accuracies, reference), float(np.mean(seconds))
+        apart, mean = differences(accuracies, figures[REFERENCE][0]), float(np.mean(seconds))
         rows.append(MethodRow(method.name, accuracies, apart, agreements, mean, *chosen[method.name], method.note))
     return rows
 

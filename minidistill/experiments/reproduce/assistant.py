@@ -31,14 +31,14 @@ TRIALS = tuple((T, rate) for T in (1.0, 4.0) for rate in (0.01, 0.03, 0.1))  # a
 
 
 def run(study: Study, log: Callable[[str], None]) -> Findings:
-    trainer = Trainer.of(study, STUDENT, EPOCHS)
+    trainer = AssistedTrainer.of(study, STUDENT, EPOCHS)
     widths = ASSISTANTS[::2] if study.quick else ASSISTANTS
     log("training the teacher ...")
     teacher = alone(trainer.data, TEACHER, trainer.budget(0.1), seed=0, dropout=0.3)
     log(f"teaching students of {STUDENT[0]} units, alone, directly and through {', '.join(map(str, widths))} units ...")
-    with on_all_cores(AssistedTrainer.of(study, STUDENT, EPOCHS, teacher)) as run:
-        jobs = [(AssistedTrainer.through, width) for width in widths]
-        *through, hard, direct = run([*jobs, (AssistedTrainer.by_labels,), (AssistedTrainer.directly,)])
+    with on_all_cores(trainer) as run:
+        jobs = [(AssistedTrainer.through, teacher, width) for width in widths]
+        *through, hard, direct = run([*jobs, (AssistedTrainer.by_labels,), (AssistedTrainer.directly, teacher)])
     found = Outcome(hard, direct, dict(zip(widths, through, strict=True)))
     settings = {
         "teacher": repr(teacher), "teacher_accuracy": accuracy(teacher, study.test), "student": STUDENT,
@@ -60,25 +60,22 @@ class Outcome:
         return max(self.through.values(), key=lambda one: one.validation[0])
 
 
-@dataclass(frozen=True)
 class AssistedTrainer(Trainer):
-    """Students of one teacher. A method per kind, for it runs in a process of its own."""
-
-    teacher: MLP
+    """A method per kind of student, for it runs in a process of its own."""
 
     def by_labels(self) -> Taught:
         return self.study.taught(zip(RATES), self.alone)
 
-    def directly(self) -> Taught:
-        answers = self.teacher.logits(self.data.x)                              # (N,C)
+    def directly(self, teacher: MLP) -> Taught:
+        answers = teacher.logits(self.data.x)                                   # (N,C)
         return self.study.taught(TRIALS, lambda seed, T, rate: self.distilled(answers, seed, T, ALPHA, rate))
 
-    def through(self, width: int) -> Taught:
+    def through(self, teacher: MLP, width: int) -> Taught:
         """By an assistant of `width` hidden units, one for each student."""
 
         def student(seed: int, T: float, rate: float) -> MLP:
             chain = [self.network(seed, (width,)), self.network(seed)]
-            teacher_assistant(self.teacher, chain, self.data, SoftTarget(T, ALPHA), **self.budget(rate).options(seed))
+            teacher_assistant(teacher, chain, self.data, SoftTarget(T, ALPHA), **self.budget(rate).options(seed))
             return chain[-1]
 
         return self.study.taught(TRIALS, student)

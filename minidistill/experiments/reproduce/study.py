@@ -130,10 +130,10 @@ class Trainer:
     batch_size: int
 
     @classmethod
-    def of(cls, study: Study, hidden: tuple[int, ...], epochs: int, *rest: Any) -> Self:
+    def of(cls, study: Study, hidden: tuple[int, ...], epochs: int) -> Self:
         """With the first 5,000 training images, in batches of 100; 3 epochs in a quick study."""
         data = study.training.take(min(FEW_IMAGES, len(study.training)))
-        return cls(study, data, hidden, 3 if study.quick else epochs, 100, *rest)
+        return cls(study, data, hidden, 3 if study.quick else epochs, 100)
 
     def budget(self, rate: float) -> Budget:
         return Budget(self.epochs, rate, self.batch_size)

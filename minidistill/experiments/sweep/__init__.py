@@ -106,7 +106,8 @@ def sweep(
     answers = None
     if validation_targets is not None:
         answers = soft_targets(validation_targets, validation, classes).logits_for(validation).argmax(axis=1)
-    training, validation = _single("training.x", training), _single("validation.x", validation)
+    training = Dataset(check_rows("training.x", training.x, dtype=np.float32), training.y)  # float32, as students are
+    validation = Dataset(check_rows("validation.x", validation.x, dtype=np.float32), validation.y)
     common = Common(
         training=training,
         validation=validation,
@@ -177,8 +178,8 @@ def _listed(name: str, values: Any) -> list[Any]:
 
 
 def _check(training: Dataset, validation: Dataset, optimizer: Optimizer) -> None:
-    for name, data in (("training", training), ("validation", validation)):
-        check_dataset(name, data)
+    check_dataset("training", training)
+    check_dataset("validation", validation)
     if validation.y is None:
         raise ValueError("validation must have labels: the settings are judged by them")
     if validation.x.shape[1] != training.x.shape[1]:
@@ -188,8 +189,3 @@ def _check(training: Dataset, validation: Dataset, optimizer: Optimizer) -> None
             "optimizer must be an optimizer, such as SGD(CosineSchedule(0.1)), whose schedule can be told from "
             f"others and sent to other processes, got {optimizer!r}"
         )
-
-
-def _single(name: str, data: Dataset) -> Dataset:
-    """The data in float32, in which the students are trained."""
-    return Dataset(check_rows(name, data.x, dtype=np.float32), data.y)
