@@ -17,10 +17,12 @@ from unittest import mock
 
 import numpy as np
 
-from minidistill.kernels.cuda import epochs as cuda_epochs
-from minidistill.kernels.cuda import losses as cuda_losses
-from minidistill.kernels.cuda import matmul as cuda_matmul
-from minidistill.kernels.cuda import rows as cuda_rows
+from minidistill.kernels.cuda import (
+    epochs as cuda_epochs,
+    losses as cuda_losses,
+    matmul as cuda_matmul,
+    rows as cuda_rows,
+)
 from minidistill.kernels.cuda.device import cuda, formulas, types
 
 CAPABILITIES = ((8, 0), (9, 0))  # A100 and H100

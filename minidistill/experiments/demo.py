@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Dataset, digits
-from ..distillation.soft_targets import SoftTargets
-from ..distillation.student import distill
-from ..losses import CrossEntropy, SoftTarget
+from ..losses import CrossEntropy
 from ..network import MLP
 from ..support.checks import check_seed, check_whole
 from ..support.figures import ALONE, DISTILLED, TEACHER, new_figure, save, titled
@@ -24,7 +22,8 @@ from ..support.text import sample_std
 from ..training.evaluation import Report, accuracy, compare
 from ..training.selection import best
 from .pictures import draw_image, draw_probabilities
-from .reproduce.study import Budget, alone
+from .reproduce.claims import differences
+from .reproduce.study import Budget, alone, distilled
 
 TEACHER_SIZES = (64, 512, 512, 10)
 STUDENT_SIZES = (64, 32, 10)
@@ -52,8 +51,8 @@ class Demo:
     @property
     def gains(self) -> list[float]:
         """What distilling added to each seed's accuracy, in percentage points."""
-        pairs = zip(self.report["distilled"].accuracies, self.report["alone"].accuracies, strict=True)
-        return [100 * (after - before) for after, before in pairs]
+        shares = differences(self.report["distilled"].accuracies, self.report["alone"].accuracies)
+        return [100 * share for share in shares]
 
     def to_dict(self) -> dict[str, Any]:
         """Accuracies are fractions, gains percentage points."""
@@ -75,13 +74,10 @@ class Demo:
         return demo_figure(self.report, self.example, path)
 
     def __str__(self) -> str:
-        return f"{self.report}\n\n{self._controls()}\n\n{self._story()}"
-
-    def _controls(self) -> str:
-        found = {name: _mean_and_std(values)["accuracy_mean"] for name, values in self.controls.items()}
+        smoothed, shuffled = (np.mean(self.controls[name]) for name in ("label_smoothing", "shuffled_teacher"))
         return (
-            f"Controls: alone with label smoothing {found['label_smoothing']:.2%}; "
-            f"taught by a teacher whose answers were shuffled {found['shuffled_teacher']:.2%}."
+            f"{self.report}\n\nControls: alone with label smoothing {smoothed:.2%}; "
+            f"taught by a teacher whose answers were shuffled {shuffled:.2%}.\n\n{self._story()}"
         )
 
     def _story(self) -> str:
@@ -159,14 +155,11 @@ class _Trainer:
         return alone(self._seen(seed), STUDENT_SIZES[1:-1], Budget(EPOCHS, rate, BATCH), seed, loss=loss)
 
     def distilled(self, seed: int, T: float, shuffle: bool = False) -> MLP:
-        student, data = MLP(STUDENT_SIZES, seed=seed), self._seen(seed)
-        teacher: Any = self.teacher
+        data, budget = self._seen(seed), Budget(EPOCHS, DISTILLING_RATE, BATCH)
+        answers = self.teacher.logits(data.x)                                   # (N,C)
         if shuffle:
-            wrong_order = np.random.default_rng(seed).permutation(len(data))
-            teacher = SoftTargets.of(self.teacher.logits(data.x)[wrong_order], data)
-        options = Budget(EPOCHS, DISTILLING_RATE, BATCH).options(seed)
-        distill(teacher, student, data, SoftTarget(T, ALPHA), check_teacher=not shuffle, **options)
-        return student
+            answers = answers[np.random.default_rng(seed).permutation(len(data))]
+        return distilled(answers, data, STUDENT_SIZES[1:-1], budget, seed, T, ALPHA, check_teacher=not shuffle)
 
     def _seen(self, seed: int) -> Dataset:
         return self.images.take(IMAGES_SEEN, seed=seed)

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from ...data import Dataset, digits
+from ...data import Dataset
 from ...data.mnist import COLLECTIONS, is_at_hand
 from ...network import MLP
 from ...support.checks import check_choice, check_whole
@@ -23,7 +22,7 @@ from ...support.text import plural
 from ...training.selection import highest
 from ..demo import train_teacher
 from ..reproduce.claims import differences
-from ..reproduce.study import LOADERS, accuracy, agreement, jittered_teacher, on_all_cores
+from ..reproduce.study import LOADERS, Run, accuracy, agreement, jittered_teacher, on_all_cores
 from .board import Board, MethodRow
 from .methods import BY_NAME, METHODS, REFERENCE, TRIALS, Classroom, Method, Setting
 
@@ -32,14 +31,12 @@ __all__ = ["NAMES", "Board", "MethodRow", "leaderboard", "names_at_hand"]
 SEEDS, QUICK_SEEDS = 5, 2
 TEACHERS = 3  # of the ensemble; the first of them is the one teacher of all others
 Log = Callable[[str], None]
-Run = Callable[..., list[Any]]  # run([(function, *arguments), ...]) is function(classroom, *arguments)s
 
 
 @dataclass(frozen=True)
 class Setup:
     """How large the contest on one data set is. Rates and epochs were chosen on its validation images."""
 
-    load: Callable[[], tuple[Dataset, Dataset]]
     images: int      # to learn from and to validate on
     validation: int  # of them
     tested: int
@@ -61,17 +58,17 @@ class Setup:
 
 QUICK_IMAGES = {"images": 8_000, "validation": 2_000, "tested": 2_000}
 IMAGE_TEACHER = partial(jittered_teacher, hidden=(400, 400))
-IMAGES = partial(
-    Setup, images=60_000, validation=10_000, tested=10_000, teacher=partial(IMAGE_TEACHER, epochs=8),
+IMAGES = Setup(
+    images=60_000, validation=10_000, tested=10_000, teacher=partial(IMAGE_TEACHER, epochs=8),
     quick_teacher=partial(IMAGE_TEACHER, epochs=2), hidden=(128,), assistant=256, seen=1_000, epochs=30, rate=0.01,
     batch_size=50, trial_seeds=1,
 )  # fmt: skip
 SETUPS = {
     "digits": Setup(
-        load=digits, images=1_297, validation=300, tested=500, teacher=train_teacher, quick_teacher=train_teacher,
+        images=1_297, validation=300, tested=500, teacher=train_teacher, quick_teacher=train_teacher,
         hidden=(32,), assistant=128, seen=150, epochs=100, rate=0.01, batch_size=30, trial_seeds=2,
     ),
-    **{collection.folder: IMAGES(LOADERS[collection.folder]) for collection in COLLECTIONS},
+    **{collection.folder: IMAGES for collection in COLLECTIONS},
 }  # fmt: skip
 NAMES = tuple(SETUPS)
 
@@ -97,10 +94,10 @@ def leaderboard(data: str, seeds: int | None = None, quick: bool = False, log: L
     check_whole("seeds", seeds)
     start = time.perf_counter()
     setup = SETUPS[data].quick() if quick else SETUPS[data]
-    images, validation, test = _parts(setup)
+    images, validation, test = _parts(setup, *LOADERS[data]())
     log(f"{data}: training {TEACHERS} teachers on {len(images):,} images ...")
-    with on_all_cores((setup.teacher, images)) as run:
-        teachers = run((_teach, seed) for seed in range(TEACHERS))
+    with on_all_cores(images) as run:
+        teachers = run((partial(setup.teacher, seed=seed),) for seed in range(TEACHERS))
     room = Classroom(
         images, validation, test, teachers, setup.hidden, setup.assistant, setup.seen, setup.epochs, setup.rate,
         setup.batch_size,
@@ -121,16 +118,10 @@ def leaderboard(data: str, seeds: int | None = None, quick: bool = False, log: L
     return Board.of(data, rows, settings, time.perf_counter() - start)
 
 
-def _parts(setup: Setup) -> tuple[Dataset, Dataset, Dataset]:
+def _parts(setup: Setup, whole: Dataset, test: Dataset) -> tuple[Dataset, Dataset, Dataset]:
     """Images to learn from, to validate on and to test on."""
-    whole, test = setup.load()
     validation, images = whole.take(setup.images).split(setup.validation)
     return images, validation, test.take(setup.tested)
-
-
-def _teach(shared: tuple[Callable[..., MLP], Dataset], seed: int) -> MLP:
-    teacher, images = shared
-    return teacher(images, seed=seed)
 
 
 # ---------------------------------------------------------------------------------------------- the contest
@@ -144,12 +135,11 @@ def contest(
     chosen = _chosen(methods, run, trial_seeds)
     log(f"measuring on test images, {plural(len(seeds), 'seed')} ...")
     found = iter(run((_tested, name, setting, seed) for name, (setting, _) in chosen.items() for seed in seeds))
-    figures = {name: tuple(map(list, zip(*(next(found) for _ in seeds), strict=True))) for name in chosen}
-    reference, _, _ = figures[REFERENCE]
+    figures = {name: [list(column) for column in zip(*(next(found) for _ in seeds), strict=True)] for name in chosen}
     rows = []
     for method in methods:
         accuracies, agreements, seconds = figures[method.name]
-        apart, mean = differences(accuracies, reference), float(np.mean(seconds))
+        apart, mean = differences(accuracies, figures[REFERENCE][0]), float(np.mean(seconds))
         rows.append(MethodRow(method.name, accuracies, apart, agreements, mean, *chosen[method.name], method.note))
     return rows
 

@@ -116,11 +116,6 @@ def taught(loss: Callable[..., Loss], teacher: Callable[[Classroom], Any] = lamb
     return train
 
 
-def beside_soft_targets(loss: Callable[..., Any]) -> Train:
-    """By soft targets and a loss of hidden activations."""
-    return taught(lambda temperature, weight: SoftTarget(temperature, ALPHA) + weight * loss())
-
-
 def by_top_k(room: Classroom, seed: int, temperature: float, k: int) -> MLP:
     student, data = room.student(seed), room.seen_by(seed)
     targets = TopK.of(room.teacher.logits(data.x), k, temperature)
@@ -177,15 +172,24 @@ def annealed(start: float, what: str) -> Loss:
 # ---------------------------------------------------------------------------------------------- what is tried
 
 SOFT = grid(temperature=(2.0, 4.0, 8.0), alpha=(0.5, 0.9))   # what suits whatever compares softened probabilities
-PEERS = grid(temperature=(1.0, 2.0, 4.0), alpha=(0.5, 0.9))  # where the teacher is no better than the student
+MILD = grid(temperature=(1.0, 2.0, 4.0), alpha=(0.5, 0.9))   # where logits are standardized, and among equals
+
+ADDED = {  # losses of hidden activations, whose size is not known beforehand, and the weights tried of each
+    losses.Hint: (0.001, 0.01, 0.1),
+    losses.VariationalInformation: (0.001, 0.01, 0.1),
+    losses.ContrastiveRepresentation: (0.03, 0.1, 0.3),
+    losses.RelationalDistance: (0.3, 1.0, 10.0),
+    losses.RelationalAngle: (0.3, 1.0, 10.0),
+    losses.SimilarityPreserving: (1.0, 10.0, 100.0),
+    losses.ProbabilisticTransfer: (1.0, 10.0, 100.0),
+    losses.CorrelationCongruence: (1.0, 10.0, 100.0),
+}
 
 
-def _weights(*weights: float) -> list[Setting]:
-    """Of a loss of hidden activations, whose size is not known beforehand."""
-    return grid(temperature=(4.0, 8.0), weight=weights)
+def added_to_soft_targets(loss: Callable[..., Any], weights: tuple[float, ...]) -> Method:
+    train = taught(lambda temperature, weight: SoftTarget(temperature, ALPHA) + weight * loss())
+    return Method(loss.__name__, grid(temperature=(4.0, 8.0), weight=weights), train, "added to soft targets")
 
-
-ADDED = "added to soft targets"
 
 METHODS = (
     Method(ALONE, grid(pace=(0.1, 0.2, 0.3, 0.5, 1.0, 2.0)), by_labels, "no teacher"),
@@ -197,8 +201,7 @@ METHODS = (
     Method("VirtualTeacher", grid(correct=(0.9, 0.99), temperature=(1.0, 4.0, 20.0)), taught(losses.VirtualTeacher),
            "no teacher"),
     Method("DecoupledKD", grid(beta_other=(1.0, 2.0, 8.0), temperature=(4.0, 8.0)), taught(losses.DecoupledKD)),
-    Method("StandardizedTarget", grid(temperature=(1.0, 2.0, 4.0), alpha=(0.5, 0.9)),
-           taught(losses.StandardizedTarget)),
+    Method("StandardizedTarget", MILD, taught(losses.StandardizedTarget)),
     Method("DIST", grid(temperature=(1.0, 4.0), alpha=(0.5, 0.8, 0.95)), taught(losses.DIST)),
     Method("NKD", grid(gamma=(0.5, 1.5, 4.0), temperature=(1.0, 4.0)), taught(losses.NKD)),
     Method("ReverseKL", SOFT, taught(losses.ReverseKL)),
@@ -207,23 +210,12 @@ METHODS = (
     Method("JensenShannon", grid(temperature=(4.0, 8.0), beta=(0.1, 0.5, 0.9), alpha=(ALPHA,)),
            taught(losses.JensenShannon)),
     Method("TotalVariation", SOFT, taught(losses.TotalVariation)),
-    Method("Hint", _weights(0.001, 0.01, 0.1), beside_soft_targets(losses.Hint), ADDED),
-    Method("VariationalInformation", _weights(0.001, 0.01, 0.1), beside_soft_targets(losses.VariationalInformation),
-           ADDED),
-    Method("ContrastiveRepresentation", _weights(0.03, 0.1, 0.3), beside_soft_targets(losses.ContrastiveRepresentation),
-           ADDED),
-    Method("RelationalDistance", _weights(0.3, 1.0, 10.0), beside_soft_targets(losses.RelationalDistance), ADDED),
-    Method("RelationalAngle", _weights(0.3, 1.0, 10.0), beside_soft_targets(losses.RelationalAngle), ADDED),
-    Method("SimilarityPreserving", _weights(1.0, 10.0, 100.0), beside_soft_targets(losses.SimilarityPreserving), ADDED),
-    Method("ProbabilisticTransfer", _weights(1.0, 10.0, 100.0), beside_soft_targets(losses.ProbabilisticTransfer),
-           ADDED),
-    Method("CorrelationCongruence", _weights(1.0, 10.0, 100.0), beside_soft_targets(losses.CorrelationCongruence),
-           ADDED),
+    *(added_to_soft_targets(loss, weights) for loss, weights in ADDED.items()),
     Method("Ensemble", SOFT, taught(SoftTarget, lambda room: room.teachers), "three teachers"),
     Method("NoisyTeacher", grid(temperature=(4.0, 8.0), noise=(0.1, 0.2, 0.4)), by_noisy_teacher),
     Method("assist", SOFT, by_assistant, "trains two networks"),
-    Method("born_again", PEERS, by_generations, "trains three networks, each like the student: no larger teacher"),
-    Method("mutual", PEERS, by_a_peer, "trains two networks like the student: no larger teacher"),
+    Method("born_again", MILD, by_generations, "trains three networks, each like the student: no larger teacher"),
+    Method("mutual", MILD, by_a_peer, "trains two networks like the student: no larger teacher"),
     Method("self_train", SOFT, by_self_training, "sees more: the teacher answers all images, few of them labelled"),
     Method("data_impressions", grid(temperature=(2.0, 4.0, 8.0), density=(0.3, 0.6)), by_impressions,
            "sees no image: rows made up by the teacher, five times as many"),

@@ -50,7 +50,7 @@ def reproduce(
     check_whole("seeds", seeds)
     start = time.perf_counter()
     study = Study.of(experiment.DATA, seeds, quick, held_out)
-    findings = experiment.run(study, log)
+    claims, panels, settings = experiment.run(study, log)
     options = f" --seeds {seeds}" + " --quick" * quick + " --held-out" * held_out
     command = f"minidistill reproduce {name}{options}"
-    return Reproduction(name, experiment.SOURCE, command, findings, time.perf_counter() - start)
+    return Reproduction(name, experiment.SOURCE, command, claims, panels, settings, time.perf_counter() - start)

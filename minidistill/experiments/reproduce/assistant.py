@@ -9,14 +9,14 @@ All students have as many trials on the validation images: a student alone as ma
 pairs of temperature and rate. What differs is the teacher; an assistant has the settings of its student.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...distillation.chains import teacher_assistant
 from ...losses import SoftTarget
 from ...network import MLP
-from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Study, Trainer, accuracies, accuracy, alone, on_all_cores
+from .claims import ACCURACY, Claim, Findings, Panel, above_zero, bars
+from .study import Study, Taught, Trainer, accuracy, alone, on_all_cores
 
 SOURCE = "Mirzadeh et al. 2020"
 DATA = "fashion-mnist"
@@ -31,30 +31,21 @@ TRIALS = tuple((T, rate) for T in (1.0, 4.0) for rate in (0.01, 0.03, 0.1))  # a
 
 
 def run(study: Study, log: Callable[[str], None]) -> Findings:
-    trainer = Trainer.of(study, STUDENT, EPOCHS)
+    trainer = AssistedTrainer.of(study, STUDENT, EPOCHS)
     widths = ASSISTANTS[::2] if study.quick else ASSISTANTS
     log("training the teacher ...")
     teacher = alone(trainer.data, TEACHER, trainer.budget(0.1), seed=0, dropout=0.3)
     log(f"teaching students of {STUDENT[0]} units, alone, directly and through {', '.join(map(str, widths))} units ...")
-    with on_all_cores(AssistedTrainer.of(study, STUDENT, EPOCHS, teacher)) as run:
-        jobs = [(AssistedTrainer.through, width) for width in widths]
-        *through, hard, direct = run([*jobs, (AssistedTrainer.by_labels,), (AssistedTrainer.directly,)])
+    with on_all_cores(trainer) as run:
+        jobs = [(AssistedTrainer.through, teacher, width) for width in widths]
+        *through, hard, direct = run([*jobs, (AssistedTrainer.by_labels,), (AssistedTrainer.directly, teacher)])
     found = Outcome(hard, direct, dict(zip(widths, through, strict=True)))
     settings = {
         "teacher": repr(teacher), "teacher_accuracy": accuracy(teacher, study.test), "student": STUDENT,
         "images": len(trainer.data), "epochs": trainer.epochs, "alpha": ALPHA, "seeds": study.seeds,
         "chosen": {"alone": hard.trial, "direct": direct.trial} | {k: one.trial for k, one in found.through.items()},
     }  # fmt: skip
-    return Findings(_claims(found), [_panel(found)], settings)
-
-
-@dataclass(frozen=True)
-class Taught:
-    """What students of one kind reached, in percent, one a seed, at the settings that validation images spoke for."""
-
-    trial: tuple[float, ...]
-    validation: float  # with the first seed
-    test: list[float]
+    return _claims(found), [_panel(found)], settings
 
 
 @dataclass(frozen=True)
@@ -65,53 +56,42 @@ class Outcome:
 
     @property
     def chosen(self) -> Taught:
-        """Through the assistant that the validation images speak for."""
-        return max(self.through.values(), key=lambda one: one.validation)
+        """Through the assistant that the validation images speak for, with the first seed."""
+        return max(self.through.values(), key=lambda one: one.validation[0])
 
 
-@dataclass(frozen=True)
 class AssistedTrainer(Trainer):
-    """Students of one teacher. A method per kind, for it runs in a process of its own."""
-
-    teacher: MLP
+    """A method per kind of student, for it runs in a process of its own."""
 
     def by_labels(self) -> Taught:
-        return self._taught([(rate,) for rate in RATES], self.alone)
+        return self.study.taught(zip(RATES), self.alone)
 
-    def directly(self) -> Taught:
-        answers = self.teacher.logits(self.data.x)                              # (N,C)
-        return self._taught(TRIALS, lambda seed, T, rate: self.distilled(answers, seed, T, ALPHA, rate))
+    def directly(self, teacher: MLP) -> Taught:
+        answers = teacher.logits(self.data.x)                                   # (N,C)
+        return self.study.taught(TRIALS, lambda seed, T, rate: self.distilled(answers, seed, T, ALPHA, rate))
 
-    def through(self, width: int) -> Taught:
+    def through(self, teacher: MLP, width: int) -> Taught:
         """By an assistant of `width` hidden units, one for each student."""
 
         def student(seed: int, T: float, rate: float) -> MLP:
             chain = [self.network(seed, (width,)), self.network(seed)]
-            teacher_assistant(self.teacher, chain, self.data, SoftTarget(T, ALPHA), **self.budget(rate).options(seed))
+            teacher_assistant(teacher, chain, self.data, SoftTarget(T, ALPHA), **self.budget(rate).options(seed))
             return chain[-1]
 
-        return self._taught(TRIALS, student)
-
-    def _taught(self, trials: Iterable[tuple[float, ...]], student: Callable[..., MLP]) -> Taught:
-        trial, students = self.study.selected(trials, student)
-        return Taught(trial, self.validated(students[:1]), accuracies(students, self.study.test))
+        return self.study.taught(TRIALS, student)
 
 
 def _claims(found: Outcome) -> list[Claim]:
-    direct, chosen = found.direct.test, found.chosen.test
-    by_width = [differences(one.test, direct) for one in found.through.values()]
+    by_width = [one.over(found.direct) for one in found.through.values()]
     worst = [min(gains) for gains in zip(*by_width, strict=True)]
     return [
-        always_above("gain_teacher", 0, "points gained by a teacher",
-                     differences(direct, found.alone.test), decimals=2),
-        always_above("gain_best_assistant", 0, "points more through the best assistant",
-                     differences(chosen, direct), decimals=2),
-        always_above("gain_worst_assistant", 0, "points more through the worst assistant", worst, decimals=2),
+        above_zero("gain_teacher", "points gained by a teacher", found.direct.over(found.alone), 2),
+        above_zero("gain_best_assistant", "points more through the best assistant", found.chosen.over(found.direct), 2),
+        above_zero("gain_worst_assistant", "points more through the worst assistant", worst, 2),
     ]
 
 
 def _panel(found: Outcome) -> Panel:
-    names = ["alone", "direct", *(f"through {width}" for width in found.through)]
-    values = [found.alone.test, found.direct.test, *(one.test for one in found.through.values())]
+    kinds = {"alone": found.alone, "direct": found.direct} | {f"through {k}": one for k, one in found.through.items()}
     title = f"Fashion-MNIST, a student of {STUDENT[0]} units, its teacher of 2x{TEACHER[0]}"
-    return Panel(title, "", "accuracy on test images, %", [Curve("", names, values)])
+    return bars(title, ACCURACY, {name: taught.test for name, taught in kinds.items()})

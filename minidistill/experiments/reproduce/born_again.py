@@ -12,15 +12,12 @@ same number of trials on the validation images for the first network and for the
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from ...distillation.chains import born_again
 from ...distillation.ensembles import Ensemble
 from ...losses import SoftTarget
 from ...network import MLP
-from ...training.selection import highest
-from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Study, Trainer, accuracies, on_all_cores
+from .claims import ACCURACY, Claim, Findings, Panel, above_zero, bars, differences
+from .study import Study, Trainer, accuracies, chosen, on_all_cores
 
 SOURCE = "Furlanello et al. 2018"
 DATA = "fashion-mnist"
@@ -37,15 +34,15 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
     trainer = GenerationTrainer.of(study, HIDDEN, EPOCHS)
     with on_all_cores(trainer) as run:
         log("choosing how the first network learns, and how the others ...")
-        rate = highest(RATES, run((GenerationTrainer.score_alone, rate) for rate in RATES))
-        trial = highest(TRIALS, run((GenerationTrainer.score, rate, trial) for trial in TRIALS))
+        rate = chosen(run, RATES, Trainer.alone)
+        trial = chosen(run, TRIALS, GenerationTrainer.second, rate)
         log(f"teaching {GENERATIONS} generations, {len(study.seeds)} times ...")
         families = run((GenerationTrainer.family, rate, trial, seed) for seed in study.seeds)
     settings = {
         "network": HIDDEN, "images": len(trainer.data), "epochs": trainer.epochs, "rate": rate, "trial": trial,
         "seeds": study.seeds,
     }  # fmt: skip
-    return Findings(_claims(families), [_panel(families)], settings)
+    return _claims(families), [_panel(families)], settings
 
 
 @dataclass(frozen=True)
@@ -64,11 +61,8 @@ class GenerationTrainer(Trainer):
         T, alpha, rate = trial
         return born_again(first, self.data, generations, SoftTarget(T, alpha), **self.budget(rate).options(seed))
 
-    def score_alone(self, rate: float) -> float:
-        return self.validated([self.alone(0, rate)])
-
-    def score(self, rate: float, trial: tuple[float, float, float]) -> float:
-        return self.validated(self.born(self.alone(0, rate), trial, 1, 0))
+    def second(self, seed: int, trial: tuple[float, float, float], rate: float) -> list[MLP]:
+        return self.born(self.alone(seed, rate), trial, 1, seed)
 
     def family(self, rate: float, trial: tuple[float, float, float], seed: int) -> Family:
         start = seed * (GENERATIONS + 1)  # no two families have a network in common
@@ -86,22 +80,19 @@ def _claims(families: list[Family]) -> list[Claim]:
     together, strangers = ([getattr(family, name) for family in families] for name in ("ensemble", "strangers"))
     best_one = [max(family.generations) for family in families]
     return [
-        always_above("gain_generation_1", 0, "points of the first generation over its teacher",
-                     differences(second, first), decimals=2),
-        always_above(f"gain_generation_{GENERATIONS}", 0, f"points of generation {GENERATIONS} over the first",
-                     differences(last, second), decimals=2),
-        always_above("gain_ensemble_over_best", 0, "points of their ensemble over the best of them",
-                     differences(together, best_one), decimals=2),
-        always_above("gain_ensemble_over_independent", 0,
-                     "points of their ensemble over one of as many that learned alone",
-                     differences(together, strangers), decimals=2),
+        above_zero("gain_generation_1", "points of the first generation over its teacher", differences(second, first),
+                   2),
+        above_zero(f"gain_generation_{GENERATIONS}", f"points of generation {GENERATIONS} over the first",
+                   differences(last, second), 2),
+        above_zero("gain_ensemble_over_best", "points of their ensemble over the best of them",
+                   differences(together, best_one), 2),
+        above_zero("gain_ensemble_over_independent", "points of their ensemble over one of as many that learned alone",
+                   differences(together, strangers), 2),
     ]  # fmt: skip
 
 
 def _panel(families: list[Family]) -> Panel:
-    lines = np.array([family.generations for family in families])               # (seeds, generations)
-    names = ["first", *(f"generation {k}" for k in range(1, lines.shape[1])), "ensemble", "ensemble alone"]
-    values = [*lines.T.tolist(), [one.ensemble for one in families], [one.strangers for one in families]]
-    return Panel(
-        f"Fashion-MNIST, {HIDDEN[0]} hidden units", "", "accuracy on test images, %", [Curve("", names, values)]
-    )
+    names = ["first", *(f"generation {k}" for k in range(1, GENERATIONS + 1)), "ensemble", "ensemble alone"]
+    figures = ([*family.generations, family.ensemble, family.strangers] for family in families)
+    columns = map(list, zip(*figures, strict=True))  # one seed each
+    return bars(f"Fashion-MNIST, {HIDDEN[0]} hidden units", ACCURACY, dict(zip(names, columns, strict=True)))

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
+from ...data import Dataset
 from ...data.augmentation import with_label_noise
 from ...network import MLP
-from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Budget, Study, accuracies, accuracy, alone, distilled, on_all_cores
+from .claims import ACCURACY, Claim, Curve, Findings, Panel, above_zero, bars, differences
+from .study import Budget, Study, Taught, Trainer, accuracies, accuracy, alone, on_all_cores
 
 SOURCE = "Cho and Hariharan 2019; Mirzadeh et al. 2020"
 DATA = "fashion-mnist"
@@ -26,7 +27,7 @@ TEACHER, DROPOUT = (512, 512), 0.2
 WIDTHS = (8, 16, 64, 256)
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 RATES = (0.01, 0.03, 0.1)  # tried alone and at each temperature
-ALPHA = 0.9
+ALPHA, BATCH = 0.9, 128
 NOISE, NOISY_WIDTH, NOISY_T = 0.4, 128, 2.0
 NOISY_RATES = (0.003, 0.01, 0.02, 0.05, 0.1, 0.2)                         # tried for students alone,
 NOISY_TRIALS = tuple(product((0.01, 0.03, 0.1), (0.5, 0.9)))  # and for distilled ones, alphas beside the rates
@@ -41,13 +42,14 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
     with on_all_cores(Classroom(study, teacher, epochs)) as run:
         noisy, *students = run([(Classroom.of_noise,), *((Classroom.of_width, width) for width in widths)])
     found = dict(zip(widths, students, strict=True))
+    (rate_alone,), (rate, alpha) = noisy.alone.trial, noisy.distilled.trial
     settings = {
         "teacher": repr(teacher), "teacher_accuracy": accuracy(teacher, study.test), "epochs": epochs, "alpha": ALPHA,
-        "rates": {width: {"alone": outcome.rate_alone} | outcome.rates for width, outcome in found.items()},
-        "noisy": {"width": NOISY_WIDTH, "rate_alone": noisy.rate_alone, "rate": noisy.rate, "alpha": noisy.alpha},
+        "rates": {width: outcome.rates for width, outcome in found.items()},
+        "noisy": {"width": NOISY_WIDTH, "rate_alone": rate_alone, "rate": rate, "alpha": alpha},
         "seeds": study.seeds,
     }  # fmt: skip
-    return Findings([*_claims_of_widths(found), *_claims_of_noise(noisy)], [*_panels(found), _panel(noisy)], settings)
+    return [*_claims_of_widths(found), *_claims_of_noise(noisy)], [*_panels(found), _panel(noisy)], settings
 
 
 @dataclass(frozen=True)
@@ -59,41 +61,32 @@ class Classroom:
     epochs: int
 
     def of_width(self, width: int) -> "Width":
-        study, hidden = self.study, (width,)
+        study, trainer = self.study, self._trainer(self.study.training, width)
         answers = self.teacher.logits(study.training.x)                         # (N,C)
 
-        def by_labels(seed: int, rate: float) -> MLP:
-            return alone(study.training, hidden, Budget(self.epochs, rate), seed)
-
         def by_teacher(seed: int, rate: float, T: float) -> MLP:
-            return distilled(answers, study.training, hidden, Budget(self.epochs, rate), seed, T, ALPHA)
+            return trainer.distilled(answers, seed, T, ALPHA, rate)
 
-        (rate,), hard = study.selected([(rate,) for rate in RATES], by_labels)
-        found = {T: study.selected([(rate, T) for rate in RATES], by_teacher) for T in TEMPERATURES}
-        rates = {T: rate for T, ((rate, _), _) in found.items()}
-        seen, soft = (
-            {T: accuracies(students, part) for T, (_, students) in found.items()}
-            for part in (study.validation, study.test)
-        )
-        temperatures = [max(seen, key=lambda T: seen[T][k]) for k in range(len(study.seeds))]
-        return Width(rate, rates, accuracies(hard, study.test), soft, temperatures)
+        soft = {T: study.taught([(rate, T) for rate in RATES], by_teacher) for T in TEMPERATURES}
+        return Width(study.taught(zip(RATES), trainer.alone), soft)
 
     def of_noise(self) -> "Noisy":
         """Of training and validation images many labels are wrong, and everyone has the same ones."""
-        study, hidden, budget = self.study, (NOISY_WIDTH,), Budget(self.epochs)
+        study = self.study
         training, validation = (with_label_noise(part, NOISE, seed=0) for part in (study.training, study.validation))
-        teachers = [alone(training, TEACHER, budget, seed, DROPOUT) for seed in study.seeds]
+        teachers = [alone(training, TEACHER, Budget(self.epochs), seed, DROPOUT) for seed in study.seeds]
         answers = [teacher.logits(training.x) for teacher in teachers]
-
-        def by_labels(seed: int, rate: float) -> MLP:
-            return alone(training, hidden, Budget(self.epochs, rate), seed)
+        trainer = self._trainer(training, NOISY_WIDTH)
 
         def by_teacher(seed: int, rate: float, alpha: float) -> MLP:
-            return distilled(answers[seed], training, hidden, Budget(self.epochs, rate), seed, NOISY_T, alpha)
+            return trainer.distilled(answers[seed], seed, NOISY_T, alpha, rate)
 
-        (rate_alone,), hard = study.selected([(rate,) for rate in NOISY_RATES], by_labels, validation)
-        (rate, alpha), soft = study.selected(NOISY_TRIALS, by_teacher, validation)
-        return Noisy(rate_alone, rate, alpha, *(accuracies(group, study.test) for group in (teachers, hard, soft)))
+        hard = study.taught(zip(NOISY_RATES), trainer.alone, validation)
+        soft = study.taught(NOISY_TRIALS, by_teacher, validation)
+        return Noisy(accuracies(teachers, study.test), hard, soft)
+
+    def _trainer(self, data: Dataset, width: int) -> Trainer:
+        return Trainer(self.study, data, (width,), self.epochs, BATCH)
 
 
 # ------------------------------------------------------------------------------------------ width and temperature
@@ -101,16 +94,24 @@ class Classroom:
 
 @dataclass(frozen=True)
 class Width:
-    """What students of one width reached on the test images, in percent, one figure a seed."""
+    """Students of one width."""
 
-    rate_alone: float
-    rates: dict[float, float]            # by temperature
-    alone: list[float]
-    distilled: dict[float, list[float]]  # by temperature
-    temperatures: list[float]            # the best on the validation images, for each seed
+    alone: Taught
+    distilled: dict[float, Taught]  # by temperature
+
+    @property
+    def rates(self) -> dict[str | float, float]:
+        """The learning rates chosen, alone and by temperature."""
+        return {"alone": self.alone.trial[0]} | {T: taught.trial[0] for T, taught in self.distilled.items()}
+
+    @property
+    def temperatures(self) -> list[float]:
+        """The best on the validation images, for each seed."""
+        seeds = range(len(self.alone.test))
+        return [max(self.distilled, key=lambda T: self.distilled[T].validation[k]) for k in seeds]
 
     def gains(self, T: float) -> list[float]:
-        return differences(self.distilled[T], self.alone)
+        return self.distilled[T].over(self.alone)
 
     @property
     def gains_at_best(self) -> list[float]:
@@ -119,21 +120,18 @@ class Width:
 
 
 def _claims_of_widths(widths: dict[int, Width]) -> list[Claim]:
-    narrow, wide = widths[WIDTHS[0]], widths[WIDTHS[-1]]
-    harm = [-gain for gain in narrow.gains(TEMPERATURES[-1])]
-    room = differences(wide.gains(TEMPERATURES[-1]), narrow.gains(TEMPERATURES[-1]))
-    warmer = differences(wide.temperatures, narrow.temperatures)
-    hot = f"T={TEMPERATURES[-1]:g}"
+    fewest, most, hot = WIDTHS[0], WIDTHS[-1], TEMPERATURES[-1]
+    narrow, wide = widths[fewest], widths[most]
+    harm = [-gain for gain in narrow.gains(hot)]
     return [
-        always_above(f"loss_{WIDTHS[0]}_units", 0, f"points that {WIDTHS[0]} hidden units lose by distilling at {hot}",
-                     harm, decimals=1),
-        always_above(f"extra_gain_{WIDTHS[-1]}_units", 0,
-                     f"points by which {WIDTHS[-1]} units gain more at {hot} than {WIDTHS[0]} do", room, decimals=1),
-        always_above(f"best_gain_{WIDTHS[-1]}_units", 0, f"points that {WIDTHS[-1]} units gain at their best T",
-                     wide.gains_at_best, decimals=2),
-        always_above("best_temperature_difference", 0, f"best T of {WIDTHS[-1]} units less that of {WIDTHS[0]}",
-                     warmer),
-    ]
+        above_zero(f"loss_{fewest}_units", f"points that {fewest} hidden units lose by distilling at T={hot:g}", harm,
+                   1),
+        above_zero(f"extra_gain_{most}_units", f"points by which {most} units gain more at T={hot:g} than {fewest} do",
+                   differences(wide.gains(hot), narrow.gains(hot)), 1),
+        above_zero(f"best_gain_{most}_units", f"points that {most} units gain at their best T", wide.gains_at_best, 2),
+        above_zero("best_temperature_difference", f"best T of {most} units less that of {fewest}",
+                   differences(wide.temperatures, narrow.temperatures)),
+    ]  # fmt: skip
 
 
 def _panels(widths: dict[int, Width]) -> list[Panel]:
@@ -149,29 +147,23 @@ def _panels(widths: dict[int, Width]) -> list[Panel]:
 
 @dataclass(frozen=True)
 class Noisy:
-    """What came of noisy labels: accuracies on clean test images, in percent, one a seed."""
+    """What came of noisy labels; the test images have clean ones."""
 
-    rate_alone: float
-    rate: float
-    alpha: float
-    teacher: list[float]
-    alone: list[float]
-    distilled: list[float]
+    teacher: list[float]  # accuracies on the test images, in percent, one a seed
+    alone: Taught
+    distilled: Taught
 
 
 def _claims_of_noise(noisy: Noisy) -> list[Claim]:
-    over_teacher = differences(noisy.distilled, noisy.teacher)
-    over_alone = differences(noisy.distilled, noisy.alone)
     wrong = f"{NOISE:.0%} of the labels wrong"
     return [
-        always_above("noisy_labels_gain_over_teacher", 0, f"{wrong}: points of the student over its teacher",
-                     over_teacher, decimals=1),
-        always_above("noisy_labels_gain_over_alone", 0, f"{wrong}: points of the student over one alone",
-                     over_alone, decimals=1),
-    ]
+        above_zero("noisy_labels_gain_over_teacher", f"{wrong}: points of the student over its teacher",
+                   differences(noisy.distilled.test, noisy.teacher), 1),
+        above_zero("noisy_labels_gain_over_alone", f"{wrong}: points of the student over one alone",
+                   noisy.distilled.over(noisy.alone), 1),
+    ]  # fmt: skip
 
 
 def _panel(noisy: Noisy) -> Panel:
-    names = ["student alone", "teacher", "distilled"]
-    curve = Curve("", names, [noisy.alone, noisy.teacher, noisy.distilled])
-    return Panel(f"{NOISE:.0%} of the labels wrong, {NOISY_WIDTH} units", "", "accuracy on test images, %", [curve])
+    values = {"student alone": noisy.alone.test, "teacher": noisy.teacher, "distilled": noisy.distilled.test}
+    return bars(f"{NOISE:.0%} of the labels wrong, {NOISY_WIDTH} units", ACCURACY, values)

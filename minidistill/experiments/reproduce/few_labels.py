@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...data import Dataset
 from ...network import MLP
-from .claims import Claim, Curve, Findings, Panel, always_above, at_least, differences
-from .study import Budget, Study, accuracies, accuracy, alone, distilled, jittered_teacher, on_all_cores
+from .claims import ACCURACY, Claim, Curve, Findings, Panel, above_zero, at_least, differences
+from .study import Study, Taught, Trainer, accuracy, jittered_teacher, on_all_cores
 
 SOURCE = "Hinton, Vinyals and Dean 2015, section 6"
 DATA = "mnist"
@@ -37,18 +36,15 @@ PAPER_ALONE, PAPER_SOFT, PAPER_FULL = 44.5, 57.0, 58.9  # percent of frames: 3% 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What students made of some images: accuracies on the test images in percent, one a seed."""
+    """What students made of some images."""
 
     images: int
-    rate: float
-    trial: tuple[float, float]
-    alone: list[float]
-    distilled: list[float]
+    alone: Taught
+    distilled: Taught
 
     @property
     def gains(self) -> list[float]:
-        """What the teacher's answers added to each seed's accuracy, in points."""
-        return differences(self.distilled, self.alone)
+        return self.distilled.over(self.alone)
 
 
 def run(study: Study, log: Callable[[str], None]) -> Findings:
@@ -61,10 +57,10 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
     full = accuracy(teacher, study.test)
     settings = {
         "teacher": repr(teacher), "teacher_accuracy": full, "student": HIDDEN, "alpha": ALPHA, "batch_size": BATCH,
-        "chosen": {name: (found.rate, *found.trial) for name, found in outcomes.items()},
+        "chosen": {name: (*found.alone.trial, *found.distilled.trial) for name, found in outcomes.items()},
         "seeds": study.seeds,
     }  # fmt: skip
-    return Findings(_claims(outcomes), [_panel(outcomes, full)], settings)
+    return _claims(outcomes), [_panel(outcomes, full)], settings
 
 
 def _sizes(all_images: int) -> dict[str, int]:
@@ -76,42 +72,37 @@ def _sizes(all_images: int) -> dict[str, int]:
 
 def _learn(shared: tuple[Study, MLP], images: int) -> Outcome:
     study, teacher = shared
-    epochs = max(FEWEST_EPOCHS, STEPS * BATCH // images)
-    if study.quick:
-        epochs = max(1, epochs // 10)
+    epochs = max(FEWEST_EPOCHS, STEPS * BATCH // images) // (10 if study.quick else 1)
 
-    def seen(seed: int) -> Dataset:
-        return study.training if images == len(study.training) else study.training.take(images, seed=seed)
+    def trainer(seed: int) -> Trainer:
+        seen = study.training if images == len(study.training) else study.training.take(images, seed=seed)
+        return Trainer(study, seen, HIDDEN, epochs, BATCH)
 
     def by_labels(seed: int, rate: float) -> MLP:
-        return alone(seen(seed), HIDDEN, Budget(epochs, rate, BATCH), seed)
+        return trainer(seed).alone(seed, rate)
 
     def by_teacher(seed: int, T: float, rate: float) -> MLP:
-        data = seen(seed)
-        return distilled(teacher.logits(data.x), data, HIDDEN, Budget(epochs, rate, BATCH), seed, T, ALPHA)
+        room = trainer(seed)
+        return room.distilled(teacher.logits(room.data.x), seed, T, ALPHA, rate)
 
-    (rate,), hard = study.selected([(rate,) for rate in RATES], by_labels)
-    trial, soft = study.selected(TRIALS, by_teacher)
-    return Outcome(images, rate, trial, accuracies(hard, study.test), accuracies(soft, study.test))
+    return Outcome(images, study.taught(zip(RATES), by_labels), study.taught(TRIALS, by_teacher))
 
 
 def _claims(outcomes: dict[str, Outcome]) -> list[Claim]:
     few, all_of_it = outcomes["3%"], outcomes["100%"]
-    full = float(np.mean(all_of_it.alone))
-    more = differences(outcomes["1%"].gains, all_of_it.gains)
+    full = float(np.mean(all_of_it.alone.test))
     return [
-        always_above("gain_3_percent", 0, "points gained by soft targets from 3% of the images",
-                     few.gains, PAPER_SOFT - PAPER_ALONE, 1),
-        always_above("gain_1_percent", 0, "points gained by soft targets from 1% of the images",
-                     outcomes["1%"].gains, decimals=1),
+        above_zero("gain_3_percent", "points gained by soft targets from 3% of the images", few.gains, 1,
+                   paper=PAPER_SOFT - PAPER_ALONE),
+        above_zero("gain_1_percent", "points gained by soft targets from 1% of the images", outcomes["1%"].gains, 1),
         at_least(f"gain_{IMAGES}_images", 3, f"points gained from {IMAGES:,} images",
-                 outcomes[f"{IMAGES:,} images"].gains, decimals=1),
-        always_above("gain_10_percent", 0, "points gained from 10% of the images", outcomes["10%"].gains, decimals=1),
+                 outcomes[f"{IMAGES:,} images"].gains, 1),
+        above_zero("gain_10_percent", "points gained from 10% of the images", outcomes["10%"].gains, 1),
         at_least("accuracy_share_3_percent", 95,
                  "of what labels reach with all images, soft targets reach with 3% (percent)",
-                 [100 * soft / full for soft in few.distilled], 100 * PAPER_SOFT / PAPER_FULL, 1),
-        always_above("extra_gain_1_percent", 0, "the fewer, the more: points gained from 1% less those from all images",
-                     more, decimals=1),
+                 [100 * soft / full for soft in few.distilled.test], 1, paper=100 * PAPER_SOFT / PAPER_FULL),
+        above_zero("extra_gain_1_percent", "the fewer, the more: points gained from 1% less those from all images",
+                   differences(outcomes["1%"].gains, all_of_it.gains), 1),
     ]  # fmt: skip
 
 
@@ -119,7 +110,7 @@ def _panel(outcomes: dict[str, Outcome], teacher: float) -> Panel:
     images = [found.images for found in outcomes.values()]
     curves = [
         Curve("teacher, from all images", [images[0], images[-1]], [[teacher], [teacher]]),
-        Curve("student alone", images, [found.alone for found in outcomes.values()]),
-        Curve("student distilled", images, [found.distilled for found in outcomes.values()]),
+        Curve("student alone", images, [found.alone.test for found in outcomes.values()]),
+        Curve("student distilled", images, [found.distilled.test for found in outcomes.values()]),
     ]
-    return Panel("MNIST, 128 hidden units", "images seen", "accuracy on test images, %", curves, logarithmic=True)
+    return Panel("MNIST, 128 hidden units", "images seen", ACCURACY, curves, logarithmic=True)

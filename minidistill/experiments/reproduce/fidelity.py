@@ -19,7 +19,7 @@ from ...data import Dataset, fashion_mnist
 from ...data.augmentation import RandomShift
 from ...network import MLP
 from ...training.optim import Adam
-from .claims import Claim, Curve, Findings, Panel, always_above, differences
+from .claims import Claim, Curve, Findings, Panel, above_zero, bars, differences
 from .study import Budget, Study, accuracies, accuracy, agreement, distilled, jittered_teacher, on_all_cores
 
 SOURCE = "Stanton et al. 2021"
@@ -30,7 +30,7 @@ HIDDEN = (256, 256)  # of teacher and students: what the one can do the others c
 T = 4.0
 STEPS = 8_000
 BATCH, RATE = 128, 0.001  # of Adam: from SGD a student now and then learned nothing
-Taught = tuple[list[float], list[float]]  # agreement and accuracy in percent, one a seed
+Figures = tuple[list[float], list[float]]  # agreement and accuracy in percent, one a seed
 
 SIZES = (500, 2_000, 8_000, 32_000)
 
@@ -44,7 +44,7 @@ class Classroom:
     answers: np.ndarray  # (N,C)
     steps: int           # of each student
 
-    def taught_on(self, x: np.ndarray) -> Taught:
+    def taught_on(self, x: np.ndarray) -> Figures:
         """Students distilled from the teacher's predictions for unlabeled images x (N,I)."""
         budget = Budget(max(1, self.steps * BATCH // len(x)), RATE, BATCH, Adam)
         said, test = self.teacher.logits(x), self.study.test
@@ -67,7 +67,7 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
         "teacher": repr(teacher), "teacher_accuracy": accuracy(teacher, study.test), "temperature": T,
         "steps": room.steps, "batch_size": BATCH, "rate": RATE, "seeds": study.seeds,
     }  # fmt: skip
-    return Findings(_claims(by_size, by_kind), _panels(by_size, by_kind), settings)
+    return _claims(by_size, by_kind), _panels(by_size, by_kind), settings
 
 
 def _sizes(most: int) -> list[int]:
@@ -88,39 +88,35 @@ def _kinds(study: Study) -> dict[str, np.ndarray]:
     }
 
 
-def _claims(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Claim]:
+def _claims(by_size: dict[int, Figures], by_kind: dict[str, Figures]) -> list[Claim]:
     sizes = list(by_size)
     own = by_size[sizes[-1]][0]
     steps = [differences(by_size[more][0], by_size[fewer][0]) for fewer, more in pairwise(sizes)]
     least = [min(gains) for gains in zip(*steps, strict=True)]
-    apart = [100 - agreed for agreed in own]
     moved, clothes, noise = (by_kind[kind][0] for kind in ("moved", "clothes", "noise"))
     listed = ", ".join(f"{size:,}" for size in sizes)
     return [
-        always_above("disagreement", 0, "images, in percent, on which a student of its own shape disagrees with it",
-                     apart, decimals=2),
-        always_above("agreement_gain_more_images", 0,
-                     f"points of agreement that each step adds from {listed} images, the least", least, decimals=2),
-        always_above("agreement_gain_shifted_images", 0, "points of agreement that moving the images adds",
-                     differences(moved, own), decimals=2),
-        always_above("agreement_clothes_over_noise", 0,
-                     "points of agreement by which clothes teach digits better than noise",
-                     differences(clothes, noise), decimals=1),
-        always_above("agreement_digits_over_clothes", 0,
-                     "points of agreement by which digits teach digits better than clothes",
-                     differences(own, clothes), decimals=1),
+        above_zero("disagreement", "images, in percent, on which a student of its own shape disagrees with it",
+                   [100 - agreed for agreed in own], 2),
+        above_zero("agreement_gain_more_images",
+                   f"points of agreement that each step adds from {listed} images, the least", least, 2),
+        above_zero("agreement_gain_shifted_images", "points of agreement that moving the images adds",
+                   differences(moved, own), 2),
+        above_zero("agreement_clothes_over_noise",
+                   "points of agreement by which clothes teach digits better than noise", differences(clothes, noise),
+                   1),
+        above_zero("agreement_digits_over_clothes",
+                   "points of agreement by which digits teach digits better than clothes", differences(own, clothes),
+                   1),
     ]  # fmt: skip
 
 
-def _panels(by_size: dict[int, Taught], by_kind: dict[str, Taught]) -> list[Panel]:
+def _panels(by_size: dict[int, Figures], by_kind: dict[str, Figures]) -> list[Panel]:
     sizes = list(by_size)
-    kinds = {"own": by_size[sizes[-1]], **by_kind}
-    sized = [
-        Curve("agreement with the teacher", sizes, [by_size[size][0] for size in sizes]),
-        Curve("accuracy", sizes, [by_size[size][1] for size in sizes]),
-    ]
-    by_name = [Curve("", list(kinds), [agreed for agreed, _ in kinds.values()])]
+    agreed, right = map(list, zip(*by_size.values(), strict=True))
+    sized = [Curve("agreement with the teacher", sizes, agreed), Curve("accuracy", sizes, right)]
+    kinds = {"own": agreed[-1]} | {kind: figures[0] for kind, figures in by_kind.items()}
     return [
         Panel("How many images the teacher answers", "images", "% of test images", sized, logarithmic=True),
-        Panel("What they are", "", "agreement with the teacher, %", by_name),
+        bars("What they are", "agreement with the teacher, %", kinds),
     ]

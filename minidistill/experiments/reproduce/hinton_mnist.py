@@ -14,15 +14,15 @@ is followed as well, and named as such.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import ops
 from ...network import MLP
 from ...training.optim import Adam
-from .claims import Claim, Curve, Findings, Panel, always_above, at_most, differences
-from .study import Budget, Study, alone, distilled, errors, jittered_teacher, on_all_cores
+from .claims import Claim, Curve, Findings, Panel, above_zero, at_most, bars, differences
+from .study import Budget, Study, alone, described, distilled, errors, jittered_teacher, on_all_cores
 
 SOURCE = "Hinton, Vinyals and Dean 2015, section 3"
 DATA = "mnist"
@@ -51,85 +51,66 @@ class Settings:
 
 
 FULL = Settings(
-    teacher=(1200, 1200),
-    teacher_epochs=100,
-    student=(800, 800),
-    by_labels=Budget(15),
-    by_teacher=Budget(40, 0.001, optimizer=Adam),
-    no_threes=Budget(20, 0.002, optimizer=Adam),
-    two_digits=Budget(60, 0.002, optimizer=Adam),
-    by_width=Budget(12, 0.002, optimizer=Adam),
+    teacher=(1200, 1200), teacher_epochs=100, student=(800, 800), by_labels=Budget(15),
+    by_teacher=Budget(40, 0.001, optimizer=Adam), no_threes=Budget(20, 0.002, optimizer=Adam),
+    two_digits=Budget(60, 0.002, optimizer=Adam), by_width=Budget(12, 0.002, optimizer=Adam),
     temperatures={NARROW: (1.0, 2.5, 4.0, 8.0, 20.0), MIDDLE: (2.5, 8.0, 20.0), WIDE: (8.0, 20.0)},
-)
+)  # fmt: skip
 QUICK = Settings(
-    teacher=(100, 100),
-    teacher_epochs=4,
-    student=(100, 100),
-    by_labels=Budget(4),
-    by_teacher=Budget(8, 0.002, optimizer=Adam),
-    no_threes=Budget(8, 0.002, optimizer=Adam),
-    two_digits=Budget(20, 0.002, optimizer=Adam),
-    by_width=Budget(2, 0.002, optimizer=Adam),
+    teacher=(100, 100), teacher_epochs=4, student=(100, 100), by_labels=Budget(4),
+    by_teacher=Budget(8, 0.002, optimizer=Adam), no_threes=Budget(8, 0.002, optimizer=Adam),
+    two_digits=Budget(20, 0.002, optimizer=Adam), by_width=Budget(2, 0.002, optimizer=Adam),
     temperatures={NARROW: (2.5, 8.0, 20.0), MIDDLE: (8.0, 20.0)},
-)
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Unseen:
-    """Errors of a student that some digits were kept from; on those digits alone; and with its biases mended."""
+class Unseen(NamedTuple):
+    """Errors of students that some digits were kept from; on those digits alone; and with biases mended; one a seed."""
 
-    plain: float
-    by_rule: float     # by the teacher's answers to altered images
-    by_test: float     # by the test images, as the paper did
-    on_unseen: float
-    by_rule_on_unseen: float
+    plain: list[float]
+    by_rule: list[float]  # by the teacher's answers to altered images
+    by_test: list[float]  # by the test images, as the paper did
+    on_unseen: list[float]
+    by_rule_on_unseen: list[float]
 
 
 Table = dict[int, dict[float, list[float]]]  # errors by units a layer and temperature, one a seed
 
 
 def run(study: Study, log: Callable[[str], None]) -> Findings:
-    settings = QUICK if study.quick else FULL
+    settings, seeds = QUICK if study.quick else FULL, study.seeds
     log(f"training the teacher on {len(study.whole):,} images ...")
     teacher = jittered_teacher(study.whole, settings.teacher, settings.teacher_epochs)
     answers = answers_to_views(teacher, study.whole.x)
     room = Classroom(study, settings.student, teacher, answers, teacher.logits(study.whole.x))
-    log(f"training students of {len(study.seeds)} seeds, taught by labels and by the teacher, by few digits, by T ...")
-    cells = _cells(settings, study.seeds)
-    groups: dict[str, list[tuple[Any, ...]]] = {
-        "soft": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, seed) for seed in study.seeds],
-        "one view": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, study.seeds[0], True)],
-        "no threes": [(Classroom.without, THREES, settings.no_threes, seed) for seed in study.seeds],
-        "hard": [(Classroom.by_labels, settings.by_labels, seed) for seed in study.seeds],
-        "two digits": [(Classroom.without, ALL_BUT_TWO, settings.two_digits, seed) for seed in study.seeds],
-        "table": [(Classroom.by_teacher, (units, units), *others) for units, *others in cells],
+    log(f"training students of {len(seeds)} seeds, taught by labels and by the teacher, by few digits, by T ...")
+    jobs: dict[Any, list[tuple[Any, ...]]] = {
+        "soft": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, seed) for seed in seeds],
+        "one view": [(Classroom.by_teacher, settings.student, T, settings.by_teacher, seeds[0], True)],
+        "no threes": [(Classroom.without, THREES, settings.no_threes, seed) for seed in seeds],
+        "hard": [(Classroom.by_labels, settings.by_labels, seed) for seed in seeds],
+        "two digits": [(Classroom.without, ALL_BUT_TWO, settings.two_digits, seed) for seed in seeds],
     }
+    for units, temperatures in settings.temperatures.items():
+        few = seeds[:1] if units == WIDE else seeds  # the widest take the longest
+        for temperature in temperatures:
+            one = (Classroom.by_teacher, (units, units), temperature, settings.by_width)
+            jobs[units, temperature] = [(*one, seed) for seed in few]
     with on_all_cores(room) as run:  # all at once: no core waits for the end of a group
-        found = iter(run(job for jobs in groups.values() for job in jobs))
-    soft, one_view, no_threes, hard, two_digits, wrong = ([next(found) for _ in jobs] for jobs in groups.values())
-    table: Table = {units: {T: [] for T in temperatures} for units, temperatures in settings.temperatures.items()}
-    for (units, temperature, *_), count in zip(cells, wrong, strict=True):
-        table[units][temperature].append(count)
+        results = iter(run(job for group in jobs.values() for job in group))
+    found = {name: [next(results) for _ in group] for name, group in jobs.items()}
+    hard, soft = found["hard"], found["soft"]
+    threes, digits = (Unseen(*map(list, zip(*found[name], strict=True))) for name in ("no threes", "two digits"))
+    table = {units: {T: found[units, T] for T in temperatures} for units, temperatures in settings.temperatures.items()}
 
     taught = errors(teacher.logits(study.test.x), study.test)
     by_views = errors(answers_to_views(teacher, study.test.x), study.test)
     claims = [
-        *_claims_of_students(taught, hard, soft), *_claims_of_views(taught, by_views, one_view, soft),
-        *_claims_of_threes(no_threes), *_claims_of_two_digits(two_digits), *_claims_of_temperatures(table),
+        *_claims_of_students(taught, by_views, hard, soft, found["one view"]), *_claims_of_unseen(threes, digits),
+        *_claims_of_temperatures(table),
     ]  # fmt: skip
-    budgets = {name: str(value) if isinstance(value, Budget) else value for name, value in vars(settings).items()}
-    shown = budgets | {"temperature": T, "temperature_of_few": T_OF_FEW, "alpha": 1.0, "seeds": study.seeds}
-    return Findings(claims, _panels(taught, hard, soft, no_threes, two_digits, table), shown)
-
-
-def _cells(settings: Settings, seeds: list[int]) -> list[tuple[int, float, Budget, int]]:
-    """The students of the table of temperatures; the widest, which take the longest, with one seed alone."""
-    return [
-        (units, temperature, settings.by_width, seed)
-        for units, temperatures in settings.temperatures.items()
-        for temperature in temperatures
-        for seed in (seeds[:1] if units == WIDE else seeds)
-    ]
+    shown = {"temperature": T, "temperature_of_few": T_OF_FEW, "alpha": 1.0, "seeds": seeds}
+    return claims, _panels(taught, hard, soft, threes, digits, table), described(settings) | shown
 
 
 @dataclass(frozen=True)
@@ -153,21 +134,16 @@ class Classroom:
         student = distilled(answers, self.study.whole, hidden, budget, seed, temperature)
         return errors(student.logits(self.study.test.x), self.study.test)
 
-    def without(self, unseen: list[int], budget: Budget, seed: int) -> Unseen:
-        """A student whose images lack the digits `unseen`."""
+    def without(self, unseen: list[int], budget: Budget, seed: int) -> tuple[float, ...]:
+        """The errors of Unseen, of a student whose images lack the digits `unseen`."""
         rows = ~np.isin(np.asarray(self.study.whole.y), unseen)
         images, test = self.study.whole.subset(rows), self.study.test
         student = distilled(self.answers[rows], images, self.student, budget, seed, T_OF_FEW)
         s = student.logits(test.x)                                              # (N,C)
         mended = s + offsets_by_teacher(student, self.teacher, images.x, unseen, seed)      # (N,C)
         rare = np.isin(np.asarray(test.y), unseen)                                    # (N,)
-        return Unseen(
-            plain=errors(s, test),
-            by_rule=errors(mended, test),
-            by_test=min(errors(s + offsets, test) for offsets in _equal_offsets(unseen, s.shape[1])),
-            on_unseen=errors(s, test, rare),
-            by_rule_on_unseen=errors(mended, test, rare),
-        )
+        by_test = min(errors(s + offsets, test) for offsets in _equal_offsets(unseen, s.shape[1]))
+        return errors(s, test), errors(mended, test), by_test, errors(s, test, rare), errors(mended, test, rare)
 
 
 def answers_to_views(teacher: MLP, x: np.ndarray) -> np.ndarray:
@@ -230,52 +206,38 @@ def _equal_offsets(unseen: list[int], classes: int) -> list[np.ndarray]:
 # ---------------------------------------------------------------------------------------------------- what was claimed
 
 
-def _claims_of_students(teacher: float, hard: list[float], soft: list[float]) -> list[Claim]:
+def _claims_of_students(
+    teacher: float, by_views: float, hard: list[float], soft: list[float], one_view: list[float]
+) -> list[Claim]:
     return [
-        at_most("teacher_errors", 75, "errors of the teacher", [teacher], 67),
-        at_most("student_errors_labels", 161, "errors of the student taught by labels", hard, 146),
-        at_most("student_errors_soft_targets", 90, "errors of the student taught by soft targets", soft, 74),
-        always_above("errors_saved_soft_targets", 0, "errors that soft targets spare",
-                     differences(hard, soft), 146 - 74),
-    ]
+        at_most("teacher_errors", 75, "errors of the teacher", [teacher], paper=67),
+        at_most("student_errors_labels", 161, "errors of the student taught by labels", hard, paper=146),
+        at_most("student_errors_soft_targets", 90, "errors of the student taught by soft targets", soft, paper=74),
+        above_zero("errors_saved_soft_targets", "errors that soft targets spare", differences(hard, soft),
+                   paper=146 - 74),
+        above_zero("errors_saved_nine_views_teacher", "errors that nine views spare the teacher", [teacher - by_views]),
+        above_zero("errors_saved_nine_views_student", "errors that they spare a student",
+                   differences(one_view, soft[: len(one_view)])),
+    ]  # fmt: skip
 
 
-def _claims_of_views(teacher: float, by_views: float, one_view: list[float], soft: list[float]) -> list[Claim]:
+def _claims_of_unseen(threes: Unseen, digits: Unseen) -> list[Claim]:
+    plain, by_rule, by_test, *_ = ([count / 100 for count in counts] for counts in digits)  # percent
     return [
-        always_above("errors_saved_nine_views_teacher", 0, "errors that nine views spare the teacher",
-                     [teacher - by_views]),
-        always_above("errors_saved_nine_views_student", 0, "errors that they spare a student",
-                     differences(one_view, soft[: len(one_view)])),
-    ]
-
-
-def _claims_of_threes(found: list[Unseen]) -> list[Claim]:
-    return [
-        at_most("errors_unseen_3", 206, "errors of a student that never saw a 3",
-                [student.plain for student in found], 206),
-        at_most("bias_corrected_errors_unseen_3", 115, "... its bias mended, by a rule without labels",
-                [student.by_rule for student in found], 109),
-        at_most("test_bias_errors_unseen_3", 109, "... its bias chosen by the test images",
-                [student.by_test for student in found], 109),
-        at_most("errors_on_3_unseen_3", 133, "of its errors those on threes",
-                [student.on_unseen for student in found], 133),
+        at_most("errors_unseen_3", 206, "errors of a student that never saw a 3", threes.plain, paper=206),
+        at_most("bias_corrected_errors_unseen_3", 115, "... its bias mended, by a rule without labels", threes.by_rule,
+                paper=109),
+        at_most("test_bias_errors_unseen_3", 109, "... its bias chosen by the test images", threes.by_test, paper=109),
+        at_most("errors_on_3_unseen_3", 133, "of its errors those on threes", threes.on_unseen, paper=133),
         at_most("bias_corrected_errors_on_3_unseen_3", 14, "... its bias mended, by that rule",
-                [student.by_rule_on_unseen for student in found], 14),
-    ]
-
-
-def _claims_of_two_digits(found: list[Unseen]) -> list[Claim]:
-    plain, by_rule, by_test = (
-        [getattr(student, name) / 100 for student in found] for name in ("plain", "by_rule", "by_test")
-    )
-    return [
-        at_most("error_percent_only_7_and_8", 47.3, "percent wrong of a student that saw 7s and 8s alone",
-                plain, 47.3, 1),
+                threes.by_rule_on_unseen, paper=14),
+        at_most("error_percent_only_7_and_8", 47.3, "percent wrong of a student that saw 7s and 8s alone", plain, 1,
+                paper=47.3),
         at_most("bias_corrected_error_percent_only_7_and_8", 13.2, "... its biases mended, by a rule without labels",
-                by_rule, 13.2, 1),
-        at_most("test_bias_error_percent_only_7_and_8", 13.2, "... its biases chosen by the test images",
-                by_test, 13.2, 1),
-    ]
+                by_rule, 1, paper=13.2),
+        at_most("test_bias_error_percent_only_7_and_8", 13.2, "... its biases chosen by the test images", by_test, 1,
+                paper=13.2),
+    ]  # fmt: skip
 
 
 def _claims_of_temperatures(table: Table) -> list[Claim]:
@@ -284,10 +246,10 @@ def _claims_of_temperatures(table: Table) -> list[Claim]:
         Claim(f"best_temperature_{NARROW}_units", f"best T of 2x{NARROW} units: below 8", [best], best < 8, 4, 1),
         *(
             at_most(f"error_change_t8_to_t20_{units}_units", 10,
-                    f"percent by which errors of 2x{units} differ from T=8 to 20", _apart(table[units]), decimals=1)
+                    f"percent by which errors of 2x{units} differ from T=8 to 20", _apart(table[units]), 1)
             for units in list(table)[1:]
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _apart(by_temperature: dict[float, list[float]]) -> list[float]:
@@ -297,18 +259,18 @@ def _apart(by_temperature: dict[float, list[float]]) -> list[float]:
 
 
 def _panels(
-    teacher: float, hard: list[float], soft: list[float], threes: list[Unseen], digits: list[Unseen], table: Table
+    teacher: float, hard: list[float], soft: list[float], threes: Unseen, digits: Unseen, table: Table
 ) -> list[Panel]:
-    students = Curve("", ["teacher", "from labels", "from soft targets"], [[teacher], hard, soft])
-    widths = [Curve(f"2x{units} units", list(found), list(found.values())) for units, found in table.items()]
+    students = {"teacher": [teacher], "from labels": hard, "from soft targets": soft}
+    widths = [Curve(f"2x{units} units", list(row), list(row.values())) for units, row in table.items()]
     return [
-        Panel("The same student, taught in two ways", "", ERRORS, [students]),
-        Panel("Taught without a single 3", "", ERRORS, [_mended(threes)]),
-        Panel("Taught with 7s and 8s alone", "", ERRORS, [_mended(digits)]),
+        bars("The same student, taught in two ways", ERRORS, students),
+        _mended("Taught without a single 3", threes),
+        _mended("Taught with 7s and 8s alone", digits),
         Panel("Temperature and width", "temperature", ERRORS, widths, logarithmic=True),
     ]
 
 
-def _mended(found: list[Unseen]) -> Curve:
-    names = {"plain": "as trained", "by_rule": "biases mended", "by_test": "mended by test"}
-    return Curve("", list(names.values()), [[getattr(student, name) for student in found] for name in names])
+def _mended(title: str, found: Unseen) -> Panel:
+    values = {"as trained": found.plain, "biases mended": found.by_rule, "mended by test": found.by_test}
+    return bars(title, ERRORS, values)

@@ -11,15 +11,13 @@ seed by seed; a cohort's figure is the mean over its peers.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from ...distillation.mutual import mutual_learning
 from ...losses import SoftTarget
 from ...network import MLP
-from ...training.selection import highest
-from .claims import Claim, Curve, Findings, Panel, always_above, differences
-from .study import Study, Trainer, accuracies, accuracy, on_all_cores
+from .claims import ACCURACY, Claim, Findings, Panel, above_zero, bars, differences
+from .study import Study, Trainer, chosen, on_all_cores
 
 SOURCE = "Zhang et al. 2018"
 DATA = "fashion-mnist"
@@ -37,22 +35,25 @@ def run(study: Study, log: Callable[[str], None]) -> Findings:
     cohorts = COHORTS[:1] if study.quick else COHORTS
     trainer = CohortTrainer.of(study, HIDDEN, EPOCHS)
     with on_all_cores(trainer) as run:
+
+        def tested(kind: Callable[..., Any], *settings: Any) -> list[float]:
+            return run((Trainer.measured, "test", kind, seed, *settings) for seed in study.seeds)
+
         log("choosing how networks learn alone, from a teacher and from peers ...")
-        rate = highest(RATES, run((CohortTrainer.score_alone, rate) for rate in RATES))
-        taught = highest(TRIALS, run((CohortTrainer.score_taught, rate, trial) for trial in TRIALS))
-        together = highest(TRIALS, run((CohortTrainer.score_peers, cohorts[0], trial) for trial in TRIALS))
+        rate = chosen(run, RATES, Trainer.alone)
+        taught = chosen(run, TRIALS, CohortTrainer.by_teacher, rate)
+        together = chosen(run, TRIALS, CohortTrainer.by_peers, cohorts[0])
         log(f"training cohorts of {' and '.join(map(str, cohorts))}, {len(study.seeds)} times ...")
-        hard = run((CohortTrainer.tested_alone, rate, seed) for seed in study.seeds)
-        soft = run((CohortTrainer.tested_taught, rate, taught, seed) for seed in study.seeds)
-        by_size = {
-            size: run((CohortTrainer.tested_peers, size, together, seed) for seed in study.seeds) for size in cohorts
-        }
-    found = Outcome(hard, soft, by_size)
+        found = Outcome(
+            alone=tested(CohortTrainer.by_labels, rate),
+            taught=tested(CohortTrainer.by_teacher, taught, rate),
+            together={size: tested(CohortTrainer.by_peers, together, size) for size in cohorts},
+        )
     settings = {
         "network": HIDDEN, "images": len(trainer.data), "epochs": trainer.epochs, "temperature": T, "rate_alone": rate,
         "taught": taught, "together": together, "seeds": study.seeds,
     }  # fmt: skip
-    return Findings(_claims(found), [_panel(found)], settings)
+    return _claims(found), [_panel(found)], settings
 
 
 @dataclass(frozen=True)
@@ -67,34 +68,19 @@ class Outcome:
 class CohortTrainer(Trainer):
     """Networks alone, with a trained teacher, and with peers."""
 
-    def by_teacher(self, rate_alone: float, trial: tuple[float, float], seed: int) -> MLP:
+    def by_labels(self, seed: int, rate: float) -> MLP:
+        return self.alone(_seed_of_peer(seed, 0), rate)
+
+    def by_teacher(self, seed: int, trial: tuple[float, float], rate_alone: float) -> MLP:
         """By a network that differs in its first weights, trained before."""
         answers = self.alone(_seed_of_peer(seed, 1), rate_alone).logits(self.data.x)        # (N,C)
         return self.distilled(answers, _seed_of_peer(seed, 0), T, *trial)
 
-    def together(self, size: int, trial: tuple[float, float], seed: int) -> list[MLP]:
+    def by_peers(self, seed: int, trial: tuple[float, float], size: int) -> list[MLP]:
         alpha, rate = trial
         networks = [self.network(_seed_of_peer(seed, k)) for k in range(size)]
         mutual_learning(networks, self.data, SoftTarget(T, alpha), **self.budget(rate).options(seed))
         return networks
-
-    def score_alone(self, rate: float) -> float:
-        return self.validated([self.alone(0, rate)])
-
-    def score_taught(self, rate_alone: float, trial: tuple[float, float]) -> float:
-        return self.validated([self.by_teacher(rate_alone, trial, 0)])
-
-    def score_peers(self, size: int, trial: tuple[float, float]) -> float:
-        return self.validated(self.together(size, trial, 0))
-
-    def tested_alone(self, rate: float, seed: int) -> float:
-        return accuracy(self.alone(_seed_of_peer(seed, 0), rate), self.study.test)
-
-    def tested_taught(self, rate_alone: float, trial: tuple[float, float], seed: int) -> float:
-        return accuracy(self.by_teacher(rate_alone, trial, seed), self.study.test)
-
-    def tested_peers(self, size: int, trial: tuple[float, float], seed: int) -> float:
-        return float(np.mean(accuracies(self.together(size, trial, seed), self.study.test)))
 
 
 def _seed_of_peer(seed: int, k: int) -> int:
@@ -106,17 +92,14 @@ def _claims(found: Outcome) -> list[Claim]:
     fewest, size = min(found.together), max(found.together)
     pair, most = found.together[fewest], found.together[size]
     return [
-        always_above("gain_2_peers_over_alone", 0, "points of two peers over one alone",
-                     differences(pair, found.alone), decimals=2),
-        always_above("gain_2_peers_over_teacher", 0, "points of two peers over one with a trained teacher",
-                     differences(pair, found.taught),
-                     decimals=2),
-        always_above(f"gain_{size}_peers_over_2", 0, f"points of {size} peers over two",
-                     differences(most, pair), decimals=2),
+        above_zero("gain_2_peers_over_alone", "points of two peers over one alone", differences(pair, found.alone), 2),
+        above_zero("gain_2_peers_over_teacher", "points of two peers over one with a trained teacher",
+                   differences(pair, found.taught), 2),
+        above_zero(f"gain_{size}_peers_over_2", f"points of {size} peers over two", differences(most, pair), 2),
     ]  # fmt: skip
 
 
 def _panel(found: Outcome) -> Panel:
-    names = ["alone", "taught by one like it", *(f"{size} peers" for size in found.together)]
-    curve = Curve("", names, [found.alone, found.taught, *found.together.values()])
-    return Panel(f"Fashion-MNIST, {HIDDEN[0]} hidden units", "", "accuracy on test images, %", [curve])
+    peers = {f"{size} peers": figures for size, figures in found.together.items()}
+    values = {"alone": found.alone, "taught by one like it": found.taught, **peers}
+    return bars(f"Fashion-MNIST, {HIDDEN[0]} hidden units", ACCURACY, values)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What the experiments share: images parted in three, students taught by labels or by a teacher, errors counted."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from ...support.processes import own_processes, usable_cores
 from ...training.loop import fit
 from ...training.optim import SGD, Adam
 from ...training.schedules import CosineSchedule
-from ...training.selection import best
+from ...training.selection import Choice, best, highest
+from .claims import differences
 
 LOADERS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "digits": digits}
 HELD_OUT, QUICK_HELD_OUT = 1 / 6, 1 / 4  # of the images to train on: 10,000 of 60,000; in a quick run 2,000
@@ -26,7 +27,18 @@ QUICK_IMAGES, QUICK_TEST = 8_000, 2_000  # of a quick run, to train and to be me
 MAX_NORM = 3.5
 FEW_IMAGES = 5_000
 
-Trial = TypeVar("Trial", bound=tuple[Any, ...])
+
+@dataclass(frozen=True)
+class Taught:
+    """Students of one kind, at the settings that validation images spoke for: accuracies in percent, one a seed."""
+
+    trial: tuple[Any, ...]
+    validation: list[float]
+    test: list[float]
+
+    def over(self, others: "Taught") -> list[float]:
+        """How many points these are better than others on the test images, seed by seed."""
+        return differences(self.test, others.test)
 
 
 @dataclass(frozen=True)
@@ -51,25 +63,24 @@ class Study:
             whole, test = training, validation
         return cls(training, validation, test, whole, list(range(seeds)), quick)
 
-    def selected(
-        self, trials: Iterable[Trial], student: Callable[..., MLP], validation: Dataset | None = None
-    ) -> tuple[Trial, list[MLP]]:
-        """The trial whose student(0, *trial) is best on the validation images, and its students, one per seed."""
+    def taught(
+        self, trials: Iterable[tuple[Any, ...]], student: Callable[..., MLP], validation: Dataset | None = None
+    ) -> Taught:
+        """Students, one a seed, of the trial whose student(0, *trial) is best on the validation images."""
         seen = validation or self.validation
         trial = best(trials, lambda trial: accuracy(student(0, *trial), seen))
-        return trial, [student(seed, *trial) for seed in self.seeds]
+        students = [student(seed, *trial) for seed in self.seeds]
+        return Taught(trial, accuracies(students, seen), accuracies(students, self.test))
+
+
+Run = Callable[[Iterable[tuple[Any, ...]]], list[Any]]
 
 
 @contextmanager
-def on_all_cores(shared: Any) -> Iterator[Callable[..., list[Any]]]:
+def on_all_cores(shared: Any) -> Iterator[Run]:
     """Processes that hold `shared`, one a core: run([(function, *arguments), ...]) is function(shared, *arguments)s."""
     with own_processes(usable_cores(), shared) as submit:
-
-        def run(jobs: Iterable[tuple[Any, ...]]) -> list[Any]:
-            futures = [submit(*job) for job in jobs]
-            return [future.result() for future in futures]
-
-        yield run
+        yield lambda jobs: [future.result() for future in [submit(*job) for job in jobs]]
 
 
 @dataclass(frozen=True)
@@ -99,31 +110,33 @@ def alone(
 
 
 def distilled(
-    answers: np.ndarray, data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, T: float, alpha: float = 1.0
-) -> MLP:
+    answers: np.ndarray, data: Dataset, hidden: tuple[int, ...], budget: Budget, seed: int, T: float,
+    alpha: float = 1.0, check_teacher: bool = True,
+) -> MLP:  # fmt: skip
     """A network that learns from a teacher's logits (N,C) for the same images."""
-    network = MLP((data.x.shape[1], *hidden, answers.shape[1]), seed=seed)
-    distill(SoftTargets.of(answers, data), network, data, SoftTarget(T, alpha), **budget.options(seed))
+    network, targets = MLP((data.x.shape[1], *hidden, answers.shape[1]), seed=seed), SoftTargets.of(answers, data)
+    distill(targets, network, data, SoftTarget(T, alpha), check_teacher=check_teacher, **budget.options(seed))
     return network
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """How networks of one shape are trained on few images, in batches of 100. It can be sent to another process."""
+    """How networks of one shape are trained on the same images. It can be sent to another process."""
 
     study: Study
     data: Dataset
     hidden: tuple[int, ...]
     epochs: int
+    batch_size: int
 
     @classmethod
-    def of(cls, study: Study, hidden: tuple[int, ...], epochs: int, *rest: Any) -> Self:
-        """With the first 5,000 training images; 3 epochs in a quick study."""
+    def of(cls, study: Study, hidden: tuple[int, ...], epochs: int) -> Self:
+        """With the first 5,000 training images, in batches of 100; 3 epochs in a quick study."""
         data = study.training.take(min(FEW_IMAGES, len(study.training)))
-        return cls(study, data, hidden, 3 if study.quick else epochs, *rest)
+        return cls(study, data, hidden, 3 if study.quick else epochs, 100)
 
     def budget(self, rate: float) -> Budget:
-        return Budget(self.epochs, rate, batch_size=100)
+        return Budget(self.epochs, rate, self.batch_size)
 
     def network(self, seed: int, hidden: tuple[int, ...] | None = None) -> MLP:
         return MLP((self.data.x.shape[1], *(hidden or self.hidden), self.data.classes), seed=seed)
@@ -134,9 +147,16 @@ class Trainer:
     def distilled(self, answers: np.ndarray, seed: int, T: float, alpha: float, rate: float) -> MLP:
         return distilled(answers, self.data, self.hidden, self.budget(rate), seed, T, alpha)
 
-    def validated(self, networks: Iterable[MLP]) -> float:
-        """Mean accuracy on the validation images."""
-        return float(np.mean(accuracies(networks, self.study.validation)))
+    def measured(self, part: str, kind: Callable[..., MLP | list[MLP]], *settings: Any) -> float:
+        """Mean accuracy, on the images of `part` of the study, of the network or networks kind(self, *settings)."""
+        found = kind(self, *settings)
+        networks = [found] if isinstance(found, MLP) else found
+        return float(np.mean(accuracies(networks, getattr(self.study, part))))
+
+
+def chosen(run: Run, trials: Sequence[Choice], kind: Callable[..., MLP | list[MLP]], *settings: Any) -> Choice:
+    """The trial whose kind(trainer, 0, trial, *settings) is best on validation images; `run` is of a Trainer."""
+    return highest(trials, run((Trainer.measured, "validation", kind, 0, trial, *settings) for trial in trials))
 
 
 def jittered_teacher(
@@ -167,3 +187,8 @@ def accuracies(networks: Iterable[MLP], data: Dataset) -> list[float]:
 def agreement(network: MLP, answers: np.ndarray, data: Dataset) -> float:
     """Of the images, in percent, that a network gives the same class as the teacher's logits (N,C) do."""
     return 100 * float((network.predict(data.x) == answers.argmax(axis=1)).mean())
+
+
+def described(settings: Any) -> dict[str, Any]:
+    """The fields of an experiment's settings, as its results show them."""
+    return {name: str(value) if isinstance(value, Budget) else value for name, value in vars(settings).items()}

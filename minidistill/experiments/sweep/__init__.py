@@ -107,20 +107,23 @@ def sweep(
     answers = None
     if validation_targets is not None:
         answers = soft_targets(validation_targets, validation, classes).logits_for(validation).argmax(axis=1)
-    training, validation = _single("training.x", training), _single("validation.x", validation)
+    training = Dataset(check_rows("training.x", training.x, dtype=np.float32), training.y)  # float32, as students are
+    validation = Dataset(check_rows("validation.x", validation.x, dtype=np.float32), validation.y)
     common = Common(
         training=training,
         validation=validation,
         targets=SoftTargets.of(check_rows("teacher logits", logits, dtype=np.float32), training),
         answers=answers,
-        hidden_layers=check_whole("hidden_layers", hidden_layers),
-        activation=activation,
-        dropout=check_number("dropout", dropout, "[0, 1)"),
-        epochs=check_whole("epochs", epochs),
-        batch_size=check_whole("batch_size", batch_size),
-        optimizer=optimizer,
-        patience=None if patience is None else check_whole("patience", patience),
-        backend=default_backend(),
+        hyperparameters={
+            "hidden_layers": check_whole("hidden_layers", hidden_layers),
+            "activation": activation,
+            "dropout": check_number("dropout", dropout, "[0, 1)"),
+            "epochs": check_whole("epochs", epochs),
+            "batch_size": check_whole("batch_size", batch_size),
+            "optimizer": optimizer,
+            "patience": None if patience is None else check_whole("patience", patience),
+            "backend": default_backend(),
+        },
     )
     for width in {setting.width for setting in grid}:
         student = common.student(width)  # says what is wrong with it, if anything is
@@ -176,8 +179,8 @@ def _listed(name: str, values: Any) -> list[Any]:
 
 
 def _check(training: Dataset, validation: Dataset, optimizer: Optimizer) -> None:
-    for name, data in (("training", training), ("validation", validation)):
-        check_dataset(name, data)
+    check_dataset("training", training)
+    check_dataset("validation", validation)
     if validation.y is None:
         raise ValueError("validation must have labels: the settings are judged by them")
     if validation.x.shape[1] != training.x.shape[1]:
@@ -187,8 +190,3 @@ def _check(training: Dataset, validation: Dataset, optimizer: Optimizer) -> None
             "optimizer must be an optimizer, such as SGD(CosineSchedule(0.1)), whose schedule can be told from "
             f"others and sent to other processes, got {optimizer!r}"
         )
-
-
-def _single(name: str, data: Dataset) -> Dataset:
-    """The data in float32, in which the students are trained."""
-    return Dataset(check_rows(name, data.x, dtype=np.float32), data.y)

@@ -25,8 +25,7 @@ class ResultsFile:
         self.path, self.header = path, {"minidistill": "sweep", **fingerprint}
         self.first = sealed(self.header)  # line of the file
         self.points: dict[Setting, Point] = {}
-        self.length = 0     # of the whole lines, in bytes
-        self.torn = False   # something that is no whole line follows them
+        self.length = 0  # of the whole lines, in bytes
         with ExitStack() as held:
             if path is not None:
                 check_place("file", path)
@@ -53,7 +52,7 @@ class ResultsFile:
             self._read_point(line, number)
         if unsealed(rest[:-1], first) is not None:
             raise ValueError(f"{path} is damaged: line {len(lines) + 2} is whole, but does not end in a newline")
-        self.length, self.torn = len(content) - len(rest), rest != b""
+        self.length = len(content) - len(rest)
 
     def _read_point(self, line: bytes, number: int) -> None:
         fields = unsealed(line, self.first)
@@ -88,9 +87,7 @@ class ResultsFile:
             with replacing(self.path) as stream:
                 stream.write(line)
         else:
-            if self.torn:
-                os.truncate(self.path, self.length)
-                self.torn = False
+            os.truncate(self.path, self.length)  # the beginning of a line that a killed run left
             with open(self.path, "ab") as stream:
                 stream.write(line)
         self.length += len(line)

@@ -18,7 +18,6 @@ from ...losses import SoftTarget
 from ...network import MLP
 from ...support.checks import TEMPERATURES, check_number, check_seed, check_whole
 from ...support.files import digest
-from ...training.optim import Optimizer
 
 
 class Setting(NamedTuple):
@@ -64,9 +63,6 @@ class Point:
         return Setting(self.width, self.temperature, self.alpha, self.seed)
 
 
-HYPERPARAMETERS = ("hidden_layers", "activation", "dropout", "epochs", "batch_size", "optimizer", "patience", "backend")
-
-
 @dataclass(frozen=True)
 class Common:
     """What all points share. It is arrays and settings alone, so that it can go to another process or machine."""
@@ -75,27 +71,21 @@ class Common:
     validation: Dataset
     targets: SoftTargets         # the teacher's logits (N,C) for the training rows
     answers: np.ndarray | None   # its classes (N,) for the validation rows
-    hidden_layers: int
-    activation: str
-    dropout: float
-    epochs: int
-    batch_size: int
-    optimizer: Optimizer
-    patience: int | None
-    backend: str
+    hyperparameters: dict[str, Any]  # all but those of the grid
 
     def student(self, width: int, seed: int = 0) -> MLP:
-        sizes = (self.training.x.shape[1], *[width] * self.hidden_layers, self.targets.logits.shape[1])
-        return MLP(sizes, self.activation, self.dropout, seed, backend=self.backend)
+        given = self.hyperparameters
+        sizes = (self.training.x.shape[1], *[width] * given["hidden_layers"], self.targets.logits.shape[1])
+        return MLP(sizes, given["activation"], given["dropout"], seed, backend=given["backend"])
 
     def train(self, setting: Setting) -> Point:
         """The point at `setting`: a student distilled and measured, on one thread. One that diverges has failed."""
         start = time.perf_counter()
         student, loss = self.student(setting.width, setting.seed), SoftTarget(setting.temperature, setting.alpha)
-        options: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size, "optimizer": self.optimizer}
-        if self.patience is not None:
-            options |= {"validation": self.validation, "patience": self.patience}
-        with one_thread(self.backend):
+        options = {name: self.hyperparameters[name] for name in ("epochs", "batch_size", "optimizer")}
+        if self.hyperparameters["patience"] is not None:
+            options |= {"validation": self.validation, "patience": self.hyperparameters["patience"]}
+        with one_thread(self.hyperparameters["backend"]):
             try:
                 distill(
                     self.targets, student, self.training, loss, seed=setting.seed, progress=False, check_teacher=False,
@@ -114,6 +104,6 @@ class Common:
             "training": digest(self.training.x, self.training.y),
             "validation": digest(self.validation.x, self.validation.y),
             "teacher": digest(self.targets.logits, self.answers),
-            **{name: getattr(self, name) for name in HYPERPARAMETERS},
-            "optimizer": repr(self.optimizer),
+            **self.hyperparameters,
+            "optimizer": repr(self.hyperparameters["optimizer"]),
         }

@@ -72,28 +72,33 @@ class Sweep:
 
         Only settings that no seed failed with are looked at; ValueError where there is none.
         """
-        whole = [summary for summary in self.summaries if not summary.failed]
-        if not whole:
+        best = self._best()
+        if best is None:
             raise ValueError("there is no best setting: with each of them some student failed")
-        return max(whole, key=lambda summary: (summary.accuracy_mean, -summary.width))
+        return best
+
+    def _best(self) -> Summary | None:
+        whole = [summary for summary in self.summaries if not summary.failed]
+        return max(whole, key=lambda summary: (summary.accuracy_mean, -summary.width), default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Settings, best setting (None where there is none), summaries and points; accuracies are fractions."""
-        summaries = self.summaries
-        best = None if all(summary.failed for summary in summaries) else asdict(self.best())
-        parts = {"summaries": [asdict(each) for each in summaries], "points": [asdict(each) for each in self.points]}
-        return {"settings": self.settings, "best": best, **parts}
+        best = self._best()
+        return {
+            "settings": self.settings,
+            "best": best and asdict(best),
+            "summaries": [asdict(summary) for summary in self.summaries],
+            "points": [asdict(point) for point in self.points],
+        }
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Mean accuracies, a panel a width, as a matplotlib figure, saved where a path is given."""
         return sweep_figure(self, path)
 
     def __str__(self) -> str:
-        summaries = self.summaries
-        table = [["width", "T", "alpha", "accuracy", "spread", "agreement", "seconds", "failed"]]
-        lines = [aligned([*table, *(summary.cells() for summary in summaries)]), ""]
-        if not all(summary.failed for summary in summaries):
-            best = self.best()
+        head = ["width", "T", "alpha", "accuracy", "spread", "agreement", "seconds", "failed"]
+        lines = [aligned([head, *(summary.cells() for summary in self.summaries)]), ""]
+        if best := self._best():
             lines.append(
                 f"Best on the validation data, mean of {plural(len(best.accuracies), 'seed')}: width {best.width}, "
                 f"T {best.temperature:g}, alpha {best.alpha:g}. Measure it on test data, once."
@@ -118,7 +123,7 @@ def sweep_figure(sweep: Sweep, path: str | os.PathLike[str] | None = None) -> An
         list(dict.fromkeys(getattr(each, name) for each in summaries)) for name in ("width", "temperature", "alpha")
     )
     known = [100 * each.accuracy_mean for each in summaries if each.accuracy_mean is not None] or [0.0]
-    best = None if all(each.failed for each in summaries) else sweep.best()
+    best = sweep._best()
     figure, axes = new_figure(len(widths), width=1.4 + 0.7 * len(temperatures), height=1.4 + 0.6 * len(alphas))
     for ax, width in zip(axes[0], widths, strict=True):
         grid = np.full((len(alphas), len(temperatures)), np.nan)

@@ -27,15 +27,15 @@ def started_workers(executor: Executor | str | None, common: Common, points: int
         return
     kind, _, rest = executor.partition(":") if isinstance(executor, str) else ("", "", "")
     if kind == "processes" and rest.isdecimal() and int(rest) > 0:
-        started = _processes(int(rest), common)
+        with own_processes(int(rest), common) as submit:
+            yield lambda setting: submit(_train_without_warnings, setting)
     elif kind == "dask" and re.fullmatch(r"//[^/\s]+:\d+", rest):
-        started = _dask(rest.removeprefix("//"), common)
+        with _dask(rest.removeprefix("//"), common) as submit:
+            yield submit
     else:
         raise ValueError(
             f"executor must be 'processes:N', 'dask://HOST:PORT' or a concurrent.futures.Executor, got {executor!r}"
         )
-    with started as submit:
-        yield submit
 
 
 @contextmanager
@@ -61,12 +61,6 @@ def _dask(address: str, common: Common) -> Iterator[Submit]:
         sent = client.scatter(common, broadcast=True, hash=False)
         pool = client.get_executor(pure=False)
         yield lambda setting: pool.submit(Common.train, sent, setting)
-
-
-@contextmanager
-def _processes(count: int, common: Common) -> Iterator[Submit]:
-    with own_processes(count, common) as submit:
-        yield lambda setting: submit(_train_without_warnings, setting)
 
 
 def _train_without_warnings(common: Common, setting: Setting) -> Point:

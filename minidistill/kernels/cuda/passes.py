@@ -16,9 +16,7 @@ from ...support.checks import check_no_overflow
 from .. import cuda
 from ..memory import Places
 from ..protocols import IntegerNetwork, Network
-from . import epochs as cuda_epochs
-from . import matmul as cuda_matmul
-from . import rows as cuda_rows
+from . import epochs as cuda_epochs, matmul as cuda_matmul, rows as cuda_rows
 from .device import SIMULATED, THREADS, WARP, block_count, empty, flat, multiprocessors, to_gpu
 from .losses import FEW_CLASSES
 from .rows import PARTS, dropout_arguments, threshold_and_scale

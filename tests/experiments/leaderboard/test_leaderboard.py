@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from minidistill import Dataset
+from minidistill import Dataset, digits
 from minidistill.cli import main
 from minidistill.experiments import leaderboard
 from minidistill.experiments.leaderboard import BY_NAME, METHODS, NAMES, SETUPS, Classroom, contest, names_at_hand
@@ -94,8 +94,7 @@ def test_a_trial_that_diverges_is_not_chosen(monkeypatch):
 def test_nobody_learns_from_images_to_validate_or_test_on(name, quick):
     setup = SETUPS[name].quick() if quick else SETUPS[name]
     whole = {"digits": (1_297, 500)}.get(name, (60_000, 10_000))
-    few = leaderboard.replace(setup, load=lambda: (numbered(0, whole[0]), numbered(100_000, whole[1])))
-    images, validation, test = leaderboard._parts(few)
+    images, validation, test = leaderboard._parts(setup, numbered(0, whole[0]), numbered(100_000, whole[1]))
     numbers = [set(part.x[:, 0].tolist()) for part in (images, validation, test)]
     assert len(set.union(*numbers)) == setup.images + setup.tested
     assert min(numbers[2]) >= 100_000 > max(numbers[0] | numbers[1])
@@ -105,7 +104,7 @@ def test_nobody_learns_from_images_to_validate_or_test_on(name, quick):
 @pytest.mark.compiles
 @pytest.mark.one_width
 def test_results_do_not_depend_on_the_number_of_workers(monkeypatch):
-    images, test = leaderboard.digits()
+    images, test = digits()
     teachers = [leaderboard.MLP((64, 16, 10), seed=seed) for seed in range(3)]
     room = Classroom(images, test, test, teachers, (8,), 12, seen=60, epochs=2, rate=0.01, batch_size=30)
     methods = (*TWO, BY_NAME["mutual"], BY_NAME["Hint"])

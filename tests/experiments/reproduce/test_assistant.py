@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The claims about assistants follow from the figures of each seed."""
 
-from minidistill.experiments.reproduce.assistant import RATES, TRIALS, Outcome, Taught, _claims
+from minidistill.experiments.reproduce.assistant import RATES, TRIALS, Outcome, _claims
+from minidistill.experiments.reproduce.study import Taught
 
 
 def taught(*test, validation=80.0):
-    return Taught((0.1,), validation, list(test))
+    return Taught((0.1,), [validation], list(test))
 
 
 def outcome(small, large):

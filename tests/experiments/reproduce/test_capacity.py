@@ -9,12 +9,22 @@ from minidistill.experiments.reproduce.capacity import (
     _claims_of_noise,
     _claims_of_widths,
 )
+from minidistill.experiments.reproduce.study import Taught
+
+
+def taught(test, validation=()):
+    return Taught((0.1,), list(validation), test)
+
+
+def noisy(teacher, alone, distilled):
+    return Noisy(teacher, taught(alone), taught(distilled))
 
 
 def width(alone, hot, best):
     """Two seeds: accuracies alone and at the highest temperature, and each seed's best temperature."""
-    distilled = {T: [80.0, 80.0] for T in TEMPERATURES} | {TEMPERATURES[-1]: hot}
-    return Width(0.1, {}, alone, distilled, best)
+    tested = {T: [80.0, 80.0] for T in TEMPERATURES} | {TEMPERATURES[-1]: hot}
+    distilled = {T: taught(tested[T], validation=[90.0 if chosen == T else 70.0 for chosen in best]) for T in tested}
+    return Width(taught(alone), distilled)
 
 
 def holds(claims):
@@ -37,5 +47,5 @@ def test_harm_to_the_narrow_and_gain_of_the_wide_are_told_apart():
 
 
 def test_a_student_must_beat_its_own_teacher_with_every_seed():
-    assert holds(_claims_of_noise(Noisy(0.1, 0.1, 0.5, [82.0, 82.0], [81.0, 81.0], [84.0, 83.0]))) == [True, True]
-    assert holds(_claims_of_noise(Noisy(0.1, 0.1, 0.5, [82.0, 84.0], [81.0, 81.0], [84.0, 83.0]))) == [False, True]
+    assert holds(_claims_of_noise(noisy([82.0, 82.0], [81.0, 81.0], [84.0, 83.0]))) == [True, True]
+    assert holds(_claims_of_noise(noisy([82.0, 84.0], [81.0, 81.0], [84.0, 83.0]))) == [False, True]

@@ -10,10 +10,9 @@ import pytest
 from minidistill.experiments.reproduce.claims import (
     Claim,
     Curve,
-    Findings,
     Panel,
     Reproduction,
-    always_above,
+    above_zero,
     at_least,
     at_most,
     differences,
@@ -23,7 +22,7 @@ from minidistill.experiments.reproduce.claims import (
 
 def reproduction(*claims):
     panel = Panel("A title", "x", "y", [Curve("", ["a", "b"], [[1.0, 2.0], [3.0]])])
-    return Reproduction("name", "source", "minidistill reproduce name", Findings(list(claims), [panel], {"T": 4}), 1.5)
+    return Reproduction("name", "source", "minidistill reproduce name", list(claims), [panel], {"T": 4}, 1.5)
 
 
 def test_at_most_and_at_least_go_by_the_mean_over_the_seeds():
@@ -34,8 +33,8 @@ def test_at_most_and_at_least_go_by_the_mean_over_the_seeds():
 
 
 def test_one_seed_below_the_bound_refutes_what_is_claimed_of_every_seed():
-    assert always_above("gain", 0, "gain", [0.1, 5.0]).holds
-    assert not always_above("gain", 0, "gain", [0.0, 5.0]).holds
+    assert above_zero("gain", "gain", [0.1, 5.0]).holds
+    assert not above_zero("gain", "gain", [0.0, 5.0]).holds
 
 
 def test_differences_are_taken_seed_by_seed():
@@ -52,7 +51,7 @@ def test_mean_and_spread_are_those_of_the_seeds():
 
 
 def test_the_json_has_what_was_promised_of_every_claim():
-    found = json.loads(json.dumps(reproduction(at_most("errors", 75, "errors", [70.0, 80.0], 67)).to_dict()))
+    found = json.loads(json.dumps(reproduction(at_most("errors", 75, "errors", [70.0, 80.0], paper=67)).to_dict()))
     assert set(found) >= {"name", "settings", "seconds", "claims"}
     assert found["settings"] == {"command": "minidistill reproduce name", "T": 4}
     assert found["claims"] == [
@@ -62,7 +61,7 @@ def test_the_json_has_what_was_promised_of_every_claim():
 
 
 def test_the_table_shows_paper_and_here_side_by_side_and_what_failed():
-    errors = at_most("errors", 75, "errors", [70.0, 74.0], 67)
+    errors = at_most("errors", 75, "errors", [70.0, 74.0], paper=67)
     text = str(reproduction(errors, at_least("gain", 3, "points", [1.0], decimals=1)))
     lines = [line.split() for line in text.splitlines()]
     assert ["67", "72", "±", "2.8", "yes", "errors:", "at", "most", "75"] in lines

@@ -4,12 +4,17 @@
 import pytest
 
 from minidistill.experiments.reproduce.few_labels import IMAGES, Outcome, _claims, _sizes
+from minidistill.experiments.reproduce.study import Taught
+
+
+def outcome(images, alone, distilled):
+    return Outcome(images, Taught((0.1,), [], alone), Taught((4.0, 0.1), [], distilled))
 
 
 def outcomes(points):
     """What soft targets add to each size, for two seeds alike."""
     return {
-        name: Outcome(images, 0.1, (4.0, 0.1), [90.0, 91.0], [90.0 + points[name], 91.0 + points[name]])
+        name: outcome(images, [90.0, 91.0], [90.0 + points[name], 91.0 + points[name]])
         for name, images in _sizes(50_000).items()
     }
 
@@ -20,7 +25,7 @@ def test_the_sizes_go_from_one_percent_to_all():
 
 
 def test_gains_are_taken_seed_by_seed():
-    assert Outcome(100, 0.1, (4.0, 0.1), [90.0, 80.0], [91.0, 79.0]).gains == [1.0, -1.0]
+    assert outcome(100, [90.0, 80.0], [91.0, 79.0]).gains == [1.0, -1.0]
 
 
 @pytest.mark.parametrize(
