@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The defaults of everything public, in defaults.txt: whoever changes one changes that file too, and the CHANGELOG."""
+"""The defaults of all that is public, and all options, are in defaults.txt: a change there belongs in the CHANGELOG."""
 
 import inspect
 import types
@@ -9,6 +9,7 @@ import minidistill
 from minidistill import export
 from minidistill.cli import command_parser
 
+OF_AN_OPTION = ("type", "nargs", "required", "choices", "metavar", "default", "help")
 METHOD = types.FunctionType | types.MethodType
 DEFAULTS = Path(__file__).parent / "defaults.txt"
 
@@ -30,9 +31,11 @@ def defaults():
             lines.append(f"{name}({', '.join(f'{key}={shown(value)}' for key, value in given.items())})")
     (commands,) = [action for action in command_parser()._actions if action.dest == "command"]
     for name, command in sorted(commands.choices.items()):
-        options = [a for a in command._actions if a.option_strings and a.help != "==SUPPRESS==" and a.dest != "help"]
-        given = [f"{action.option_strings[0]} {shown(action.default)}" for action in options]
-        lines.append(f"minidistill {name} {', '.join(given)}")
+        lines.append(f"minidistill {name}: {command.prog}, {command.formatter_class.__name__}")
+        for option in command._actions[1:]:  # all but --help
+            what = {key: getattr(option, key) for key in OF_AN_OPTION}
+            given = ", ".join(f"{key}={shown(value)}" for key, value in what.items() if value is not None)
+            lines.append(f"minidistill {name} {'|'.join(option.option_strings) or option.dest}: {given}")
     return lines
 
 
