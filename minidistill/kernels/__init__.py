@@ -57,7 +57,7 @@ def default_backend() -> str:
     if _chosen is not None:
         return _chosen
     named = os.environ.get(VARIABLE)
-    return _without_auto(check_choice(VARIABLE, named, CHOICES)) if named else _without_card()
+    return _without_auto(check_choice(VARIABLE, named, CHOICES)) if named else _without_gpu()
 
 
 def resolved(name: str | None) -> str:
@@ -70,13 +70,13 @@ def load_backend(name: str | None = None) -> ModuleType:
     name = resolved(name)
     if name == "numpy":
         return ops
-    module = _compiled() if name == "cpu" else _on_card()
+    module = _compiled() if name == "cpu" else _cuda()
     if isinstance(module, Exception):
         raise ImportError(f"backend {name!r} cannot start: {module}") from module
     return module
 
 
-def _without_card() -> str:
+def _without_gpu() -> str:
     return "cpu" if isinstance(_compiled(), ModuleType) else "numpy"
 
 
@@ -87,16 +87,16 @@ def _without_auto(name: str) -> str:
 @cache
 def _automatic() -> str:
     """What "auto" is here, told once where it is not the card."""
-    error = _on_card()
+    error = _cuda()
     if isinstance(error, ModuleType):
         return "cuda"
-    serves = _without_card()
+    serves = _without_gpu()
     warnings.warn(f"backend 'auto' takes {serves!r}, for 'cuda' cannot start: {error}", RuntimeWarning, stacklevel=4)
     return serves
 
 
 @cache
-def _on_card() -> ModuleType | Exception:
+def _cuda() -> ModuleType | Exception:
     """kernels/cuda/, imported when it is first asked for; or what keeps it from starting."""
     if importlib.util.find_spec("numba_cuda") is None:  # numba's own numba.cuda is not kept up any more
         return ImportError("numba-cuda is not installed: pip install 'minidistill[cuda]'")
@@ -183,8 +183,8 @@ def describe() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "backend": default_backend(),
     }
-    card = _on_card()
-    found.update(card.find_gpu() if isinstance(card, ModuleType) else {"gpu": f"none: {card}"})
+    gpu = _cuda()
+    found.update(gpu.find_gpu() if isinstance(gpu, ModuleType) else {"gpu": f"none: {gpu}"})
     if isinstance(_compiled(), Exception):
         return found
     import numba
@@ -196,5 +196,5 @@ def describe() -> dict[str, Any]:
         place = str(folder())
     except OSError as error:
         place = f"none: {error}"
-    found.update(numba=numba.__version__, vector_bytes=REGISTER_BYTES, threads=numba.get_num_threads())
+    found.update(numba=numba.__version__, simd_width_bytes=REGISTER_BYTES, threads=numba.get_num_threads())
     return {**found, "cache_folder": place}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every option reaches the library: each command runs up to its one call of the library, whose arguments are compared."""
+"""Every option reaches the library: each command runs up to its call of the library, whose arguments are compared."""
 
 import importlib
 import inspect

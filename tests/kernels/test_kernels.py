@@ -103,7 +103,7 @@ def test_info_tells_what_does_the_arithmetic(capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["numpy"] == np.__version__
     assert found["backend"] == "numpy"
-    assert found["vector_bytes"] in (16, 32, 64)
+    assert found["simd_width_bytes"] in (16, 32, 64)
     assert found["threads"] >= 1
     assert "minidistill" in found["cache_folder"]
 

@@ -7,6 +7,7 @@ process has the file; what the file then holds must be whole, and nothing in it 
 
 import gzip
 import hashlib
+import os
 import random
 import sys
 import tempfile
@@ -19,7 +20,6 @@ from pathlib import Path
 import numba
 import numpy as np
 from mirror import Mirror
-from numba.core import config
 from sweeps import Serial
 
 from minidistill import MLP, Dataset, QualityGate, fit, use_backend
@@ -91,7 +91,7 @@ def double(x):
 
 
 def kernel_results(folder):
-    config.CACHE_DIR = str(folder / "kernels")
+    os.environ["NUMBA_CACHE_DIR"] = str(folder / "kernels")
     kernel = kept_on_disk(numba.njit(lambda x: double_kernel(x)))
     return [kernel(np.ones(3, dtype)) for dtype in (np.float32, np.float64)]
 

@@ -9,6 +9,9 @@ upgraded gets a new folder.
 A cache must never be in the way. Where no folder can be written, kernels are compiled anew in each process. Machine
 code with a flipped bit can end the process, so each entry begins with its hash: a damaged one is compiled again.
 
+It must run nothing that another user wrote: an entry is a pickle. So the folder and the files in it must belong to this
+user, and no one else may write there.
+
 And it must never mix things up. A kernel calls its parts by names, and numba tells functions of one name apart, such as
 those that matmul.py makes for blocks of one and of two Vectors, by a number that each gets when it is compiled. Numba
 counts from 1 in every process: what came from the disk and what was compiled just now would share names, and the linker
@@ -56,7 +59,23 @@ def fingerprint():
 
 def folder():
     """Where these kernels are kept for this machine; NUMBA_CACHE_DIR or XDG_CACHE_HOME choose another parent."""
-    return cache_folder(config.CACHE_DIR) / fingerprint()
+    parent = os.environ.get("NUMBA_CACHE_DIR", "")  # numba would also read a file in the working folder
+    return cache_folder(parent) / fingerprint()
+
+
+def own_folder():
+    """That folder, made if need be, for this user alone; PermissionError where it is another user's."""
+    place = folder()
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if hasattr(os, "geteuid"):
+        if place.is_symlink() or not _is_ours(place.lstat()):
+            raise PermissionError(f"{place} was made by another user: set XDG_CACHE_HOME to another folder for caches")
+        place.chmod(0o700)
+    return place
+
+
+def _is_ours(status):
+    return not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
 
 
 class OurFolder(CompileResultCacheImpl):
@@ -83,16 +102,20 @@ class Entries:
         """The content saved under `key`; None where there is none or it is damaged."""
         hashed, path = self._key_and_path(key)
         try:
-            entry = path.read_bytes()
+            with open(path, "rb") as stream:
+                entry = stream.read() if _is_ours(os.fstat(stream.fileno())) else b""
         except OSError:
             return None
         digest, content = entry[:HASH_BYTES], entry[HASH_BYTES:]
-        return pickle.loads(content) if digest == hashlib.sha256(hashed + content).digest() else None
+        is_whole = digest == hashlib.sha256(hashed + content).digest()
+        return pickle.loads(content) if is_whole else None  # nosec B301: a file of this user, see above
 
     def save(self, key, data):
         hashed, path = self._key_and_path(key)
         content = dumps(data)
+        path.unlink(missing_ok=True)
         with replacing(path) as stream:
+            path.parent.joinpath(stream.name).chmod(0o600)
             stream.write(hashlib.sha256(hashed + content).digest() + content)
 
     def flush(self):
@@ -136,7 +159,7 @@ def kept_on_disk(kernel):
     """The numba function `kernel`, with its machine code kept in `folder()` if that can be written."""
     before = config.CACHE_DIR
     try:
-        config.CACHE_DIR = str(folder())
+        config.CACHE_DIR = str(own_folder())
         kernel._cache = KernelCache(kernel.py_func)
     except OSError as error:
         _warn_once(str(error))

@@ -101,7 +101,7 @@ def activation_backward(name, da, **kept):
 # ------------------------------------------------------------------------------------------------- dropout
 
 
-def _mask_on_card(shape, rate, seed, step, layer, dtype):
+def _mask_on_gpu(shape, rate, seed, step, layer, dtype):
     dtype = np.dtype(dtype).type
     mask = empty(math.prod(shape), dtype)
     arguments = cuda_rows.dropout_arguments(rate, seed, step, layer, dtype)
@@ -110,12 +110,12 @@ def _mask_on_card(shape, rate, seed, step, layer, dtype):
 
 
 def dropout_mask(shape, rate, seed, step, layer, dtype=np.float32):
-    return _mask_on_card(shape, rate, seed, step, layer, dtype).copy_to_host()
+    return _mask_on_gpu(shape, rate, seed, step, layer, dtype).copy_to_host()
 
 
 def dropout_forward(a, rate, seed, step, layer):
     a, dtype = _here(a)
-    mask = _mask_on_card(a.shape, rate, seed, step, layer, dtype)
+    mask = _mask_on_gpu(a.shape, rate, seed, step, layer, dtype)
     return dropout_backward(a, mask), mask if is_on_gpu(a) else mask.copy_to_host()
 
 

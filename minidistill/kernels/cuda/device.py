@@ -29,7 +29,7 @@ AT_ONCE = 4                        # numbers that `load_four` reads
 ALIGNMENT = None if SIMULATED else 16  # bytes: where shared memory begins that four numbers at once are read from
 
 # A device function is compiled into the kernels that call it. In the simulator a formula is a plain Python function.
-formula_on_card = (lambda function: function) if SIMULATED else cuda.jit(device=True)
+formula_on_gpu = (lambda function: function) if SIMULATED else cuda.jit(device=True)
 
 
 @cache
@@ -43,7 +43,7 @@ def formulas(dtype):
         return zero if z < zero else z                             # [ACT-1]
 
     own = {"exp": math.exp, "exp2": math.exp2, "log": math.log, "tanh": math.tanh, "square_root": math.sqrt}
-    return rows.compiled(formula_on_card, **constants, **words, **own, relu=formula_on_card(relu))
+    return rows.compiled(formula_on_gpu, **constants, **words, **own, relu=formula_on_gpu(relu))
 
 
 def kernel_and_function(share):

@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 
@@ -122,3 +123,68 @@ def test_functions_compiled_in_two_processes_never_have_the_same_name():
     command = [sys.executable, "-c", program]
     names = {subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)}
     assert len(names) == 2
+
+
+# ---------------------------------------------------------------------------------------------- other users
+
+OTHER = 65534  # nobody
+as_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can make files of another user"
+)
+COMPILE = """\
+import numba, numpy
+from minidistill.kernels.cpu.cache import kept_on_disk
+kernel = kept_on_disk(numba.njit(lambda x: 2 * x))
+assert kernel(numpy.ones(3)).tolist() == [2, 2, 2]
+print(sum(kernel.stats.cache_hits.values()))
+"""
+
+
+def cache_hits(parent, cwd, **environment):
+    """How many kernels a new process takes from the cache in `parent`, and what it prints besides."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(parent), **environment}
+    (script := cwd / "script.py").write_text(COMPILE)
+    done = subprocess.run([sys.executable, script], env=environment, cwd=cwd, capture_output=True, text=True)
+    return int(done.stdout), done.stderr
+
+
+def test_the_folder_and_its_files_are_for_their_user_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        assert [cache_hits(tmp_path / "cache", tmp_path)[0] for _ in range(2)] == [0, 1]
+    finally:
+        os.umask(before)
+    (folder,) = (tmp_path / "cache" / "minidistill").iterdir()
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*.nbc"))]
+    assert modes == [0o700, 0o600]
+
+
+@as_root
+@pytest.mark.parametrize("made_by_another", ["folder", "link"])
+def test_a_folder_of_another_user_is_not_used(tmp_path, made_by_another):
+    cache_hits(tmp_path / "cache", tmp_path)
+    (folder,) = (tmp_path / "cache" / "minidistill").iterdir()
+    if made_by_another == "link":
+        folder.rename(tmp_path / "elsewhere")
+        folder.symlink_to(tmp_path / "elsewhere")
+    os.chown(folder, OTHER, OTHER, follow_symlinks=False)
+    hits, warned = cache_hits(tmp_path / "cache", tmp_path)
+    assert hits == 0
+    assert "another user" in warned
+
+
+@as_root
+def test_a_file_of_another_user_is_not_run(tmp_path):
+    cache_hits(tmp_path / "cache", tmp_path)
+    (entry,) = (tmp_path / "cache").rglob("*.nbc")
+    os.chown(entry, OTHER, OTHER)
+    assert cache_hits(tmp_path / "cache", tmp_path)[0] == 0
+    assert cache_hits(tmp_path / "cache", tmp_path)[0] == 1  # it has been replaced
+
+
+def test_a_settings_file_of_the_working_folder_does_not_move_the_cache(tmp_path):
+    (tmp_path / ".numba_config.yaml").write_text(f"cache_dir: {tmp_path / 'planted'}\n")
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "NUMBA_CACHE_DIR": ""}
+    cache_hits("", tmp_path, **environment)
+    assert not (tmp_path / "planted").exists()
+    assert len(list((tmp_path / "cache").rglob("*.nbc"))) == 1
