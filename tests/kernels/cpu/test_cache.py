@@ -143,6 +143,7 @@ print(sum(kernel.stats.cache_hits.values()))
 def cache_hits(parent, cwd, **environment):
     """How many kernels a new process takes from the cache in `parent`, and what it prints besides."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(parent), **environment}
+    environment = {name: value for name, value in environment.items() if value is not None}
     (script := cwd / "script.py").write_text(COMPILE)
     done = subprocess.run([sys.executable, script], env=environment, cwd=cwd, capture_output=True, text=True)
     return int(done.stdout), done.stderr
@@ -184,7 +185,7 @@ def test_a_file_of_another_user_is_not_run(tmp_path):
 
 def test_a_settings_file_of_the_working_folder_does_not_move_the_cache(tmp_path):
     (tmp_path / ".numba_config.yaml").write_text(f"cache_dir: {tmp_path / 'planted'}\n")
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "NUMBA_CACHE_DIR": ""}
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "NUMBA_CACHE_DIR": None}
     cache_hits("", tmp_path, **environment)
     assert not (tmp_path / "planted").exists()
     assert len(list((tmp_path / "cache").rglob("*.nbc"))) == 1
