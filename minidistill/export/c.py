@@ -17,7 +17,7 @@ The file is made of parts with an empty line between them, each an iterable of l
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from ..support.files import replacing
 from .layers import check_network, single_precision
 
 PORTION = 64  # inputs
+BESIDE_ARRAYS, OF_A_LAYER = 384, 64  # bytes of stack for registers, and for alignment and loop variables of a layer
 
 
 def to_c(network: MLP | QuantizedMLP, path: str | os.PathLike[str], name: str = "mlp") -> None:
@@ -70,7 +71,9 @@ def _float_parts(network: MLP, name: str) -> Iterator[Iterable[str]]:
     activation = network.activation if len(weights) > 1 else ""  # of hidden layers, where there are any
     rounded = "weights, rounded from float64" if network.dtype == np.float64 else "weights"
     headers = ["math.h"] if activation in ("tanh", "gelu") else []
-    yield opening(network, name, rounded, headers, stack=4 * sum(network.sizes[1:]))
+    portions = [O for I, O in pairwise(network.sizes) if I > PORTION]
+    stack = 4 * sum(network.sizes[1:]) + 4 * max(portions, default=0)  # sums, and those of one portion
+    yield opening(network, name, rounded, headers, stack)
     for k, (W, b) in enumerate(zip(weights, biases, strict=True)):
         yield chain(array("float", f"{name}_W{k}", W, hexadecimal), array("float", f"{name}_b{k}", b, hexadecimal))
     if activation:
@@ -155,7 +158,8 @@ def opening(network: MLP | QuantizedMLP, name: str, weights: str, headers: list[
     yield f" *           int label = {name}_predict(x, logits);"
     yield " *"
     yield f" * x is one row as the network takes it, finite; label is the first of the largest logits, 0 to {C - 1}."
-    yield f" * A call takes {stack} bytes of stack and no other memory; threads may share it."
+    stack += BESIDE_ARRAYS + OF_A_LAYER * (len(network.sizes) - 1)
+    yield f" * A call takes at most {stack} bytes of stack and no other memory; threads may share it."
     yield " */"
     yield from (f"#include <{header}>" for header in headers)
     yield ""

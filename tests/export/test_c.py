@@ -324,3 +324,23 @@ def test_what_is_no_network_or_has_no_finite_weights_is_refused_and_nothing_writ
 def test_a_place_where_nothing_can_be_written_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="cannot write .*nowhere"):
         to_c(network((3, 2)), tmp_path / "nowhere" / "x.c")
+
+
+# ---------------------------------------------------------------------------------------------- the stack
+
+
+@needs_gcc
+@pytest.mark.parametrize("flags", ["-O0", "-O1", "-O2", "-O3", "-Os", "-O3 -march=native -funroll-loops"])
+def test_the_stated_stack_is_enough_and_not_far_more(tmp_path, flags):
+    for k, sizes in enumerate([*SHAPES, (784, 800, 800, 10), (200, 5, 300, 7)]):
+        made = network(sizes, activation=("relu", "tanh", "gelu")[k % 3])
+        for model in (made, *(quantize(made, rows(20, sizes[0]), bits=bits) for bits in (4, 8))):
+            source = tmp_path / "m.c"
+            to_c(model, source)
+            (stated,) = map(int, re.findall(r"at most (\d+) bytes of stack", source.read_text()))
+            command = ["gcc", "-std=c99", *flags.split(), "-fstack-usage", "-c", source.name]
+            subprocess.run(command, cwd=tmp_path, check=True)
+            lines = (tmp_path / "m.su").read_text().splitlines()
+            used = sum(int(line.split("\t")[1]) for line in lines)  # of all functions: one calls another at most
+            assert used <= stated, (sizes, model)
+            assert flags != "-O0" or stated - used < 1000, (sizes, model)  # optimized, arrays can be in registers
