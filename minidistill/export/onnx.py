@@ -12,6 +12,7 @@ import numpy as np
 
 from ..network import MLP
 from ..support.files import replacing
+from ..support.text import brief_errors
 from .layers import Activation, Layer, LinearLayer, Sigmoid, as_network, check_network, required, single_precision
 
 NODES = {"relu": ("Relu", {}), "tanh": ("Tanh", {}), "gelu": ("Gelu", {"approximate": "tanh"})}
@@ -64,6 +65,7 @@ def onnx_bytes(network: MLP) -> bytes:
     return bytes(model.SerializeToString())
 
 
+@brief_errors()
 def from_onnx(path: str | os.PathLike[str], dtype: Any = None) -> MLP:
     """The MLP in an ONNX file that is a chain of linear layers with one activation between them; needs onnx.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..network import MLP
 from ..support.files import replacing
+from ..support.text import brief_errors
 from .layers import required
 from .torch import from_arrays, state_arrays
 
@@ -31,6 +32,7 @@ def to_safetensors(network: MLP, path: str | os.PathLike[str]) -> None:
         stream.write(content)
 
 
+@brief_errors()
 def from_safetensors(path: str | os.PathLike[str], activation: str | None = None, dtype: Any = None) -> MLP:
     """The MLP in a safetensors file, from its linear layers' weights (O,I) and biases (O,); needs safetensors.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..network import MLP
 from ..support.files import check_unpacked, opened, replacing
+from ..support.text import brief_errors
 from .layers import Activation, Dropout, Layer, LinearLayer, Sigmoid, as_network, between, check_network, required
 
 INSTALL = "pip install torch"
@@ -123,6 +124,7 @@ def _layers(nn: Any, module: Any, place: str) -> list[Layer]:
     raise ValueError(f"model: {place} is no part of an MLP, which has Linear, and ReLU, Tanh or GELU between")
 
 
+@brief_errors()
 def from_pt(path: str | os.PathLike[str], activation: str | None = None, dtype: Any = None) -> MLP:
     """The MLP in a state_dict that `torch.save` wrote; nothing in the file is run. Arguments as in `from_torch`.
 
@@ -159,7 +161,10 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: str, activation: str |
         if split is None:
             raise ValueError(f"{source}: {name!r} is no numbered linear layer's, such as '0.weight' or 'fc1.bias'")
         before, number, kind = split.groups()
-        parts.setdefault(before, {}).setdefault(int(number), {})[kind] = array
+        layer = parts.setdefault(before, {}).setdefault(int(number), {})
+        if kind in layer:
+            raise ValueError(f"{source} has two arrays for the {kind} of layer {before}{int(number)}, one is {name!r}")
+        layer[kind] = array
     if len(parts) != 1:
         found = ", ".join(map(repr, parts)) or "none"
         raise ValueError(f"{source} must have the linear layers of one numbered sequence, it has: {found}")

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Figures as text: aligned tables, plurals, excerpts, and the standard deviation beside a mean."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-MOST_QUOTED = 200  # characters
+MOST_QUOTED, MOST_OF_AN_ERROR = 200, 500  # characters
 
 
 def aligned(table: Sequence[Sequence[str]]) -> str:
@@ -16,11 +17,22 @@ def aligned(table: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in padded)
 
 
-def excerpt(foreign: Any) -> str:
-    """Text of a file as an error quotes it: at most 200 characters, and none that a terminal obeys."""
+def excerpt(foreign: Any, most: int = MOST_QUOTED) -> str:
+    """Text of a file as an error quotes it: at most `most` characters, and none that a terminal obeys."""
     text = str(foreign)
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text[:MOST_QUOTED])
-    return shown + "..." * (len(text) > MOST_QUOTED)
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:most]) + "..." * (len(text) > most)
+
+
+@contextmanager
+def brief_errors() -> Iterator[None]:
+    """A ValueError in the block, or in a function that this decorates, has a short text without control characters.
+
+    For readers of files from strangers, whose names of layers and arrays it quotes.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise type(error)(excerpt(error, MOST_OF_AN_ERROR)) from None
 
 
 def plural(count: int, noun: str) -> str:

@@ -169,3 +169,13 @@ def test_without_the_package_the_extra_to_install_is_named(tmp_path, monkeypatch
     for call in (lambda: to_safetensors(network(), tmp_path / "x"), lambda: from_safetensors(tmp_path / "x")):
         with pytest.raises(ImportError, match=said):
             call()
+
+
+def test_an_error_about_a_file_is_short_and_controls_no_terminal(tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    numpy.save_file({"\x1b[31m" + "a" * 10_000: np.ones((2, 2), np.float32)}, tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="m.safetensors") as caught:
+        from_safetensors(tmp_path / "m.safetensors", activation="relu")
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) <= 510

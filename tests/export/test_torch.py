@@ -312,3 +312,18 @@ def test_without_torch_it_is_named(tmp_path, monkeypatch):
         with pytest.raises(ImportError, match="needs torch: pip install torch"):
             call()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_names_for_one_layer_are_refused():
+    weights = {"0.weight": torch.ones(3, 2), "1.weight": torch.ones(2, 3), "01.weight": torch.zeros(2, 3)}
+    with pytest.raises(ValueError, match="two arrays for the weight of layer 1, one is '01.weight'"):
+        from_torch(weights, activation="relu")
+
+
+def test_an_error_about_a_file_is_short_and_controls_no_terminal(tmp_path):
+    torch.save({"\x1b]0;title\x07" + "a" * 10_000: torch.ones(2, 2)}, tmp_path / "m.pt")
+    with pytest.raises(ValueError, match="is no numbered linear layer's|m.pt") as caught:
+        from_pt(tmp_path / "m.pt", activation="relu")
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) <= 510
