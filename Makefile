@@ -41,6 +41,7 @@ lint: $(VENV)/test.installed
 	$(BIN)/ruff check --no-cache
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive minidistill --severity-level medium
 
 # The tests that compare with PyTorch; `make test` runs them too once it is there.
 test-pytorch: $(VENV)/pytorch.installed

@@ -168,7 +168,7 @@ def _request(url: str, begin: int, timeout: float) -> tuple[Any, int]:
 
     headers = {"User-Agent": "minidistill"} | ({"Range": f"bytes={begin}-"} if begin else {})
     try:
-        answer = urlopen(Request(url, headers=headers), timeout=timeout)
+        answer = urlopen(Request(url, headers=headers), timeout=timeout)  # the URLs of `mirrors`  # nosec B310
     except HTTPError as error:
         error.close()
         if begin and error.code == 416:  # it has no such bytes

@@ -101,7 +101,7 @@ def _start_worker(path: str, reading: Connection) -> None:
     threading.Thread(target=_end_with, args=(path, reading), daemon=True).start()
     try:
         with open(path, "rb") as stream:
-            _shared = pickle.load(stream)
+            _shared = pickle.load(stream)  # written by the process that started this one, mode 0600  # nosec B301
     except FileNotFoundError:
         os._exit(1)  # its owner has stopped since, and removed it
 

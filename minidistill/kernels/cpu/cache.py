@@ -108,7 +108,7 @@ class Entries:
             return None
         digest, content = entry[:HASH_BYTES], entry[HASH_BYTES:]
         is_whole = digest == hashlib.sha256(hashed + content).digest()
-        return pickle.loads(content) if is_whole else None  # nosec B301: a file of this user, see above
+        return pickle.loads(content) if is_whole else None  # a file of this user, see above  # nosec B301
 
     def save(self, key, data):
         hashed, path = self._key_and_path(key)
