@@ -68,7 +68,7 @@ def gflops(M, K, N, seconds):
 
 
 about = describe()
-print({name: about[name] for name in ("machine", "cores", "numba", "vector_bytes", "threads")})
+print({name: about[name] for name in ("machine", "cores", "numba", "simd_width_bytes", "threads")})
 
 # %% [markdown]
 # ## Rung 0 and 1: the definition
