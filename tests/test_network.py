@@ -701,3 +701,12 @@ def test_a_pass_that_is_replaced_on_one_network_is_called(name, backend):
     plain = MLP((3, 4, 2), backend="numpy")
     fit(plain, Dataset(x, [0, 1, 1]), epochs=2)
     np.testing.assert_allclose(network.parameters, plain.parameters, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_network_with_nan_is_not_saved(tmp_path, bad):
+    broken = MLP((3, 4, 2))
+    broken.parameters[5] = bad
+    with pytest.raises(ValueError, match=r"network.parameters must be finite, got (nan|inf) at index \(5,\)"):
+        broken.save(tmp_path / "n.npz")
+    assert not list(tmp_path.iterdir())

@@ -751,3 +751,14 @@ def test_a_backward_changes_neither_its_cache_nor_what_it_is_given():
     ):
         assert np.array_equal(backward(cache), backward(cache)), backward.__name__
     assert np.array_equal(s, awkward(3, 4)), "a forward changed what it was given"
+
+
+@pytest.mark.parametrize("size", [1e25, 1e-25])
+def test_norms_of_float32_are_summed_in_float64(size):
+    """[OPT-6] [OPT-7]: the square of neither is a number of float32 other than infinity and 0."""
+    dw = np.array([3, 4], np.float32) * np.float32(size)
+    W = dw[:, None].copy()
+    ops.clip_norm(dw, size)
+    ops.max_norm(W, size)
+    np.testing.assert_allclose(dw / size, [0.6, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(W[:, 0] / size, [0.6, 0.8], rtol=1e-6)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A gate watches the inputs that it says, raises alarms as it says, and remembers them whatever happens to it."""
 
+import inspect
 import os
 import pickle
 import signal
@@ -248,6 +249,17 @@ def test_the_file_of_another_gate_is_refused_and_what_differs_is_named(tmp_path)
     for message, other in others.items():
         with pytest.raises(ValueError, match=f"is of another gate: {message}"):
             QualityGate(*other, file=file)
+    for name, value in {"sample_rate": 0.5, "false_alarm_rate": 0.1, "horizon": 10, "seed": 3}.items():
+        with pytest.raises(ValueError, match=f"is of another gate: {name} was .*, is now {value}"):
+            QualityGate(a, [b, c], 0.9, file=file, **{name: value})
+    numbers = inspect.signature(QualityGate).parameters.keys() - {"student", "teacher", "file", "classes"}
+    assert numbers <= QualityGate(a, [b, c], 0.9, file=file).settings.keys()
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.5, 1.0])
+def test_the_level_of_an_alarm_is_that_of_the_rows_that_are_sampled(rate):
+    one = gate(sample_rate=rate, horizon=10_000, false_alarm_rate=0.02)
+    assert one.level == alarm_level(rate * 10_000, 0.02)
 
 
 # ---------------------------------------------------------------------------------------------- what is refused

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ from minidistill import (
     spirals,
 )
 from minidistill.support.files import read_arrays, write_npz
+from minidistill.training.checkpoint import settings_of
+from minidistill.training.run import Run
 
 ARRAYS = ("parameters", "optimizer_state", "best_parameters")
 
@@ -402,3 +405,10 @@ def test_a_second_run_with_the_same_checkpoint_is_refused_while_the_first_trains
 
     short(tmp_path / "run.npz", data, callbacks=[second])
     short(tmp_path / "run.npz", data)
+
+
+def test_every_argument_of_a_run_tells_it_from_others(data):
+    arguments = [data, CrossEntropy(), 6, 8, SGD(), 0, None, None, None, []]
+    run = Run([MLP((2, 6, 2))], *arguments)
+    of_a_network = {"sizes", "activation", "dropout", "the network's seed", "dtype", "backend"}
+    assert set(settings_of(run)) == {field.name for field in fields(Run)} - {"networks"} | of_a_network

@@ -206,6 +206,17 @@ def test_latency_and_throughput_come_from_the_measured_times(monkeypatch):
     assert row.throughput == 5
 
 
+def test_classes_below_0_are_refused():
+    class Shifted(Says):
+        classes_ = np.array([-1, 0, 1])
+
+        def predict_proba(self, x):
+            return np.full((len(x), 3), 1 / 3)
+
+    with pytest.raises(ValueError, match=r"classes_ of Shifted must be 3 whole numbers from 0, got \[-1, 0, 1\]"):
+        predict_proba(Shifted(TRUTH), np.zeros((2, 2)))
+
+
 def test_models_take_turns_and_the_quickest_round_counts(monkeypatch):
     calls = []
 

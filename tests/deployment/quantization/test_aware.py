@@ -144,6 +144,20 @@ def test_copies_keep_the_ranges_and_the_network_it_came_from_stays():
         assert twin.dropout == aware.dropout
 
 
+def test_the_gradient_of_a_clipped_weight_is_zero():
+    """[Q-3] With 4 bits the largest weight of a unit is clipped where that rounds the others better."""
+    net = network((6, 9, 3), dtype=np.float64)
+    net.weights[0][:] = 0.1 * np.sign(net.weights[0])
+    net.weights[0][0] = 0.16
+    aware = QuantizationAwareMLP(net, X, 4)
+    clipped = ~aware.rounded(0)[2]
+    assert clipped[0].all() and not clipped[1:].any()
+    scores, cache = aware.forward(X.astype(np.float64))
+    aware.backward(np.random.default_rng(0).standard_normal(scores.shape), cache)
+    assert (aware.weight_gradients[0][clipped] == 0).all()
+    assert (aware.weight_gradients[0][~clipped] != 0).any()
+
+
 def test_the_gradient_for_the_inputs_is_zero_where_they_are_clipped():
     aware = QuantizationAwareMLP(network(dtype=np.float64), X)
     x = np.vstack([X[:3], 100 * X[3:6]]).astype(np.float64)

@@ -7,7 +7,7 @@ from quantizable import ACTIVATIONS, X, network
 
 from minidistill import MLP, Dataset, QuantizationAwareMLP, fit, quantize
 from minidistill.deployment.quantization import Grid, calibrate, fake_quantize_forward
-from minidistill.deployment.quantization.calibration import range_of
+from minidistill.deployment.quantization.calibration import SAMPLE, range_of
 from minidistill.deployment.quantization.codes import SHRINKS
 
 RANDOM = np.random.default_rng(0)
@@ -92,3 +92,11 @@ def test_sparse_pixels_and_one_hot_columns_are_not_named(trained, bits, method):
     quantize(student, broken, bits, method, percentile=99.9)
     columns = np.eye(105, dtype=np.float32)[RANDOM.integers(0, [5, 100], (500, 2)) + [0, 5]].sum(axis=1)
     quantize(network((105, 8, 3)), columns, bits, method)
+
+
+def test_a_range_is_judged_by_values_from_all_over_the_rows():
+    """[Q-7] Small values alone, as they come first, would speak for a range that clips the large ones."""
+    random = np.random.default_rng(0)
+    small, wide = random.uniform(-0.1, 0.1, SAMPLE), random.uniform(-1, 1, 3 * SAMPLE)
+    low, high = range_of(np.concatenate([small, wide]).astype(np.float32), "mse", 0)
+    assert (low, high) == pytest.approx((-1, 1), abs=0.05)

@@ -55,6 +55,10 @@ def test_the_file_of_another_sweep_is_refused_and_left_alone(teacher, file):
         ("epochs was 2, is now 3", {**GRID, "epochs": 3}),
         ("batch_size was 32, is now 50", {**GRID, "batch_size": 50}),
         ("optimizer was SGD\\(learning_rate=0.1", {**GRID, "optimizer": SGD(0.2)}),
+        ("patience was None, is now 3", {**GRID, "patience": 3}),
+        ("activation was relu, is now tanh", {**GRID, "activation": "tanh"}),
+        ("dropout was 0.0, is now 0.5", {**GRID, "dropout": 0.5}),
+        ("hidden_layers was 1, is now 2", {**GRID, "hidden_layers": 2}),
     ):
         with pytest.raises(ValueError, match=f"sweep.jsonl holds the points of another sweep: {difference}"):
             sweep(teacher, TRAINING, VALIDATION, executor=Serial(), file=file, **changed)
