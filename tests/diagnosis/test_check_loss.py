@@ -143,6 +143,23 @@ def test_the_gradient_of_the_teachers_side_is_named():
     assert "gradient" in found.broken
 
 
+@pytest.mark.parametrize("of", ["s", "t"])
+def test_a_loss_that_a_constant_added_to_one_of_the_two_changes_is_named(of):
+    def loss(s, t, y):
+        value, ds = right(s, t, y)
+        mean = {"s": s, "t": t}[of].mean()
+        return value + 0.01 * mean**2, ds + 0.02 * mean / s.size * (of == "s")
+
+    assert f"constants added to the rows of {of}" in str(check_loss(loss, 4.0, 1.0, exempt=["match"]))
+
+
+@pytest.mark.parametrize("factor", [0.95, 0.999, 1.001, 1.05])
+def test_a_gradient_or_a_value_that_is_a_little_off_is_seen(factor):
+    for wrong in (lambda value, ds: (value, factor * ds), lambda value, ds: (factor * value, ds)):
+        found = check_loss(lambda s, t, y, wrong=wrong: wrong(*right(s, t, y)), 4.0, 1.0)
+        assert not found, str(found)
+
+
 def test_exchanged_weights_are_named():
     found = check_loss(lambda s, t, y: SoftTarget(4.0, 0.3)(s, t, y), 4.0, 0.7)
     assert mistakes.WEIGHTS_EXCHANGED in found.mistakes
