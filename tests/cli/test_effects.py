@@ -3,6 +3,7 @@
 
 import importlib
 import inspect
+import json
 
 import numpy as np
 import pytest
@@ -280,3 +281,14 @@ def test_predict_at_a_temperature(table, capsys, called):
         assert main(f"predict student.npz clouds.csv --label 2 --proba {option}".split()) == 0
         shown = np.array([line.split(",") for line in capsys.readouterr().out.splitlines()], float)
         np.testing.assert_allclose(shown, network.predict_proba(x, T), rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("option", ["", "--patience 40"])
+def test_the_accuracy_that_is_printed_is_that_of_the_network_that_is_saved(called, capsys, option):
+    fast = "--epochs 40 --learning-rate 3 --hidden 2"  # so that the best epoch is not the last one
+    assert main(f"{TRAIN} --json {fast} --seed 1 --validation 0.5 {option}".split()) == 0
+    shown = json.loads(capsys.readouterr().out)
+    rows = load_table("clouds.csv")
+    validation = Dataset(rows.x.astype(np.float32), rows.y).split(0.5, seed=1)[1]
+    assert shown["validation_accuracy"] == (MLP.load("o.npz").predict(validation.x) == validation.y).mean()
+    assert (shown["best_epoch"] == shown["epochs"] == 40) == (not option)
