@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ONE_THREAD := OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-kernels test-kernel-widths test-cuda-sim cuda-extra test-pytorch lint student notebooks course docs \
+.PHONY: demo test test-kernels test-kernel-widths test-cuda-sim cuda-extra mutation test-pytorch lint student notebooks course docs \
 	test-docs results zoo gate quantize floor compress interactive reproduce leaderboard bench latency ptx cuda clean
 
 demo: $(VENV)/demo.installed
@@ -42,6 +42,10 @@ lint: $(VENV)/test.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive minidistill --severity-level medium
+
+# Single mistakes in the source, each of which a test should catch; takes an hour.
+mutation: $(VENV)/test.installed
+	$(BIN)/python tests/mutation
 
 # The tests that compare with PyTorch; `make test` runs them too once it is there.
 test-pytorch: $(VENV)/pytorch.installed

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minidistill import MLP, Dataset, QualityGate, QuantizedMLP, SoftTargets, fit, load_idx, load_table
+from minidistill import MLP, Dataset, QualityGate, QuantizedMLP, SoftTargets, fit, load_idx, load_table, use_backend
 from minidistill.experiments.sweep import sweep
 from minidistill.export import from_onnx, from_pt, from_safetensors
 
@@ -104,6 +104,7 @@ def crafted():
 
 def refused(folder):
     """The number of files, the errors that are not as they should be, and by how many MB the peak of memory rose."""
+    use_backend("numpy")  # numba alone takes a hundred megabytes
     wrong, files = [], []
     for k, (read, content) in enumerate(crafted()):
         path = Path(folder) / f"crafted-{k}"
