@@ -119,7 +119,8 @@ def tests_of(file: str) -> list[str]:
     listed = TESTED_WITH.get(str(own))
     first = f"tests/{listed}.py" if listed else f"tests/{own.parent / f'test_{own.name}.py'}"
     above = {"": "training", "losses": "training", "training": "distillation"}.get(own.parent.name)
-    places = [first, "tests/promises/test_defaults.py", *([f"tests/{own.parent}"] if own.parent.name else []), *([f"tests/{above}"] if above else [])]
+    folders = [f"tests/{name}" for name in (own.parent.name and str(own.parent), above) if name]
+    places = [first, "tests/promises/test_defaults.py", *folders]
     return [each for each in places if (ROOT / each).exists()]
 
 
