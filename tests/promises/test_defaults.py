@@ -8,8 +8,15 @@ from pathlib import Path
 import minidistill
 from minidistill import export
 from minidistill.cli import command_parser
+from minidistill.distillation.standardized import Standardization, fit_standardized
+from minidistill.experiments.bench import run_bench
+from minidistill.experiments.demo import run_demo
+from minidistill.experiments.leaderboard import leaderboard
+from minidistill.experiments.reproduce import reproduce
+from minidistill.experiments.sweep import sweep
 
 OF_AN_OPTION = ("type", "nargs", "required", "choices", "metavar", "default", "help")
+FURTHER = (sweep, reproduce, leaderboard, run_demo, run_bench, fit_standardized, Standardization.of)
 METHOD = types.FunctionType | types.MethodType
 DEFAULTS = Path(__file__).parent / "defaults.txt"
 
@@ -24,6 +31,7 @@ def defaults():
             if inspect.isclass(thing):
                 methods = {method: getattr(thing, method) for method in dir(thing) if not method.startswith("_")}
                 found |= {f"{name}.{method}": value for method, value in methods.items() if isinstance(value, METHOD)}
+    found |= {thing.__qualname__: thing for thing in FURTHER}
     lines = []
     for name, thing in sorted(found.items()):
         given = {p.name: p.default for p in inspect.signature(thing).parameters.values() if p.default is not p.empty}
