@@ -295,7 +295,7 @@ def test_the_old_names_still_work():
 
 
 def test_a_cost_needs_the_costs_of_both():
-    small = MLP((2, 4, 2))
+    small = MLP((4, 4, 2))
     for models in ((small, two_teacher), (two_student, small), (two_student, two_teacher)):
         with pytest.raises(ValueError, match="costs must be two numbers, of student and teacher"):
             Cascade.for_cost(*models, world(300, 0), 5.0, classes=2)

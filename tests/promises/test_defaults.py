@@ -32,6 +32,7 @@ def defaults():
                 methods = {method: getattr(thing, method) for method in dir(thing) if not method.startswith("_")}
                 found |= {f"{name}.{method}": value for method, value in methods.items() if isinstance(value, METHOD)}
     found |= {thing.__qualname__: thing for thing in FURTHER}
+    found |= {f"ops.{name}": thing for name, thing in vars(minidistill.ops).items() if isinstance(thing, METHOD)}
     lines = []
     for name, thing in sorted(found.items()):
         given = {p.name: p.default for p in inspect.signature(thing).parameters.values() if p.default is not p.empty}
