@@ -9,6 +9,7 @@ import pytest
 
 from minidistill import MLP, SGD, Dataset, Hint, SoftTarget, SoftTargets, compare, digits, distill, fit, spirals
 from minidistill.data.augmentation import Mixup, with_label_noise
+from minidistill.distillation import teacher_checks
 from minidistill.distillation.teacher_checks import class_counts, diagnose, warn_if_one_hot
 from minidistill.distillation.teachers import floored_logits
 from minidistill.training.baselines import warn_if_inaccurate
@@ -295,3 +296,15 @@ def test_labels_are_counted_where_indices_have_32_bits(monkeypatch):
     monkeypatch.setattr(np, "intp", np.int32)
     monkeypatch.setattr(np, "bincount", strict)
     np.testing.assert_array_equal(class_counts(np.array([0, 2, 2]), 4), [1, 0, 2, 0])
+
+
+def test_fewer_rows_are_checked_where_there_are_many_classes(monkeypatch):
+    monkeypatch.setattr(teacher_checks, "MOST_LOGITS", 400)
+    asked, x = [], np.random.default_rng(0).standard_normal((300, 2)).astype(np.float32)
+
+    def targets(x):
+        asked.append(len(x))
+        return np.random.default_rng(1).standard_normal((len(x), 4)).astype(np.float32)
+
+    teacher_checks.diagnose(targets, MLP((2, 5, 4)), Dataset(x))
+    assert asked == [100]

@@ -75,6 +75,8 @@ def test_top_k_targets_in_float32_are_right_at_every_temperature(T):
     [
         (lambda: TopKTarget(2.0)(S, TopK([[7]] * 5, [[-1.0]] * 5, 2.0), Y), "t must name fewer than all 7 classes"),
         (lambda: TopKTarget(2.0)(S[:, :3], TopK.of(T_LOGITS, 3, 2.0), Y % 3), "t must name fewer than all 3 classes"),
+        (lambda: TopKTarget(2.0)(S[:, :3], TopK([[0, 1, 2]] * 5, np.log([[1 / 3] * 3] * 5), 2.0), Y % 3),
+         "t must name fewer than all 3 classes"),
         (lambda: TopK.of(T_LOGITS, 7, 1.0), "k must be below the 7 classes, got 7"),
         (lambda: TopK.of(T_LOGITS, 0, 1.0), "k must be at least 1, got 0"),
         (lambda: TopKTarget(2.0)(S, TopK.of(T_LOGITS, 3, 1.0), Y), "t was softened at temperature 1, the loss has 2"),

@@ -12,7 +12,7 @@ from sweeps import GRID, POINTS, TRAINING, VALIDATION, Serial, found, point
 
 from minidistill import MLP, SGD, Dataset
 from minidistill.experiments.sweep import sweep
-from minidistill.experiments.sweep.file import sealed
+from minidistill.experiments.sweep.file import sealed, unsealed
 
 
 def test_a_larger_grid_trains_only_what_it_lacks(teacher, serial, file):
@@ -177,3 +177,11 @@ def test_a_second_sweep_with_the_same_file_is_refused_while_the_first_runs(teach
             return super().submit(*arguments)
 
     sweep(teacher, TRAINING, VALIDATION, executor=Twice(), file=file, **GRID)
+
+
+def test_lines_that_are_in_files_today_are_read_for_ever():
+    first = b'{"minidistill": "sweep", "sha256": "1ffc3e1dae48088a"}'
+    line = b'{"seed": 3, "sha256": "d7e2adfe8eb652c4"}'
+    assert unsealed(first) == {"minidistill": "sweep"}
+    assert unsealed(line, first) == {"seed": 3}
+    assert sealed({"seed": 3}, first) == line
