@@ -40,6 +40,7 @@ from ..threads import guarded
 from . import simd
 
 KERNELS = Path(__file__).parent.parent
+REMEDY = "set XDG_CACHE_HOME to another folder for caches"
 
 FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6)))
 
@@ -66,12 +67,14 @@ def folder():
 def own_folder():
     """That folder, made if need be, for this user alone; PermissionError where it is another user's."""
     place = folder()
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if hasattr(os, "geteuid"):
-        if place.is_symlink() or not _is_ours(place.lstat()):
-            raise PermissionError(f"{place} was made by another user: set XDG_CACHE_HOME to another folder for caches")
-        place.chmod(0o700)
-    return place
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not place.is_symlink() and _is_ours(place.lstat()):
+            place.chmod(0o700)
+            return place
+    except OSError:
+        raise OSError(f"{place} cannot be written: {REMEDY}") from None
+    raise PermissionError(f"{place} was made by another user: {REMEDY}")
 
 
 def _is_ours(status):
@@ -164,7 +167,7 @@ def kept_on_disk(kernel):
     except OSError as error:
         _warn_once(str(error))
     except RuntimeError:  # numba's, where the folder cannot be made
-        _warn_once(f"{config.CACHE_DIR} cannot be written: set XDG_CACHE_HOME to another folder for caches")
+        _warn_once(f"{config.CACHE_DIR} cannot be written: {REMEDY}")
     finally:
         config.CACHE_DIR = before
     return kernel
