@@ -459,3 +459,9 @@ def test_outputs_that_are_not_finite_are_refused(teacher, data):
 def test_a_run_that_diverges_is_told_of(loss, teacher, data):
     with pytest.raises(TrainingDiverged):
         taught(teacher, data, loss, new_student(activation="relu"), epochs=50, optimizer=Adam(1e30))
+
+
+@each_method
+def test_what_a_loss_owns_is_no_part_of_its_text_nor_of_its_identity(loss):
+    assert repr(started(loss)) == repr(loss)
+    assert started(loss) == loss
