@@ -56,8 +56,8 @@ class Loss(metaclass=LossClass):
         super().__init_subclass__(**options)
         if "wants_hidden" in vars(cls):
             raise TypeError(f"wants_hidden is renamed to needs_hidden: rename it in {cls.__name__}")
-        if "__call__" in vars(cls) or "unchecked" in vars(cls):
-            cls.has_unchecked = "unchecked" in vars(cls)
+        own = {name: next(kind for kind in cls.__mro__ if name in vars(kind)) for name in ("unchecked", "__call__")}
+        cls.has_unchecked = issubclass(own["unchecked"], own["__call__"])
 
     @property
     def learners(self) -> tuple[Any, ...]:

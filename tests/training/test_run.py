@@ -208,12 +208,21 @@ def test_labels_are_checked_at_the_beginning_and_not_in_each_step(data, monkeypa
     assert calls == [(1, 2)]
 
 
+class Doubling:
+    def __call__(self, *arguments):
+        value, ds = super().__call__(*arguments)
+        return 2 * value, 2 * ds
+
+
+@pytest.mark.parametrize("mixed_in", [True, False])
 @pytest.mark.parametrize("parent", [CrossEntropy, VirtualTeacher, SoftTarget, LogitMatching, WeightedSum])
-def test_a_call_that_a_subclass_changes_is_the_one_of_the_steps(data, parent):
-    class Doubled(parent):
-        def __call__(self, *arguments):
-            value, ds = super().__call__(*arguments)
-            return 2 * value, 2 * ds
+def test_a_call_that_a_subclass_changes_is_the_one_of_the_steps(data, parent, mixed_in):
+    class Doubled(*((Doubling, parent) if mixed_in else (parent,))):
+        if not mixed_in:
+
+            def __call__(self, *arguments):
+                value, ds = super().__call__(*arguments)
+                return 2 * value, 2 * ds
 
     arguments = ((CrossEntropy(),), (1.0,)) if parent is WeightedSum else ()
     options = {"epochs": 1, "targets": np.ones((len(data), 2), np.float32)}
