@@ -206,6 +206,18 @@ def test_latency_and_throughput_come_from_the_measured_times(monkeypatch):
     assert row.throughput == 5
 
 
+def test_a_teacher_that_lacks_a_class_of_its_students_has_probability_0_there():
+    class Two(Says):
+        classes_ = np.array([0, 1])
+
+        def predict_proba(self, x):
+            return np.full((len(x), 2), 0.5)
+
+    data = Dataset(np.zeros((4, 2)), [0, 1, 0, 1])
+    report = compare(Two(TRUTH), {"student": MLP((2, 3, 3))}, data, check_teacher=False)
+    assert report.teacher.accuracy_mean == 0.5
+
+
 def test_classes_below_0_are_refused():
     class Shifted(Says):
         classes_ = np.array([-1, 0, 1])
