@@ -710,3 +710,9 @@ def test_a_network_with_nan_is_not_saved(tmp_path, bad):
     with pytest.raises(ValueError, match=r"network.parameters must be finite, got (nan|inf) at index \(5,\)"):
         broken.save(tmp_path / "n.npz")
     assert not list(tmp_path.iterdir())
+
+
+def test_more_parameters_than_a_kernel_can_count_are_refused_before_they_take_memory(monkeypatch):
+    monkeypatch.setattr("minidistill.network.aligned_zeros", None)
+    with pytest.raises(ValueError, match=r"make 2,147,581,954 parameters, too many for memory"):
+        MLP((2**16, 2**15, 2))

@@ -213,3 +213,14 @@ def test_the_old_name_of_max_weight_norm_still_works():
     assert optimizer == Adam(0.1, max_weight_norm=2.0)
     with pytest.warns(DeprecationWarning, match="max_norm is renamed to max_weight_norm"):
         assert optimizer.max_norm == 2.0
+
+
+def test_a_kernel_is_for_exactly_the_optimizers_that_name_their_rule():
+    class Own(SGD):
+        pass
+
+    assert [optimizer.compiled()["rule"] for optimizer in (SGD(), Adam(), AdamW())] == ["sgd", "adam", "adam"]
+    assert Own().compiled() is None
+    assert SGD(clip_norm=2.0, max_weight_norm=3.0).compiled() == {
+        "rule": "sgd", "momentum": 0.9, "nesterov": False, "weight_decay": 0.0, "clip_norm": 2.0, "max_norm": 3.0,
+    }  # fmt: skip
