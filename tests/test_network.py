@@ -716,3 +716,18 @@ def test_more_parameters_than_a_kernel_can_count_are_refused_before_they_take_me
     monkeypatch.setattr("minidistill.network.aligned_zeros", None)
     with pytest.raises(ValueError, match=r"make 2,147,581,954 parameters, too many for memory"):
         MLP((2**16, 2**15, 2))
+
+
+def test_a_compiled_pass_is_not_taken_where_hidden_activations_get_gradients():
+    network, x = MLP((3, 4, 2)), np.ones((5, 3), np.float32)
+    wanted = network.forward(x)[0]
+
+    class Passes:
+        takes_gpu_arrays = False
+
+        def forward(self, x, training, step):
+            return "compiled", None
+
+    network.passes = Passes()
+    assert network.forward(x)[0] == "compiled"
+    np.testing.assert_array_equal(network.forward(x, layerwise=True)[0], wanted)

@@ -762,3 +762,15 @@ def test_norms_of_float32_are_summed_in_float64(size):
     ops.max_norm(W, size)
     np.testing.assert_allclose(dw / size, [0.6, 0.8], rtol=1e-6)
     np.testing.assert_allclose(W[:, 0] / size, [0.6, 0.8], rtol=1e-6)
+
+
+def test_the_distillation_loss_needs_no_teacher_at_alpha_0_and_no_labels_at_alpha_1():
+    s, t, y = np.array([[1.0, 2, 0]]), np.array([[0.0, 1, 3]]), np.array([2])
+    value, ds = ops.distillation_loss(s, None, y, 4.0, 0.0)
+    ce, cache = ops.cross_entropy_forward(s, y)
+    assert value == ce
+    np.testing.assert_array_equal(ds, ops.cross_entropy_backward(cache))
+    value, ds = ops.distillation_loss(s, t, None, 4.0, 1.0)
+    kl, cache = ops.soft_target_forward(s, t, 4.0)
+    assert value == kl
+    np.testing.assert_array_equal(ds, ops.soft_target_backward(cache))

@@ -12,6 +12,7 @@ from minidistill.data.augmentation import Mixup, with_label_noise
 from minidistill.distillation import teacher_checks
 from minidistill.distillation.teacher_checks import class_counts, diagnose, warn_if_one_hot
 from minidistill.distillation.teachers import floored_logits
+from minidistill.training import baselines
 from minidistill.training.baselines import warn_if_inaccurate
 from minidistill.training.evaluation import Report
 
@@ -308,3 +309,10 @@ def test_fewer_rows_are_checked_where_there_are_many_classes(monkeypatch):
 
     teacher_checks.diagnose(targets, MLP((2, 5, 4)), Dataset(x))
     assert asked == [100]
+
+
+def test_nearest_centroids_look_at_columns_of_any_scale():
+    random = np.random.default_rng(0)
+    y = np.arange(200) % 2
+    x = np.stack([1e-3 * (y + 0.1 * random.standard_normal(200)), 1e3 * random.standard_normal(200)], axis=1)
+    assert (baselines._by_nearest_centroid(x, y) == y).mean() > 0.95

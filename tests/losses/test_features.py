@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What holds for every loss of hidden activations: its gradient, at the edges too, how it trains, what it refuses."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ from minidistill import (
     distill,
     fit,
 )
-from minidistill.losses.features import unit_backward, unit_forward
+from minidistill.losses.features import linear, unit_backward, unit_forward
 from minidistill.support.checks import NotFiniteError
 from minidistill.support.files import read_arrays
 
@@ -465,3 +467,19 @@ def test_a_run_that_diverges_is_told_of(loss, teacher, data):
 def test_what_a_loss_owns_is_no_part_of_its_text_nor_of_its_identity(loss):
     assert repr(started(loss)) == repr(loss)
     assert started(loss) == loss
+
+
+@pytest.mark.parametrize("loss", RELATIONS, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("size", [1e25, 1e-25])
+def test_relations_of_huge_and_tiny_activations_are_those_of_usual_ones(loss, size):
+    h, g = awkward(6, 4, seed=1), awkward(6, 3, seed=2)
+    value, dh = loss.value_and_dh(h, g)
+    other, dother = loss.value_and_dh((size * h).astype(np.float32), (size * g).astype(np.float32))
+    assert other == pytest.approx(value, rel=1e-4)
+    np.testing.assert_allclose(size * dother.astype(np.float64), dh, rtol=0, atol=1e-4 * np.abs(dh).max())
+
+
+def test_what_a_loss_owns_computes_where_its_student_does():
+    student = types.SimpleNamespace(dtype=np.float32, backend="elsewhere")
+    with pytest.raises(ValueError, match="'elsewhere'"):
+        linear(student, 3, 2, 0)

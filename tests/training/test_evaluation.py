@@ -389,3 +389,12 @@ def test_models_that_lack_classes_are_compared_with_models_that_have_them():
     assert compare(Lacking(0, 2), {"another": Lacking(1)}, data, check_teacher=False).teacher.accuracy_mean == 0.5
     with pytest.raises(ValueError, match="MLP must have 4 classes"):
         compare(MLP((4, 4)), {"network": student}, data)
+
+
+def test_of_several_models_the_first_is_timed_and_of_a_teacher_all(monkeypatch):
+    timed = []
+    monkeypatch.setattr(evaluation, "seconds_per_call", lambda model, x: timed.append(model) or 1.0)
+    teacher, students = [wrong_at(), wrong_at(1)], [wrong_at(0), wrong_at(2)]
+    compare(teacher, {"students": students}, DATA)
+    assert all(model is teacher or model is students[0] for model in timed)
+    assert any(model is teacher for model in timed)

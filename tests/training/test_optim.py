@@ -221,6 +221,7 @@ def test_a_kernel_is_for_exactly_the_optimizers_that_name_their_rule():
 
     assert [optimizer.compiled()["rule"] for optimizer in (SGD(), Adam(), AdamW())] == ["sgd", "adam", "adam"]
     assert Own().compiled() is None
+    assert SGD().compiled().items() >= {"clip_norm": 0.0, "max_norm": 0.0}.items()  # none
     assert SGD(clip_norm=2.0, max_weight_norm=3.0).compiled() == {
         "rule": "sgd", "momentum": 0.9, "nesterov": False, "weight_decay": 0.0, "clip_norm": 2.0, "max_norm": 3.0,
     }  # fmt: skip
