@@ -10,7 +10,9 @@ EXCHANGED = {
     ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in", ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*",
     ast.FloorDiv: "*", ast.Mod: "*", ast.Pow: "*", ast.And: "or", ast.Or: "and",
 }  # fmt: skip
-SILENT = ("warn", "log", "check_", "errstate", "print")  # functions whose arguments are texts or guards, not results
+SILENT = (  # functions whose arguments are texts, guards or the looks of a picture, and not results
+    "warn", "log", "check_", "errstate", "print", "plot", "errorbar", "legend", "titled", "text", "annotate", "new_figure",
+)  # fmt: skip
 GUARDS = ("strict", "copy")  # arguments that change no result of a right program
 
 
