@@ -11,7 +11,8 @@ EXCHANGED = {
     ast.FloorDiv: "*", ast.Mod: "*", ast.Pow: "*", ast.And: "or", ast.Or: "and",
 }  # fmt: skip
 SILENT = (  # functions whose arguments are texts, guards or the looks of a picture, and not results
-    "warn", "log", "check_", "errstate", "print", "plot", "errorbar", "legend", "titled", "text", "annotate", "new_figure",
+    "warn", "log", "check_", "errstate", "print", "plot", "errorbar", "legend", "titled", "text", "annotate",
+    "new_figure",
 )  # fmt: skip
 GUARDS = ("strict", "copy")  # arguments that change no result of a right program
 
