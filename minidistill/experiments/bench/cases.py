@@ -75,7 +75,7 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def labels(N: int, C: int) -> np.ndarray:
-    return np.random.default_rng(1).integers(0, C, N)  # of no meaning, so that nobody learns them while we watch
+    return np.random.default_rng(1).integers(0, C, N)  # without meaning, so that no network can learn them
 
 
 class Arrays(NamedTuple):

@@ -45,7 +45,7 @@ def numpy_training(case: Training, threads: int) -> Work:
 
 
 def minidistill_training(case: Training, threads: int, backend: str = "cpu") -> Work:
-    """A compiled epoch in one call; on an NVIDIA card in one launch, to the card and back once."""
+    """A compiled epoch in one call; on an NVIDIA GPU in one launch, with one copy there and one back."""
     load_backend(backend)  # ImportError says what is missing
     network, (x, y, t) = case.network().copy(backend), case.data
     loss, optimizer = SOFT if case.distil else CrossEntropy(), SGD(RATE, momentum=MOMENTUM)
