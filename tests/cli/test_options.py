@@ -54,6 +54,8 @@ def test_former_spellings_of_options_are_aliases_that_help_does_not_show(command
         (["train", "clouds.csv", "--out", "."], "it is a folder"),
         (["train", "clouds.csv", "--out", "x.npz", "--epochs", "0"],
          "--epochs: must be a whole number from 1, below 2^63, got '0'"),
+        (["train", "clouds.csv", "--out", "s.npz", "--seed", str(2**63)],
+         "--seed: must be a whole number from 0, below 2^63, got '9223372036854775808'"),
         (["train", "clouds.csv", "--out", "x.npz", "--hidden", "8,0"], "whole numbers parted by commas"),
         (["train", "clouds.csv", "--out", "x.npz", "--dropout", "1"], "--dropout: must be a number in [0, 1), got '1'"),
         (["train", "clouds.csv", "--out", "x.npz", "--validation", "1.5"],

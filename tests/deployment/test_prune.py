@@ -214,3 +214,11 @@ def test_a_share_that_is_refused_leaves_the_network_untouched():
     with pytest.raises(ValueError, match="share"):
         prune_weights(net, DATA, 1.5)
     np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_a_share_of_one_weight_cuts_the_smallest_one():
+    network = MLP((3, 2, 2))
+    smallest = min(np.abs(W).min() for W in network.weights)
+    cut_weights(network, 1.05 / 10)
+    assert sum((W == 0).sum() for W in network.weights) == 1
+    assert min(np.abs(W[W != 0]).min() for W in network.weights) > smallest

@@ -100,3 +100,10 @@ def test_a_range_is_judged_by_values_from_all_over_the_rows():
     small, wide = random.uniform(-0.1, 0.1, SAMPLE), random.uniform(-1, 1, 3 * SAMPLE)
     low, high = range_of(np.concatenate([small, wide]).astype(np.float32), "mse", 0)
     assert (low, high) == pytest.approx((-1, 1), abs=0.05)
+
+
+def test_a_range_clips_outliers_where_that_rounds_the_others_better():
+    values = np.random.default_rng(0).standard_t(3, 60_000).astype(np.float32)
+    low, high = range_of(values, "mse", 0)
+    assert 0.2 * values.max() < high < 0.95 * values.max()
+    assert low / high == pytest.approx(values.min() / values.max(), rel=1e-3)
