@@ -164,3 +164,9 @@ def test_the_gradient_for_the_inputs_is_zero_where_they_are_clipped():
     scores, cache = aware.forward(x)
     dx = aware.backward(np.ones_like(scores), cache, input_gradient=True)
     assert (dx[np.abs(x) > 10] == 0).all() and (dx[:3] != 0).any()
+
+
+def test_it_computes_on_the_backend_of_the_network(monkeypatch):
+    net = network()
+    monkeypatch.setattr("minidistill.network.resolved", lambda name: name or "another")
+    assert QuantizationAwareMLP(net, X).backend == "numpy"
