@@ -40,6 +40,12 @@ def cache_folder(parent: str = "") -> "Path":
         raise FileNotFoundError(reason) from None
 
 
+def check_regular(name: str, path: str | os.PathLike[str]) -> None:
+    """Refuses a pipe or a device where a file is to be read and written again."""
+    if _is_pipe_or_device(path):
+        raise FileExistsError(f"{name}: expected a regular file, got a pipe or a device: {path}")
+
+
 def check_place(name: str, path: str | os.PathLike[str]) -> None:
     """Refuses a path where no file can be written, before the work whose result would go there."""
     if _is_pipe_or_device(path):
@@ -171,8 +177,8 @@ def arrays_in(
         raise ValueError(f"{path} is not an .npz file")
     try:
         with zipfile.ZipFile(stream) as archive:
-            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
-            chosen = {name: entries[name] for name in entries if names is None or name in names}
+            entries = {name.removesuffix(".npy"): archive.getinfo(name) for name in _npy_names(archive)}
+            chosen = {name: entry for name, entry in entries.items() if names is None or name in names}
             check_unpacked("it", sum(entry.file_size for entry in chosen.values()), size)
             return {name: _array(archive, entry) for name, entry in chosen.items()}
     except Exception as error:  # the bytes are arbitrary: the parsers may raise nearly anything
@@ -185,8 +191,13 @@ def names_in(stream: IO[bytes], quote: str = "") -> str:
     import zipfile
 
     with zipfile.ZipFile(stream) as archive:
-        names = sorted(f"{quote}{name.removesuffix('.npy')}{quote}" for name in archive.namelist())
+        names = sorted(f"{quote}{name.removesuffix('.npy')}{quote}" for name in _npy_names(archive))
     return excerpt(", ".join(names)) or "nothing"
+
+
+def _npy_names(archive: Any) -> list[str]:
+    """The entries that are arrays; others are ignored, as NumPy ignores them."""
+    return [name for name in archive.namelist() if name.endswith(".npy")]
 
 
 @contextmanager

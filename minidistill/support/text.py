@@ -32,7 +32,7 @@ def brief_errors() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise type(error)(excerpt(error, MOST_OF_AN_ERROR)) from None
+        raise ValueError(excerpt(error, MOST_OF_AN_ERROR)) from None
 
 
 def plural(count: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..support.checks import check_finite, check_whole
-from ..support.files import check_place, check_same_run, digest, read_npz, write_npz
+from ..support.files import check_place, check_regular, check_same_run, digest, read_npz, write_npz
 from .history import Epoch, History
 from .run import Run
 from .targets import fingerprint_of
@@ -43,6 +43,7 @@ class Checkpoint:
         if not isinstance(path, str | os.PathLike):
             raise TypeError(f"checkpoint must be the path of a file, got {path!r}")
         check_place("checkpoint", path)
+        check_regular("checkpoint", path)
         self.path = path
         self.every = check_whole("checkpoint_every", every)
         self.epochs, self.histories = run.epochs, histories
@@ -67,8 +68,6 @@ class Checkpoint:
         """Restores the state in the file, if there is one; ValueError for a damaged one, or one of another run."""
         if not os.path.exists(self.path):
             return
-        if not os.path.isfile(self.path):
-            raise FileExistsError(f"checkpoint: expected a regular file, got a pipe or a device: {self.path}")
         settings = read_npz(self.path, "checkpoint", ("settings",))["settings"]
         numbers = range(len(self.histories))
         try:

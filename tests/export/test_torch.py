@@ -16,6 +16,7 @@ from rounding import assert_logits, assert_probabilities
 from minidistill import MLP
 from minidistill.export import from_onnx, from_pt, from_safetensors, from_torch, to_pt, to_safetensors, to_state_dict
 from minidistill.support import files
+from minidistill.support.text import brief_errors
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -327,3 +328,8 @@ def test_an_error_about_a_file_is_short_and_controls_no_terminal(tmp_path):
     text = str(caught.value)
     assert text.isprintable()
     assert len(text) <= 510
+
+
+def test_an_error_that_has_no_text_of_its_own_becomes_a_value_error():
+    with pytest.raises(ValueError, match="can't decode byte 0xff"), brief_errors():
+        b"\xff".decode()

@@ -16,7 +16,15 @@ import pytest
 from fifo import through_a_pipe
 
 from minidistill import load_idx, load_table
-from minidistill.support.files import cache_folder, check_apart, check_place, read_npz, replacing, write_npz
+from minidistill.support.files import (
+    cache_folder,
+    check_apart,
+    check_place,
+    read_arrays,
+    read_npz,
+    replacing,
+    write_npz,
+)
 
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array("text")}
 
@@ -491,6 +499,17 @@ def test_arrays_that_nobody_asked_for_are_not_read(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
+
+
+def test_what_is_no_array_in_an_archive_is_passed_over(tmp_path):
+    write_npz(tmp_path / "f.npz", "sample", ARRAYS)
+    with zipfile.ZipFile(tmp_path / "f.npz", "a") as archive:
+        archive.writestr("README", "no array")
+        archive.writestr("kind", "nor this one")
+    assert read_arrays(tmp_path / "f.npz").keys() == {"kind", *ARRAYS}
+    assert read_npz(tmp_path / "f.npz", "sample", tuple(ARRAYS)).keys() == ARRAYS.keys()
+    with pytest.raises(ValueError, match=r"it holds [^R]*$"):
+        read_npz(tmp_path / "f.npz", "another", tuple(ARRAYS))
 
 
 def test_names_in_a_file_neither_flood_nor_control_the_terminal(tmp_path):

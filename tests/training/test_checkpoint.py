@@ -31,7 +31,7 @@ from minidistill import (
     spirals,
 )
 from minidistill.support.files import read_arrays, write_npz
-from minidistill.training.checkpoint import settings_of
+from minidistill.training.checkpoint import Checkpoint, settings_of
 from minidistill.training.run import Run
 
 ARRAYS = ("parameters", "optimizer_state", "best_parameters")
@@ -412,3 +412,11 @@ def test_every_argument_of_a_run_tells_it_from_others(data):
     run = Run([MLP((2, 6, 2))], *arguments)
     of_a_network = {"sizes", "activation", "dropout", "the network's seed", "dtype", "backend"}
     assert set(settings_of(run)) == {field.name for field in fields(Run)} - {"networks"} | of_a_network
+
+
+def test_a_device_is_refused_before_anything_is_made_beside_it(data):
+    before = set(os.listdir("/dev"))
+    run = Run([MLP((2, 6, 2))], data, CrossEntropy(), 6, 8, SGD(), 0, None, None, None, [])
+    with pytest.raises(FileExistsError, match="checkpoint: expected a regular file"):
+        Checkpoint("/dev/null", 1, run, [], [])
+    assert set(os.listdir("/dev")) == before

@@ -65,7 +65,7 @@ QUICK = Settings(
 
 
 class Unseen(NamedTuple):
-    """Errors of students that some digits were kept from; on those digits alone; and with biases mended; one a seed."""
+    """Errors of students trained without some digits, one per seed: all, on those digits, and with corrected biases."""
 
     plain: list[float]
     by_rule: list[float]  # by the teacher's answers to altered images

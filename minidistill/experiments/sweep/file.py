@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from ...support.files import check_place, check_same_run, replacing
+from ...support.files import check_place, check_regular, check_same_run, replacing
 from ...support.locks import locked
 from .point import Point, Setting
 
@@ -29,6 +29,7 @@ class ResultsFile:
         with ExitStack() as held:
             if path is not None:
                 check_place("file", path)
+                check_regular("file: cannot keep points", path)
                 held.enter_context(locked(path))
                 if os.path.exists(path):
                     self._read(path)
@@ -39,8 +40,6 @@ class ResultsFile:
         self.lock.close()
 
     def _read(self, path: str | os.PathLike[str]) -> None:
-        if not os.path.isfile(path):
-            raise FileExistsError(f"file: cannot keep points in {path}: it is no regular file")
         with open(path, "r+b") as stream:  # for writing too: where that is not allowed, we hear of it now
             content = stream.read()
         if not content:
