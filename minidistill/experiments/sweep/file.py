@@ -77,9 +77,12 @@ class ResultsFile:
 
     def add(self, point: Point) -> None:
         """Keeps a point; in the file before this returns."""
-        self.points[point.setting] = point
-        if self.path is None:
-            return
+        if self.path is not None:
+            self._append(point)
+        self.points[point.setting] = point  # last: what an interrupted sweep reports as kept is in the file
+
+    def _append(self, point: Point) -> None:
+        assert self.path is not None
         line = sealed(asdict(point), self.first) + b"\n"
         if self.length == 0:
             line = self.first + b"\n" + line
