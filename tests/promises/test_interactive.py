@@ -185,8 +185,11 @@ def chromium(tmp_path_factory):
 @pytest.fixture
 def page(chromium):
     """The page as it opens, for people who like less motion; after the test its console must be empty."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
     prefer(chromium, "light")
     chromium.get(chromium.address)
+    WebDriverWait(chromium, 10).until(lambda _: "T" in numbers(chromium))  # its script has drawn
     yield chromium
     assert chromium.get_log("browser") == []
 
